@@ -1,0 +1,56 @@
+package blocks
+
+import (
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// DecoderHeads is the number of attention heads of SAM's two-way transformer; no checkpoint tells it.
+const DecoderHeads = 8
+
+// TwoWay applies SAM's two-way transformer at s to an image embedding [B,hw,C] with positions [1,hw,C] and prompt tokens
+// [B,T,C]. It gives the tokens and the image, both updated. The first layer's self-attention has neither positions nor residual.
+func TwoWay(s Scope, image, position, tokens *ir.Value) (outTokens, outImage *ir.Value) {
+	q, k := tokens, image
+	depth := s.W.Children(s.Key("layers."))
+	if depth == 0 {
+		s.W.Shape(s.Key("layers.0.self_attn.q_proj.weight"), 2) // notes what is missing
+	}
+	for i := range depth {
+		l := s.In("layers").In(index(i))
+		if i == 0 {
+			q = attend(l.In("self_attn"), q, q, q)
+		} else {
+			p := l.Add(q, tokens)
+			q = l.Add(q, attend(l.In("self_attn"), p, p, q))
+		}
+		q = l.In("norm1").LayerNorm(q, EpsDecoder)
+		q = l.Add(q, attend(l.In("cross_attn_token_to_image"), l.Add(q, tokens), l.Add(k, position), k))
+		q = l.In("norm2").LayerNorm(q, EpsDecoder)
+		m := l.In("mlp")
+		y := m.Relu(m.In("lin1").Linear(q, s.W.Shape(m.Key("lin1.weight"), 2)[0]))
+		q = l.In("norm3").LayerNorm(l.Add(q, m.In("lin2").Linear(y, width(q, -1))), EpsDecoder)
+		k = l.Add(k, attend(l.In("cross_attn_image_to_token"), l.Add(k, position), l.Add(q, tokens), q))
+		k = l.In("norm4").LayerNorm(k, EpsDecoder)
+	}
+	q = s.Add(q, attend(s.In("final_attn_token_to_image"), s.Add(q, tokens), s.Add(k, position), k))
+	return s.In("norm_final_attn").LayerNorm(q, EpsDecoder), k
+}
+
+// attend is multi-head attention of q [B,T,C] over k and v [B,U,C]; the inner width comes from q_proj.
+func attend(s Scope, q, k, v *ir.Value) *ir.Value {
+	inner := s.W.Shape(s.Key("q_proj.weight"), 2)[0]
+	if inner%DecoderHeads != 0 {
+		return s.Fail("q_proj.weight: %d rows do not divide into %d heads", inner, DecoderHeads)
+	}
+	hd := inner / DecoderHeads
+	split := func(x *ir.Value, name string, perm ...int64) *ir.Value {
+		y := s.In(name).Linear(x, inner)
+		return s.Transpose(s.Reshape(y, dim(y, 0), dim(y, 1), tensor.Static(DecoderHeads), tensor.Static(hd)), perm...)
+	}
+	logits := s.MatMul(split(q, "q_proj", 0, 2, 1, 3), split(k, "k_proj", 0, 2, 3, 1))
+	logits = s.Op("Div", nil, logits, s.Float32("scale", []int64{}, []float32{float32(sqrt(float64(hd)))}))
+	y := s.Transpose(s.MatMul(s.Softmax(logits, -1), split(v, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
+	y = s.Reshape(y, dim(y, 0), dim(y, 1), tensor.Static(inner))
+	return s.In("out_proj").Linear(y, width(q, -1))
+}

@@ -1,0 +1,130 @@
+package blocks
+
+import (
+	"strconv"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+func index(i int64) string { return strconv.FormatInt(i, 10) }
+
+// ViT is the configuration of SAM's image encoder, all read off shapes.
+type ViT struct {
+	Dim, Depth, Heads, Grid, Patch, MLP, Out int64
+	Window                                   []int64 // per block: the window's side in tokens, Grid where attention is global
+}
+
+// ReadViT derives the configuration of the encoder at s.
+func ReadViT(s Scope) ViT {
+	pos := s.W.Shape(s.Key("pos_embed"), 4)
+	v := ViT{Grid: pos[1], Dim: pos[3], Patch: s.W.Shape(s.Key("patch_embed.proj.weight"), 4)[2],
+		Depth: s.W.Children(s.Key("blocks.")), Out: s.W.Shape(s.Key("neck.0.weight"), 4)[0],
+		MLP: s.W.Shape(s.Key("blocks.0.mlp.lin1.weight"), 2)[0]}
+	v.Heads = max(1, v.Dim/s.W.Shape(s.Key("blocks.0.attn.rel_pos_h"), 2)[1])
+	for i := range v.Depth {
+		rel := s.W.Shape(s.Key("blocks."+index(i)+".attn.rel_pos_h"), 2)
+		v.Window = append(v.Window, (rel[0]+1)/2)
+	}
+	return v
+}
+
+// Size is the side of the input image in pixels.
+func (v ViT) Size() int64 { return v.Grid * v.Patch }
+
+// PatchEmbed turns the image [N,3,S,S] into tokens [N,g,g,D] with positions.
+func (v ViT) PatchEmbed(s Scope, image *ir.Value) *ir.Value {
+	p := s.In("patch_embed").In("proj")
+	x := p.Transpose(p.Conv(image, v.Dim, v.Patch, v.Patch, 0), 0, 2, 3, 1)
+	return s.Add(x, s.Param("pos_embed", 1, v.Grid, v.Grid, v.Dim))
+}
+
+// Block applies transformer block i to tokens [N,g,g,D].
+func (v ViT) Block(s Scope, x *ir.Value, i int64) *ir.Value {
+	b := s.In("blocks").In(index(i))
+	x = b.Add(x, v.attention(b.In("attn"), b.In("norm1").LayerNorm(x, EpsViT), v.Window[i]))
+	m := b.In("mlp")
+	y := m.In("lin1").Linear(b.In("norm2").LayerNorm(x, EpsViT), v.MLP)
+	return b.Add(x, m.In("lin2").Linear(m.Gelu(y), v.Dim))
+}
+
+// attention is multi-head attention over the whole grid or over windows of w x w tokens, with decomposed relative positions.
+// Windows take part with the zeros that pad the grid to a multiple of w, as SAM's code does.
+func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
+	n, g, d := dim(x, 0), v.Grid, v.Dim
+	cuts := (g + w - 1) / w // windows a side
+	padded := cuts * w
+	fixed := tensor.Static
+	if padded > g {
+		x = s.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, padded - g, padded - g, 0}}, x)
+	}
+	if cuts > 1 {
+		x = s.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d))
+		x = s.Transpose(x, 0, 1, 3, 2, 4, 5)
+	}
+	batch := n.Times(cuts * cuts)
+	x = s.Reshape(x, batch, fixed(w*w), fixed(d))
+	x = v.heads(s, x, w)
+	if cuts > 1 {
+		x = s.Reshape(x, n, fixed(cuts), fixed(cuts), fixed(w), fixed(w), fixed(d))
+		x = s.Transpose(x, 0, 1, 3, 2, 4, 5)
+	}
+	x = s.Reshape(x, n, fixed(padded), fixed(padded), fixed(d))
+	if padded > g {
+		x = s.Op("Slice", ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}, x)
+	}
+	return x
+}
+
+// heads attends within x [batch, w*w, D].
+func (v ViT) heads(s Scope, x *ir.Value, w int64) *ir.Value {
+	batch, d, h := dim(x, 0), v.Dim, v.Heads
+	fixed := tensor.Static
+	hd := d / h
+	qkv := s.In("qkv").Linear(x, 3*d)
+	qkv = s.Transpose(s.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
+	part := func(i int64) *ir.Value {
+		return s.Op("Squeeze", ir.AxesAttrs{Axes: []int64{0}}, s.Slice(qkv, 0, i, i+1))
+	}
+	q, k, value := part(0), part(1), part(2)
+	scale := s.Float32("scale", []int64{}, []float32{float32(1 / sqrt(float64(hd)))})
+	logits := s.MatMul(s.Mul(q, scale), s.Transpose(k, 0, 1, 3, 2))
+
+	// rel_h[b,h,y,x,ky] = q[b,h,y,x,:] . Rh[y,ky,:], and the same for columns; both use the unscaled q.
+	grid := s.Reshape(q, batch, fixed(h), fixed(w), fixed(w), fixed(hd))
+	relH := s.MatMul(grid, v.relative(s, "rel_pos_h", w, hd))
+	relW := s.Transpose(s.MatMul(s.Transpose(grid, 0, 1, 3, 2, 4), v.relative(s, "rel_pos_w", w, hd)), 0, 1, 3, 2, 4)
+	full := []tensor.Dim{batch, fixed(h), fixed(w), fixed(w), fixed(w), fixed(w)}
+	logits = s.Add(s.Add(s.Reshape(logits, full...), s.Unsqueeze(relH, -1)), s.Unsqueeze(relW, -2))
+	weights := s.Softmax(s.Reshape(logits, batch, fixed(h), fixed(w*w), fixed(w*w)), -1)
+	y := s.Transpose(s.MatMul(weights, value), 0, 2, 1, 3)
+	return s.In("proj").Linear(s.Reshape(y, batch, fixed(w*w), fixed(d)), d)
+}
+
+// relative is the table [w, hd, w] with element (i, c, k) = rel_pos[i - k + w - 1, c].
+func (v ViT) relative(s Scope, name string, w, hd int64) *ir.Value {
+	rel := s.W.Tensor(s.Key(name), 2*w-1, hd)
+	t, err := tensor.MapFloat32([]int64{w, hd, w}, func() []float32 {
+		r, out := rel.Float32s(), make([]float32, w*hd*w)
+		for i := range w {
+			for k := range w {
+				for c := range hd {
+					out[(i*hd+c)*w+k] = r[(i-k+w-1)*hd+c]
+				}
+			}
+		}
+		return out
+	})
+	if err != nil {
+		return s.Fail("%w", err)
+	}
+	return s.Builder.As(s.Key(name)).Const(t)
+}
+
+// Neck turns tokens [N,g,g,D] into the image embedding [N,Out,g,g].
+func (v ViT) Neck(s Scope, x *ir.Value) *ir.Value {
+	n := s.In("neck")
+	x = n.In("0").Conv(n.Transpose(x, 0, 3, 1, 2), v.Out, 1, 1, 0)
+	x = n.In("2").Conv(n.In("1").LayerNorm2d(x), v.Out, 3, 1, 1)
+	return n.In("3").LayerNorm2d(x)
+}

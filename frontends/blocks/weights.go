@@ -1,0 +1,155 @@
+// Package blocks builds the parts that model families share (ViT, ResNet, prompt encoder, two-way transformer) from a
+// checkpoint's named tensors, and accounts for every tensor of the checkpoint.
+package blocks
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// Source is a checkpoint: names in file order, and a tensor per name (nil when absent).
+type Source interface {
+	Names() []string
+	Get(name string) *tensor.Tensor
+}
+
+// Weights hands out a checkpoint's tensors and remembers what was asked for, so that missing, mis-shaped and unexpected
+// keys are reported together.
+type Weights struct {
+	src      Source
+	used     map[string]bool
+	problems []string
+}
+
+// NewWeights starts the accounting.
+func NewWeights(src Source) *Weights { return &Weights{src: src, used: map[string]bool{}} }
+
+// Has reports whether the checkpoint holds a key; it does not count as use.
+func (w *Weights) Has(name string) bool { return w.src.Get(name) != nil }
+
+// Shape gives a key's shape, which must have the given rank. A missing key is noted, and a shape of ones returned.
+func (w *Weights) Shape(name string, rank int) []int64 {
+	t := w.src.Get(name)
+	switch {
+	case t == nil:
+		w.note("missing %s (rank %d)", name, rank)
+	case len(t.Dims()) != rank:
+		w.note("mis-shaped %s: have %v, want rank %d", name, t.Dims(), rank)
+	default:
+		return t.Dims()
+	}
+	return slices.Repeat([]int64{1}, rank)
+}
+
+// Tensor gives a key's tensor as float32, which must have the given shape. A missing or mis-shaped key is noted, and
+// zeros returned so that the rest of the model can be checked.
+func (w *Weights) Tensor(name string, dims ...int64) *tensor.Tensor {
+	t := w.src.Get(name)
+	w.used[name] = true
+	switch {
+	case t == nil:
+		w.note("missing %s %v", name, dims)
+	case !slices.Equal(t.Dims(), dims):
+		w.note("mis-shaped %s: have %v, want %v", name, t.Dims(), dims)
+	case !t.DType().IsFloat():
+		w.note("mis-typed %s: have %s, want a float type", name, t.DType())
+	default:
+		return tensor.Cast(t, tensor.Float32)
+	}
+	zeros, err := tensor.MapFloat32(dims, func() []float32 { n, _ := tensor.Elements(dims); return make([]float32, n) })
+	if err != nil {
+		w.note("mis-shaped %s: %v", name, err)
+		return tensor.Scalar(0)
+	}
+	return zeros
+}
+
+func (w *Weights) note(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); !slices.Contains(w.problems, s) {
+		w.problems = append(w.problems, s)
+	}
+}
+
+// Noted reports whether a key was found missing or mis-shaped so far.
+func (w *Weights) Noted() bool { return len(w.problems) > 0 }
+
+// Account reports every missing and mis-shaped key and every key of the checkpoint that was neither used nor ignored, in one error.
+func (w *Weights) Account(ignored func(name string) bool) error {
+	problems := slices.Clone(w.problems)
+	for _, name := range w.src.Names() {
+		if !w.used[name] && !ignored(name) {
+			problems = append(problems, "unexpected "+name)
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d keys do not fit: %s", len(problems), strings.Join(problems, "; "))
+}
+
+// Children counts the consecutive integers n = 0, 1, ... for which a key starts with prefix + n + ".".
+func (w *Weights) Children(prefix string) int64 {
+	have := map[string]bool{}
+	for _, name := range w.src.Names() {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			if head, _, ok := strings.Cut(rest, "."); ok {
+				have[head] = true
+			}
+		}
+	}
+	n := int64(0)
+	for have[strconv.FormatInt(n, 10)] {
+		n++
+	}
+	return n
+}
+
+// A Scope is a place in the module tree: what it builds is named by its path, which is also the key prefix of its weights.
+type Scope struct {
+	*ir.Builder
+	W    *Weights
+	Path string
+}
+
+// NewScope starts at the root of a module.
+func NewScope(b *ir.Builder, w *Weights) Scope { return Scope{b, w, ""} }
+
+// In goes into a child module.
+func (s Scope) In(child string) Scope {
+	path := child
+	if s.Path != "" {
+		path = s.Path + "." + child
+	}
+	return Scope{s.Builder.As(path), s.W, path}
+}
+
+// Key is the checkpoint key of one of the scope's parameters.
+func (s Scope) Key(name string) string {
+	if s.Path == "" {
+		return name
+	}
+	return s.Path + "." + name
+}
+
+// Param is one of the scope's parameters as a constant of the given shape.
+func (s Scope) Param(name string, dims ...int64) *ir.Value {
+	return s.Builder.As(s.Key(name)).Const(s.W.Tensor(s.Key(name), dims...))
+}
+
+// ParamOr is Param, or nil when the checkpoint does not hold it (an optional bias).
+func (s Scope) ParamOr(name string, dims ...int64) *ir.Value {
+	if !s.W.Has(s.Key(name)) {
+		return nil
+	}
+	return s.Param(name, dims...)
+}
+
+// Const adds a constant that the model's code, not its checkpoint, defines.
+func (s Scope) Float32(name string, dims []int64, v []float32) *ir.Value {
+	return s.Builder.As(s.Key(name)).Const(tensor.FromFloat32(dims, v))
+}

@@ -1,0 +1,156 @@
+package ir
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"syncsam-convert/ir/tensor"
+)
+
+// A Program is a graph made ready for evaluation. It may run in several goroutines at once.
+type Program struct {
+	g    *Graph
+	dead [][]*Value // values nobody needs after the i-th
+
+	// Observe, when set, sees every computed value; it must not keep the tensor's memory past its return for long.
+	Observe func(v *Value, t *tensor.Tensor)
+}
+
+// Compile checks a graph and plans its evaluation. Lazy constants are computed once, here.
+func Compile(g *Graph) (*Program, error) {
+	if err := Check(g); err != nil {
+		return nil, err
+	}
+	last := map[*Value]int{}
+	for i, v := range g.Values {
+		last[v] = i
+		for _, a := range v.Args {
+			last[a] = i
+		}
+		if v.IsConst() {
+			v.Const = tensor.Dense(v.Const)
+		}
+	}
+	for _, o := range g.Outputs {
+		last[o.Value] = len(g.Values)
+	}
+	p := &Program{g: g, dead: make([][]*Value, len(g.Values))}
+	for _, v := range g.Values { // in order, so that plans are reproducible
+		if i := last[v]; i < len(g.Values) && !v.IsConst() {
+			p.dead[i] = append(p.dead[i], v)
+		}
+	}
+	return p, nil
+}
+
+// Graph is the graph that the program runs.
+func (p *Program) Graph() *Graph { return p.g }
+
+// Run evaluates the graph: inputs by name, results by output name. Symbols are bound by the shapes of the inputs.
+// It stops between values when ctx is done.
+func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	syms, err := Bind(p.g, inputs)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[*Value]*tensor.Tensor, len(p.g.Values))
+	for i, v := range p.g.Values {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("graph %s: %w", p.g.Name, err)
+		}
+		switch {
+		case v.IsInput():
+			values[v] = inputs[v.Name]
+		case v.IsConst():
+			values[v] = v.Const
+		default:
+			t, err := evalValue(v, values, syms)
+			if err != nil {
+				return nil, fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
+			}
+			values[v] = t
+			if p.Observe != nil {
+				p.Observe(v, t)
+			}
+		}
+		for _, d := range p.dead[i] {
+			delete(values, d)
+		}
+	}
+	out := make(map[string]*tensor.Tensor, len(p.g.Outputs))
+	for _, o := range p.g.Outputs {
+		out[o.Name] = values[o.Value]
+	}
+	return out, nil
+}
+
+func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64) (t *tensor.Tensor, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
+		}
+	}()
+	env := &Env{Type: v.Type, Dims: make([]int64, len(v.Type.Shape))}
+	for i, d := range v.Type.Shape {
+		if env.Dims[i], err = d.Eval(syms); err != nil {
+			return nil, err
+		}
+		if env.Dims[i] < 0 {
+			return nil, fmt.Errorf("axis %d has %d elements", i, env.Dims[i])
+		}
+	}
+	args := make([]*tensor.Tensor, len(v.Args))
+	for i, a := range v.Args {
+		if a != nil {
+			args[i] = values[a]
+		}
+	}
+	if t, err = v.Op.Eval(env, v.Attrs, args); err != nil {
+		return nil, err
+	}
+	if have, want := t.Type(), tensor.Of(v.Type.DType, env.Dims...); !have.Equal(want) {
+		return nil, fmt.Errorf("internal error: evaluated to %s, want %s", have, want)
+	}
+	return t, nil
+}
+
+// Bind matches input tensors with a graph's inputs: none missing, none unknown, types as declared. It gives the symbols' sizes.
+func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) {
+	syms := map[string]int64{}
+	known := map[string]bool{}
+	for _, v := range g.Inputs() {
+		known[v.Name] = true
+		t := inputs[v.Name]
+		if t == nil {
+			return nil, fmt.Errorf("graph %s: input %q is missing", g.Name, v.Name)
+		}
+		bad := fmt.Errorf("graph %s: input %q: have %s, want %s", g.Name, v.Name, t.Type(), v.Type)
+		if t.DType() != v.Type.DType || len(t.Dims()) != v.Type.Rank() {
+			return nil, bad
+		}
+		for i, d := range v.Type.Shape {
+			n := t.Dims()[i]
+			if d.IsStatic() {
+				if d.B != n {
+					return nil, bad
+				}
+				continue
+			}
+			if d.A == 0 || (n-d.B)%d.A != 0 || (n-d.B)/d.A < 0 {
+				return nil, bad
+			}
+			size := (n - d.B) / d.A
+			if have, ok := syms[d.Sym]; ok && have != size {
+				return nil, fmt.Errorf("%w: %s is %d in another input", bad, d.Sym, have)
+			}
+			syms[d.Sym] = size
+		}
+	}
+	for name := range inputs {
+		if !known[name] {
+			return nil, fmt.Errorf("graph %s: there is no input %q", g.Name, name)
+		}
+	}
+	return syms, nil
+}

@@ -1,0 +1,152 @@
+package kernel
+
+import "math"
+
+// Number is an element type of arithmetic.
+type Number interface{ ~float32 | ~int64 }
+
+// Binary applies an ONNX operator (Add, Sub, Mul, Div, Pow, Min, Max, PRelu) with broadcasting to the shape out.
+// z may be a when a has the shape of the result. Integer division by 0 must not occur.
+func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []T) {
+	switch op {
+	case "Add":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x + y })
+	case "Sub":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x - y })
+	case "Mul":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x * y })
+	case "Div":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x / y })
+	case "Pow":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return T(math.Pow(float64(x), float64(y))) })
+	case "Min":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return min(x, y) })
+	case "Max":
+		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return max(x, y) })
+	case "PRelu":
+		apply(out, a, aDims, b, bDims, z, func(x, slope T) T {
+			if x < 0 {
+				return x * slope
+			}
+			return x
+		})
+	default:
+		panic("BUG: no binary operator " + op)
+	}
+}
+
+// Compare applies an ONNX comparison (Equal, Less, Greater, LessOrEqual, GreaterOrEqual); results are bytes 0 and 1.
+func Compare[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []byte) {
+	apply(out, a, aDims, b, bDims, z, map[string]func(x, y T) byte{
+		"Equal":          func(x, y T) byte { return bit(x == y) },
+		"Less":           func(x, y T) byte { return bit(x < y) },
+		"Greater":        func(x, y T) byte { return bit(x > y) },
+		"LessOrEqual":    func(x, y T) byte { return bit(x <= y) },
+		"GreaterOrEqual": func(x, y T) byte { return bit(x >= y) },
+	}[op])
+}
+
+// Logical applies And, Or, Xor, or Equal on bools, which are bytes 0 and 1.
+func Logical(op string, out []int, a []byte, aDims []int, b []byte, bDims []int, z []byte) {
+	apply(out, a, aDims, b, bDims, z, map[string]func(x, y byte) byte{
+		"And":   func(x, y byte) byte { return x & y },
+		"Or":    func(x, y byte) byte { return x | y },
+		"Xor":   func(x, y byte) byte { return x ^ y },
+		"Equal": func(x, y byte) byte { return x ^ y ^ 1 },
+	}[op])
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// apply runs f over two broadcast arrays. The result is cut into rows along which each side is either contiguous or constant.
+func apply[T, R any](out []int, a []T, aDims []int, b []T, bDims []int, z []R, f func(x, y T) R) {
+	dims, sa, sb := mergeBroadcast(out, broadcastStrides(out, aDims), broadcastStrides(out, bDims))
+	last := len(dims) - 1
+	n, da, db := dims[last], sa[last], sb[last]
+	rows := 1
+	for _, d := range dims[:last] {
+		rows *= d
+	}
+	Parallel(rows, max(1, grain/max(1, n)), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			oa, ob := 0, 0
+			for i, x := last-1, r; i >= 0; i-- {
+				oa += x % dims[i] * sa[i]
+				ob += x % dims[i] * sb[i]
+				x /= dims[i]
+			}
+			row := z[r*n:][:n]
+			switch {
+			case da == 1 && db == 1:
+				x, y := a[oa:][:n], b[ob:][:n]
+				for i := range row {
+					row[i] = f(x[i], y[i])
+				}
+			case da == 1 && db == 0:
+				x, y := a[oa:][:n], b[ob]
+				for i := range row {
+					row[i] = f(x[i], y)
+				}
+			case da == 0 && db == 1:
+				x, y := a[oa], b[ob:][:n]
+				for i := range row {
+					row[i] = f(x, y[i])
+				}
+			default:
+				for i := range row {
+					row[i] = f(a[oa+i*da], b[ob+i*db])
+				}
+			}
+		}
+	})
+}
+
+// mergeBroadcast joins neighbouring axes along which both sides move alike. There is at least one axis left.
+// When a single row would remain, it is cut so that threads can share it.
+func mergeBroadcast(out, sa, sb []int) (dims, ma, mb []int) {
+	for i, d := range out {
+		if d == 1 {
+			continue
+		}
+		k := len(dims) - 1
+		if k >= 0 && ma[k] == sa[i]*d && mb[k] == sb[i]*d {
+			dims[k], ma[k], mb[k] = dims[k]*d, sa[i], sb[i]
+			continue
+		}
+		dims, ma, mb = append(dims, d), append(ma, sa[i]), append(mb, sb[i])
+	}
+	if len(dims) == 0 {
+		return []int{1}, []int{0}, []int{0}
+	}
+	if k := len(dims) - 1; k == 0 {
+		for cut := grain; cut >= 64; cut /= 2 {
+			if n := dims[0]; n > cut && n%cut == 0 {
+				return []int{n / cut, cut}, []int{ma[0] * cut, ma[0]}, []int{mb[0] * cut, mb[0]}
+			}
+		}
+	}
+	return dims, ma, mb
+}
+
+// Where takes elements of size bytes from x where the condition byte is not 0, else from y, broadcasting all three.
+func Where(size int, out []int, cond []byte, condDims []int, x []byte, xDims []int, y []byte, yDims []int, z []byte) {
+	sc, sx, sy := broadcastStrides(out, condDims), broadcastStrides(out, xDims), broadcastStrides(out, yDims)
+	for i := 0; i*size < len(z); i++ {
+		oc, ox, oy := 0, 0, 0
+		for a, r := len(out)-1, i; a >= 0; a-- {
+			k := r % out[a]
+			r /= out[a]
+			oc, ox, oy = oc+k*sc[a], ox+k*sx[a], oy+k*sy[a]
+		}
+		src, at := y, oy
+		if cond[oc] != 0 {
+			src, at = x, ox
+		}
+		copy(z[i*size:(i+1)*size], src[at*size:])
+	}
+}

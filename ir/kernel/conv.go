@@ -1,0 +1,193 @@
+package kernel
+
+// Conv describes a 2-D convolution, transposed convolution or pooling over NCHW. For a transposed convolution H and W
+// are those of its (smaller) input.
+type Conv struct {
+	N, C, H, W         int // input
+	M, OutH, OutW      int // output
+	KH, KW             int
+	StrideH, StrideW   int
+	PadTop, PadLeft    int
+	PadBottom          int
+	PadRight           int
+	DilH, DilW, Groups int
+}
+
+const panelBytes = 4 << 20 // bound of an im2col panel
+
+// Conv2D convolves x [N,C,H,W] with w [M,C/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil.
+func Conv2D(p Conv, x, w, bias, y []float32) {
+	cg, mg, pixels := p.C/p.Groups, p.M/p.Groups, p.OutH*p.OutW
+	k := cg * p.KH * p.KW
+	fillBias(p, bias, y)
+	pointwise := p.KH == 1 && p.KW == 1 && p.StrideH == 1 && p.StrideW == 1 && p.PadTop+p.PadLeft+p.PadBottom+p.PadRight == 0
+	rows := min(p.OutH, max(1, panelBytes/4/max(1, k*p.OutW))) // output rows per panel
+	for n := range p.N {
+		for g := range p.Groups {
+			xg := x[(n*p.C+g*cg)*p.H*p.W:][:cg*p.H*p.W]
+			wg := w[g*mg*k:][:mg*k]
+			yg := y[(n*p.M+g*mg)*pixels:][:mg*pixels]
+			if pointwise {
+				Gemm(false, false, mg, pixels, k, 1, wg, k, xg, pixels, 1, yg, pixels)
+				continue
+			}
+			for r := 0; r < p.OutH; r += rows {
+				count := min(rows, p.OutH-r) * p.OutW
+				scratch(k*count, func(col []float32) {
+					im2col(p, xg, cg, r, count, col)
+					Gemm(false, false, mg, count, k, 1, wg, k, col, count, 1, yg[r*p.OutW:], pixels)
+				})
+			}
+		}
+	}
+}
+
+func fillBias(p Conv, bias, y []float32) {
+	pixels := p.OutH * p.OutW
+	for i := range p.N * p.M {
+		row := y[i*pixels:][:pixels]
+		var b float32
+		if bias != nil {
+			b = bias[i%p.M]
+		}
+		for j := range row {
+			row[j] = b
+		}
+	}
+}
+
+// im2col lays out, per kernel element, the input under count output pixels from output row r on.
+func im2col(p Conv, x []float32, channels, r, count int, col []float32) {
+	Parallel(channels, max(1, grain/max(1, count*p.KH*p.KW)), func(lo, hi int) {
+		for c := lo; c < hi; c++ {
+			plane := x[c*p.H*p.W:][:p.H*p.W]
+			for kh := range p.KH {
+				for kw := range p.KW {
+					dst := col[((c*p.KH+kh)*p.KW+kw)*count:][:count]
+					for i := 0; i < count; i += p.OutW {
+						row := dst[i:][:p.OutW]
+						h := (r+i/p.OutW)*p.StrideH - p.PadTop + kh*p.DilH
+						if h < 0 || h >= p.H {
+							clear(row)
+							continue
+						}
+						src := plane[h*p.W:][:p.W]
+						at := kw*p.DilW - p.PadLeft
+						// valid output columns: 0 <= at + j*StrideW < W
+						first := min(len(row), max(0, ceilDiv(-at, p.StrideW)))
+						last := max(first, min(len(row), ceilDiv(p.W-at, p.StrideW)))
+						clear(row[:first])
+						clear(row[last:])
+						if p.StrideW == 1 {
+							copy(row[first:last], src[at+first:])
+							continue
+						}
+						for j := first; j < last; j++ {
+							row[j] = src[at+j*p.StrideW]
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func ceilDiv(a, b int) int {
+	if a <= 0 {
+		return -(-a / b)
+	}
+	return (a + b - 1) / b
+}
+
+// ConvTranspose2D spreads x [N,C,H,W] by w [C,M/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil.
+func ConvTranspose2D(p Conv, x, w, bias, y []float32) {
+	cg, mg, in, out := p.C/p.Groups, p.M/p.Groups, p.H*p.W, p.OutH*p.OutW
+	k := mg * p.KH * p.KW
+	fillBias(p, bias, y)
+	for n := range p.N {
+		for g := range p.Groups {
+			xg := x[(n*p.C+g*cg)*in:][:cg*in]
+			wg := w[g*cg*k:][:cg*k]
+			yg := y[(n*p.M+g*mg)*out:][:mg*out]
+			scratch(k*in, func(col []float32) {
+				Gemm(true, false, k, in, cg, 1, wg, k, xg, in, 0, col, in)
+				Parallel(mg, max(1, grain/max(1, in*p.KH*p.KW)), func(lo, hi int) {
+					for m := lo; m < hi; m++ {
+						col2im(p, col[m*p.KH*p.KW*in:], yg[m*out:][:out])
+					}
+				})
+			})
+		}
+	}
+}
+
+// col2im adds one output channel's kernel elements, each a plane of H x W, at their output pixels.
+func col2im(p Conv, col, y []float32) {
+	for kh := range p.KH {
+		for kw := range p.KW {
+			plane := col[(kh*p.KW+kw)*p.H*p.W:][:p.H*p.W]
+			for i := range p.H {
+				h := i*p.StrideH - p.PadTop + kh
+				if h < 0 || h >= p.OutH {
+					continue
+				}
+				row := y[h*p.OutW:][:p.OutW]
+				at := kw - p.PadLeft
+				first := min(p.W, max(0, ceilDiv(-at, p.StrideW)))
+				last := max(first, min(p.W, ceilDiv(p.OutW-at, p.StrideW)))
+				for j := first; j < last; j++ {
+					row[at+j*p.StrideW] += plane[i*p.W+j]
+				}
+			}
+		}
+	}
+}
+
+// pool visits every output pixel with the input rows and columns its window covers.
+func pool(p Conv, f func(plane []float32, h0, h1, w0, w1 int) float32, x, y []float32) {
+	out := p.OutH * p.OutW
+	Parallel(p.N*p.C, max(1, grain/max(1, out*p.KH*p.KW)), func(lo, hi int) {
+		for c := lo; c < hi; c++ {
+			plane := x[c*p.H*p.W:][:p.H*p.W]
+			for i := range p.OutH {
+				h := i*p.StrideH - p.PadTop
+				for j := range p.OutW {
+					w := j*p.StrideW - p.PadLeft
+					y[c*out+i*p.OutW+j] = f(plane, max(0, h), min(p.H, h+p.KH), max(0, w), min(p.W, w+p.KW))
+				}
+			}
+		}
+	})
+}
+
+// MaxPool2D takes the maximum under each window; padding never wins. A window that is all padding gives -Inf.
+func MaxPool2D(p Conv, x, y []float32) {
+	pool(p, func(plane []float32, h0, h1, w0, w1 int) float32 {
+		m := negInf
+		for h := h0; h < h1; h++ {
+			for _, v := range plane[h*p.W+w0 : max(h*p.W+w0, h*p.W+w1)] {
+				if v > m || v != v {
+					m = v
+				}
+			}
+		}
+		return m
+	}, x, y)
+}
+
+// AveragePool2D takes the mean under each window, of the window's size when padding counts, else of the pixels in it.
+func AveragePool2D(p Conv, countPad bool, x, y []float32) {
+	pool(p, func(plane []float32, h0, h1, w0, w1 int) float32 {
+		var sum float64
+		for h := h0; h < h1; h++ {
+			for _, v := range plane[h*p.W+w0 : max(h*p.W+w0, h*p.W+w1)] {
+				sum += float64(v)
+			}
+		}
+		n := max(0, h1-h0) * max(0, w1-w0)
+		if countPad {
+			n = p.KH * p.KW
+		}
+		return float32(sum / float64(n))
+	}, x, y)
+}

@@ -1,0 +1,172 @@
+package ir
+
+import (
+	"fmt"
+
+	"syncsam-convert/ir/kernel"
+	"syncsam-convert/ir/tensor"
+)
+
+// GeluAttrs of Gelu; approximate "" or "none" is by erf, "tanh" the approximation.
+type GeluAttrs struct {
+	Approximate string `ir:"approximate"`
+}
+
+// AlphaAttrs of LeakyRelu: the slope below 0.
+type AlphaAttrs struct {
+	Alpha float32 `ir:"alpha"`
+}
+
+// ClipAttrs of Clip.
+type ClipAttrs struct {
+	Min float32 `ir:"min"`
+	Max float32 `ir:"max"`
+}
+
+func unaryOps() []*Op {
+	gelu := newOp("Gelu", 1, 1, func(a GeluAttrs, in []tensor.Type) (tensor.Type, error) {
+		if a.Approximate != "" && a.Approximate != "none" && a.Approximate != "tanh" {
+			return tensor.Type{}, fmt.Errorf("approximate: have %q, want none or tanh", a.Approximate)
+		}
+		return in[0], want(in, 0, tensor.Float32, -1)
+	}, func(e *Env, a GeluAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		f := kernel.Gelu
+		if a.Approximate == "tanh" {
+			f = kernel.GeluTanh
+		}
+		return e.float32(func(y []float32) { f(in[0].Float32s(), y) })
+	})
+	gelu.Expand = expandGelu
+	rows := []*Op{gelu,
+		newOp("LeakyRelu", 1, 1, func(_ AlphaAttrs, in []tensor.Type) (tensor.Type, error) {
+			return in[0], want(in, 0, tensor.Float32, -1)
+		}, func(e *Env, a AlphaAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return e.float32(func(y []float32) { kernel.LeakyRelu(a.Alpha, in[0].Float32s(), y) })
+		}),
+		newOp("Clip", 1, 1, func(_ ClipAttrs, in []tensor.Type) (tensor.Type, error) {
+			return in[0], want(in, 0, tensor.Float32, -1)
+		}, func(e *Env, a ClipAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return e.float32(func(y []float32) { kernel.Clip(a.Min, a.Max, in[0].Float32s(), y) })
+		}),
+		newOp("Not", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+			return in[0], want(in, 0, tensor.Bool, -1)
+		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return e.bytes(func(y []byte, _ int) {
+				for i, b := range in[0].Bytes() {
+					y[i] = b ^ 1
+				}
+			})
+		}),
+	}
+	for _, f := range []struct {
+		name string
+		eval func(x, y []float32)
+	}{
+		{"Relu", kernel.Relu}, {"Erf", kernel.Erf}, {"Exp", kernel.Exp}, {"Log", kernel.Log}, {"Sqrt", kernel.Sqrt},
+		{"Sin", kernel.Sin}, {"Cos", kernel.Cos}, {"Tanh", kernel.Tanh}, {"Sigmoid", kernel.Sigmoid}, {"Neg", kernel.Neg},
+		{"Abs", kernel.Abs}, {"Reciprocal", kernel.Reciprocal}, {"Floor", kernel.Floor}, {"Ceil", kernel.Ceil}, {"Round", kernel.Round},
+	} {
+		rows = append(rows, newOp(f.name, 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+			return in[0], want(in, 0, tensor.Float32, -1)
+		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return e.float32(func(y []float32) { f.eval(in[0].Float32s(), y) })
+		}))
+	}
+	return rows
+}
+
+// expandGelu spells x * (1 + erf(x / sqrt 2)) / 2 as PyTorch's exporter does, which ONNX Runtime fuses again.
+func expandGelu(b *Builder, v *Value) *Value {
+	x := v.Args[0]
+	if v.Attrs.(GeluAttrs).Approximate == "tanh" { // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+		cube := b.Mul(b.Mul(x, x), x)
+		inner := b.Mul(b.Add(x, b.Mul(cube, b.Scalar(0.044715))), b.Scalar(0.7978845608028654))
+		return b.Mul(b.Mul(x, b.Scalar(0.5)), b.Add(b.Op("Tanh", nil, inner), b.Scalar(1)))
+	}
+	erf := b.Op("Erf", nil, b.Op("Div", nil, x, b.Scalar(1.4142135623730951)))
+	return b.Mul(b.Mul(x, b.Add(erf, b.Scalar(1))), b.Scalar(0.5))
+}
+
+func binaryOps() []*Op {
+	var rows []*Op
+	for _, f := range []struct {
+		name   string
+		result tensor.DType // Invalid: that of the arguments
+	}{
+		{"Add", 0}, {"Sub", 0}, {"Mul", 0}, {"Div", 0}, {"Pow", 0}, {"Min", 0}, {"Max", 0}, {"PRelu", 0},
+		{"Equal", tensor.Bool}, {"Less", tensor.Bool}, {"Greater", tensor.Bool}, {"LessOrEqual", tensor.Bool}, {"GreaterOrEqual", tensor.Bool},
+		{"And", tensor.Bool}, {"Or", tensor.Bool}, {"Xor", tensor.Bool},
+	} {
+		rows = append(rows, newOp(f.name, 2, 2, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+			return inferBinary(f.name, f.result, in)
+		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return evalBinary(e, f.name, in[0], in[1])
+		}))
+	}
+	return append(rows, newOp("Where", 3, 3, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+		if in[1].DType != in[2].DType {
+			return tensor.Type{}, fmt.Errorf("have %s and %s, want one element type", in[1], in[2])
+		}
+		shape, err := broadcast(in[1].Shape, in[2].Shape)
+		if err == nil {
+			shape, err = broadcast(in[0].Shape, shape)
+		}
+		return tensor.Type{DType: in[1].DType, Shape: shape}, firstError(want(in, 0, tensor.Bool, -1), err)
+	}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		return e.bytes(func(y []byte, size int) {
+			kernel.Where(size, ints(e.Dims), in[0].Bytes(), ints(in[0].Dims()), in[1].Bytes(), ints(in[1].Dims()), in[2].Bytes(), ints(in[2].Dims()), y)
+		})
+	}))
+}
+
+func inferBinary(name string, result tensor.DType, in []tensor.Type) (tensor.Type, error) {
+	d := in[0].DType
+	logical := name == "And" || name == "Or" || name == "Xor"
+	switch {
+	case d != in[1].DType:
+		return tensor.Type{}, fmt.Errorf("have %s and %s, want one element type", in[0], in[1])
+	case logical != (d == tensor.Bool) || !logical && d != tensor.Float32 && d != tensor.Int64 && d != tensor.Int32:
+		return tensor.Type{}, fmt.Errorf("have %s, want %s", in[0], map[bool]string{true: "bool", false: "float32, int64 or int32"}[logical])
+	}
+	if result == tensor.Invalid {
+		result = d
+	}
+	if name == "PRelu" { // the slope broadcasts to x, not the other way
+		shape, err := broadcast(in[0].Shape, in[1].Shape)
+		if err == nil && tensor.ShapeString(shape) != tensor.ShapeString(in[0].Shape) {
+			err = fmt.Errorf("slope %s does not broadcast to %s", in[1], in[0])
+		}
+		return tensor.Type{DType: result, Shape: in[0].Shape}, err
+	}
+	shape, err := broadcast(in[0].Shape, in[1].Shape)
+	return tensor.Type{DType: result, Shape: shape}, err
+}
+
+func evalBinary(e *Env, name string, x, y *tensor.Tensor) (*tensor.Tensor, error) {
+	out, xd, yd := ints(e.Dims), ints(x.Dims()), ints(y.Dims())
+	if e.Type.DType == tensor.Bool {
+		return e.bytes(func(z []byte, _ int) {
+			switch x.DType() {
+			case tensor.Float32:
+				kernel.Compare(name, out, x.Float32s(), xd, y.Float32s(), yd, z)
+			case tensor.Bool:
+				kernel.Logical(name, out, x.Bytes(), xd, y.Bytes(), yd, z)
+			default:
+				kernel.Compare(name, out, x.Int64s(), xd, y.Int64s(), yd, z)
+			}
+		})
+	}
+	if x.DType() == tensor.Float32 {
+		return e.float32(func(z []float32) { kernel.Binary(name, out, x.Float32s(), xd, y.Float32s(), yd, z) })
+	}
+	if name == "Div" {
+		for _, v := range y.Int64s() {
+			if v == 0 {
+				return nil, fmt.Errorf("integer division by 0")
+			}
+		}
+	}
+	z := make([]int64, product(e.Dims))
+	kernel.Binary(name, out, x.Int64s(), xd, y.Int64s(), yd, z)
+	return tensor.Dense(tensor.Cast(tensor.FromInt64(e.Dims, z), e.Type.DType)), nil
+}

@@ -1,0 +1,70 @@
+package ir
+
+import (
+	"fmt"
+
+	"syncsam-convert/ir/kernel"
+	"syncsam-convert/ir/tensor"
+)
+
+// LayerNormAttrs of LayerNormalization over the axes from Axis on; arguments x, scale, bias.
+type LayerNormAttrs struct {
+	Axis    int64   `ir:"axis"`
+	Epsilon float32 `ir:"epsilon"`
+}
+
+// SoftmaxAttrs of Softmax.
+type SoftmaxAttrs struct {
+	Axis int64 `ir:"axis"`
+}
+
+func normOps() []*Op {
+	return []*Op{
+		newOp("LayerNormalization", 2, 3, inferLayerNorm, evalLayerNorm),
+		newOp("Softmax", 1, 1, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
+			_, err := axisOf(a.Axis, in[0].Rank())
+			return in[0], firstError(want(in, 0, tensor.Float32, -1), err)
+		}, evalSoftmax),
+	}
+}
+
+func inferLayerNorm(a LayerNormAttrs, in []tensor.Type) (tensor.Type, error) {
+	axis, err := axisOf(a.Axis, in[0].Rank())
+	if err != nil {
+		return tensor.Type{}, err
+	}
+	part := tensor.Type{DType: tensor.Float32, Shape: in[0].Shape[axis:]}
+	if _, ok := part.Static(); !ok || in[0].DType != tensor.Float32 {
+		return tensor.Type{}, fmt.Errorf("argument 0: have %s, want float32 with static axes from %d on", in[0], axis)
+	}
+	for i := 1; i < len(in); i++ {
+		if in[i].DType != tensor.Invalid && !in[i].Equal(part) {
+			return tensor.Type{}, fmt.Errorf("argument %d: have %s, want %s", i, in[i], part)
+		}
+	}
+	return in[0], nil
+}
+
+func evalLayerNorm(e *Env, a LayerNormAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	axis, _ := axisOf(a.Axis, len(e.Dims))
+	return e.float32(func(y []float32) {
+		kernel.LayerNorm(product(e.Dims[:axis]), product(e.Dims[axis:]), in[0].Float32s(), in[1].Float32s(), bias(in), a.Epsilon, y)
+	})
+}
+
+func evalSoftmax(e *Env, a SoftmaxAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	axis, _ := axisOf(a.Axis, len(e.Dims))
+	outer, n, inner := product(e.Dims[:axis]), int(e.Dims[axis]), product(e.Dims[axis+1:])
+	x := in[0].Float32s()
+	return e.float32(func(y []float32) {
+		if inner == 1 {
+			kernel.Softmax(outer, n, x, y)
+			return
+		}
+		moved := make([]float32, len(x)) // the axis last, and back
+		dims := []int64{int64(outer), int64(n), int64(inner)}
+		tensor.TransposeFloat32(y, x, dims, []int{0, 2, 1})
+		kernel.Softmax(outer*inner, n, y, moved)
+		tensor.TransposeFloat32(y, moved, []int64{dims[0], dims[2], dims[1]}, []int{0, 2, 1})
+	})
+}

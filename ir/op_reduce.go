@@ -1,0 +1,84 @@
+package ir
+
+import (
+	"errors"
+	"fmt"
+
+	"syncsam-convert/ir/kernel"
+	"syncsam-convert/ir/tensor"
+)
+
+// ReduceAttrs of ReduceMean, ReduceSum, ReduceMax and ReduceMin; absent axes are all.
+type ReduceAttrs struct {
+	Axes     []int64 `ir:"axes"`
+	KeepDims int64   `ir:"keepdims"`
+}
+
+// ArgAttrs of ArgMax; the first of equal elements wins.
+type ArgAttrs struct {
+	Axis     int64 `ir:"axis"`
+	KeepDims int64 `ir:"keepdims"`
+}
+
+func reduceOps() []*Op {
+	var rows []*Op
+	for _, name := range []string{"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"} {
+		rows = append(rows, newOp(name, 1, 1, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
+			if err != nil {
+				return nil, err
+			}
+			var axes []int
+			for i := range in[0].Dims() {
+				if set[i] {
+					axes = append(axes, i)
+				}
+			}
+			return e.float32(func(y []float32) { kernel.Reduce(name, ints(in[0].Dims()), axes, in[0].Float32s(), y) })
+		}))
+	}
+	return append(rows, newOp("ArgMax", 1, 1, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
+		t, err := inferReduce(ReduceAttrs{[]int64{a.Axis}, a.KeepDims}, in)
+		return tensor.Type{DType: tensor.Int64, Shape: t.Shape}, err
+	}, func(e *Env, a ArgAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		dims := in[0].Dims()
+		axis, _ := axisOf(a.Axis, len(dims))
+		if dims[axis] == 0 {
+			return nil, errors.New("an empty axis has no maximum")
+		}
+		y := make([]int64, product(e.Dims))
+		kernel.ArgMax(product(dims[:axis]), int(dims[axis]), product(dims[axis+1:]), in[0].Float32s(), y)
+		return tensor.FromInt64(e.Dims, y), nil
+	}))
+}
+
+func (a ReduceAttrs) axes(rank int) []int64 {
+	if a.Axes != nil {
+		return a.Axes
+	}
+	all := make([]int64, rank)
+	for i := range all {
+		all[i] = int64(i)
+	}
+	return all
+}
+
+func inferReduce(a ReduceAttrs, in []tensor.Type) (tensor.Type, error) {
+	set, err := axesOf(a.axes(in[0].Rank()), in[0].Rank())
+	if err != nil {
+		return tensor.Type{}, err
+	}
+	if in[0].DType != tensor.Float32 {
+		return tensor.Type{}, fmt.Errorf("argument 0: have %s, want float32", in[0])
+	}
+	shape := []tensor.Dim{}
+	for i, d := range in[0].Shape {
+		switch {
+		case !set[i]:
+			shape = append(shape, d)
+		case a.KeepDims != 0:
+			shape = append(shape, tensor.Static(1))
+		}
+	}
+	return tensor.Type{DType: tensor.Float32, Shape: shape}, nil
+}

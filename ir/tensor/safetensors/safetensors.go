@@ -1,0 +1,202 @@
+// Package safetensors reads and writes files of named tensors: an 8-byte header length, a JSON header, raw data.
+package safetensors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/ir/tensor"
+)
+
+var dtypes = []struct {
+	name  string
+	dtype tensor.DType
+}{
+	{"F32", tensor.Float32}, {"F16", tensor.Float16}, {"BF16", tensor.BFloat16}, {"F64", tensor.Float64}, {"I64", tensor.Int64},
+	{"I32", tensor.Int32}, {"I16", tensor.Int16}, {"I8", tensor.Int8}, {"U8", tensor.Uint8}, {"BOOL", tensor.Bool},
+}
+
+// maxHeader bounds the JSON header, as the format's reference implementation does.
+const maxHeader = 100 << 20
+
+// A Named is a tensor under its name.
+type Named struct {
+	Name   string
+	Tensor *tensor.Tensor
+}
+
+// A File holds named tensors in the order of their data.
+type File struct {
+	Tensors  []Named
+	Metadata map[string]string
+	byName   map[string]*tensor.Tensor
+	file     *mapfile.File
+}
+
+// Get finds a tensor, nil when there is none.
+func (f *File) Get(name string) *tensor.Tensor { return f.byName[name] }
+
+// Close ends the mapping that the tensors lie in.
+func (f *File) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}
+
+// Open maps a file; tensors are slices of it until Close.
+func Open(path string) (*File, error) {
+	m, err := mapfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := Parse(m.Data)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), m.Close())
+	}
+	f.file = m
+	return f, nil
+}
+
+// IsHeader reports whether data may start a safetensors file: a header length within bounds, then an opening brace.
+func IsHeader(data []byte) bool {
+	if len(data) < 9 {
+		return false
+	}
+	n := binary.LittleEndian.Uint64(data)
+	return n >= 2 && n <= maxHeader && data[8] == '{'
+}
+
+type entry struct {
+	DType   string  `json:"dtype"`
+	Shape   []int64 `json:"shape"`
+	Offsets []int64 `json:"data_offsets"`
+}
+
+// Parse reads a file's bytes, which the tensors keep.
+func Parse(data []byte) (*File, error) {
+	if !IsHeader(data) {
+		return nil, errors.New("not a safetensors file")
+	}
+	n := binary.LittleEndian.Uint64(data)
+	if n > uint64(len(data)-8) {
+		return nil, fmt.Errorf("header: have %d bytes, want %d", len(data)-8, n)
+	}
+	header, body := data[8:8+n], data[8+n:]
+	f := &File{byName: map[string]*tensor.Tensor{}}
+	dec := json.NewDecoder(bytes.NewReader(header))
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	starts := map[string]int64{}
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("header: %w", err)
+		}
+		name, _ := tok.(string)
+		if name == "__metadata__" {
+			if err := dec.Decode(&f.Metadata); err != nil {
+				return nil, fmt.Errorf("header: __metadata__: %w", err)
+			}
+			continue
+		}
+		var e entry
+		if err := dec.Decode(&e); err != nil {
+			return nil, fmt.Errorf("header: tensor %q: %w", name, err)
+		}
+		if f.byName[name] != nil {
+			return nil, fmt.Errorf("header: tensor %q occurs twice", name)
+		}
+		t, err := e.tensor(body)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		f.byName[name], starts[name] = t, e.Offsets[0]
+		f.Tensors = append(f.Tensors, Named{name, t})
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	slices.SortStableFunc(f.Tensors, func(a, b Named) int { return int(min(max(starts[a.Name]-starts[b.Name], -1), 1)) })
+	end := int64(0)
+	for _, t := range f.Tensors {
+		if starts[t.Name] < end {
+			return nil, fmt.Errorf("tensor %q: its data overlap another's", t.Name)
+		}
+		end = starts[t.Name] + t.Tensor.NumBytes()
+	}
+	return f, nil
+}
+
+func (e entry) tensor(body []byte) (*tensor.Tensor, error) {
+	for _, d := range dtypes {
+		if d.name != e.DType {
+			continue
+		}
+		if len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] || e.Offsets[1] > int64(len(body)) {
+			return nil, fmt.Errorf("data_offsets: have %v, want two within %d bytes", e.Offsets, len(body))
+		}
+		return tensor.NewMapped(d.dtype, e.Shape, body[e.Offsets[0]:e.Offsets[1]:e.Offsets[1]], mapfile.Release)
+	}
+	return nil, fmt.Errorf("dtype: have %q", e.DType)
+}
+
+// Write streams tensors in the given order; each is computed only when its turn comes.
+func Write(w io.Writer, tensors []Named, metadata map[string]string) error {
+	var header bytes.Buffer
+	header.WriteString("{")
+	if len(metadata) > 0 {
+		m, err := json.Marshal(metadata)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&header, `"__metadata__":%s`, m)
+	}
+	at := int64(0)
+	for _, t := range tensors {
+		e := entry{Shape: t.Tensor.Dims(), Offsets: []int64{at, at + t.Tensor.NumBytes()}}
+		for _, d := range dtypes {
+			if d.dtype == t.Tensor.DType() {
+				e.DType = d.name
+			}
+		}
+		name, err1 := json.Marshal(t.Name)
+		body, err2 := json.Marshal(e)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		if header.Len() > 1 {
+			header.WriteString(",")
+		}
+		fmt.Fprintf(&header, "%s:%s", name, body)
+		at = e.Offsets[1]
+	}
+	header.WriteString("}")
+	for header.Len()%8 != 0 {
+		header.WriteString(" ")
+	}
+	if err := binary.Write(w, binary.LittleEndian, uint64(header.Len())); err != nil {
+		return err
+	}
+	if _, err := w.Write(header.Bytes()); err != nil {
+		return err
+	}
+	for _, t := range tensors {
+		if _, err := t.Tensor.WriteTo(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteFile writes a file, all of it or none.
+func WriteFile(path string, tensors []Named, metadata map[string]string) error {
+	return mapfile.WriteAtomic(path, func(w io.Writer) error { return Write(w, tensors, metadata) })
+}
