@@ -7,12 +7,10 @@ import (
 	"os"
 )
 
-func mapFile(f *os.File, size int64) (*File, error) {
+func mapFile(f *os.File, size int64) ([]byte, func() error, error) {
 	data := make([]byte, size)
-	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, err
-	}
-	return &File{Data: data}, nil
+	_, err := io.ReadFull(f, data)
+	return data, nil, err
 }
 
 // Release does nothing where files are not mapped.

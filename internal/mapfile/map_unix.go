@@ -3,19 +3,15 @@
 package mapfile
 
 import (
-	"fmt"
 	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-func mapFile(f *os.File, size int64) (*File, error) {
+func mapFile(f *os.File, size int64) ([]byte, func() error, error) {
 	data, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", f.Name(), err)
-	}
-	return &File{Data: data, close: func() error { return unix.Munmap(data) }}, nil
+	return data, func() error { return unix.Munmap(data) }, err
 }
 
 // Release tells the system that a part of a mapping is not needed for now; only whole pages inside it are given back.

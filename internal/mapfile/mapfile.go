@@ -8,6 +8,7 @@ import (
 
 // A File is an open mapping. Data must not be written, nor used after Close.
 type File struct {
+	Path  string
 	Data  []byte
 	close func() error
 }
@@ -27,9 +28,13 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("open %s: not a regular file", path)
 	}
 	if info.Size() == 0 {
-		return &File{Data: []byte{}}, nil
+		return &File{Path: path, Data: []byte{}}, nil
 	}
-	return mapFile(f, info.Size())
+	data, closeMap, err := mapFile(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	return &File{path, data, closeMap}, nil
 }
 
 // Close ends the mapping.

@@ -1,0 +1,102 @@
+// Package onnx writes IR graphs as ONNX models.
+package onnx
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// The opsets that can be written. MinOpset has native LayerNormalization; MaxOpset is the newest that ONNX Runtime 1.32 takes as released.
+const (
+	DefaultOpset = 17
+	MinOpset     = 17
+	MaxOpset     = 26
+)
+
+// Options of a model.
+type Options struct {
+	Opset    int64             // 0: DefaultOpset
+	External bool              // large tensors go to NAME.data; by itself past 2 GiB
+	Metadata map[string]string // metadata_props, written in key order
+}
+
+// externalThreshold is the size from which a tensor is worth a place in the data file.
+const externalThreshold = 1 << 10
+
+// Files lists what WriteFile wrote, the model first.
+type Files []string
+
+// WriteFile writes graph g to path. Each file appears whole or not at all.
+func WriteFile(path string, g *ir.Graph, opts Options) (Files, error) {
+	model, inits, err := Emit(g, opts)
+	if err != nil {
+		return nil, err
+	}
+	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
+		return Files{path}, mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
+	}
+	data := path + ".data"
+	err = mapfile.WriteAtomic(data, func(d io.Writer) error {
+		ext := &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold}
+		return mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, ext) })
+	})
+	return Files{path, data}, err
+}
+
+// Emit lowers a graph to messages, and its constants to initializers in the order of their first use.
+func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, error) {
+	opset := opts.Opset
+	if opset == 0 {
+		opset = DefaultOpset
+	}
+	if opset < MinOpset || opset > MaxOpset {
+		return nil, nil, fmt.Errorf("opset: have %d, want %d to %d", opset, MinOpset, MaxOpset)
+	}
+	e := newEmission(g, opset)
+	for _, v := range g.Values {
+		if err := e.value(v); err != nil {
+			return nil, nil, fmt.Errorf("graph %s: %s: %w", g.Name, v, err)
+		}
+	}
+	for _, o := range g.Outputs {
+		if e.names[o.Value] != o.Name { // an input, a constant, or a value that has two output names
+			e.node("Identity", o.Name, []string{e.names[o.Value]}, []string{o.Name}, nil)
+		}
+		e.graph.Output = append(e.graph.Output, valueInfo(o.Name, o.Value.Type))
+	}
+	irVersion := int64(8)
+	if opset > 18 {
+		irVersion = 10
+	}
+	model := &onnxpb.ModelProto{
+		IrVersion: &irVersion, ProducerName: proto.String("syncsam-convert"), Graph: e.graph,
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: &opset}},
+	}
+	for _, k := range sortedKeys(opts.Metadata) {
+		model.MetadataProps = append(model.MetadataProps, &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(opts.Metadata[k])})
+	}
+	return model, e.inits, nil
+}
+
+func valueInfo(name string, t tensor.Type) *onnxpb.ValueInfoProto {
+	shape := &onnxpb.TensorShapeProto{}
+	for _, d := range t.Shape {
+		dim := &onnxpb.TensorShapeProto_Dimension{}
+		if d.IsStatic() {
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d.B}
+		} else {
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d.String()}
+		}
+		shape.Dim = append(shape.Dim, dim)
+	}
+	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(onnxpb.NumberOf(t.DType)), Shape: shape}}}}
+}

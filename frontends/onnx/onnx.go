@@ -1,0 +1,270 @@
+// Package onnx reads ONNX models as IR graphs. What ONNX computes at run time only to describe shapes is evaluated while
+// reading: the IR knows every shape.
+package onnx
+
+import (
+	"fmt"
+	"strings"
+
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// A Model is an open file; its graph's constants are slices of the file until Close.
+type Model struct {
+	Graph    *ir.Graph
+	Opset    int64
+	Metadata map[string]string
+	file     *onnxpb.File
+}
+
+// Close ends the mapping.
+func (m *Model) Close() error { return m.file.Close() }
+
+// Open reads a model file. Errors name the file and the node.
+func Open(path string) (*Model, error) {
+	f, err := onnxpb.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Import(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Import makes a graph of a parsed file.
+func Import(f *onnxpb.File) (*Model, error) {
+	m := &Model{file: f, Metadata: map[string]string{}}
+	for _, p := range f.Model.MetadataProps {
+		m.Metadata[p.GetKey()] = p.GetValue()
+	}
+	for _, o := range f.Model.OpsetImport {
+		if d := o.GetDomain(); d == "" || d == "ai.onnx" {
+			m.Opset = o.GetVersion()
+		}
+	}
+	if m.Opset == 0 {
+		return nil, fmt.Errorf("opset_import: no version of the default domain")
+	}
+	name := f.Model.Graph.GetName()
+	if !tensor.IsIdent(name) {
+		name = "graph"
+	}
+	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}
+	if err := im.run(f); err != nil {
+		return nil, err
+	}
+	g, err := im.b.Graph()
+	if err != nil {
+		return nil, err
+	}
+	g.Sweep()
+	m.Graph = g
+	return m, ir.Check(g)
+}
+
+// A value is what a name stands for: an IR value, or a vector of sizes that only exists while reading (both, for small integer constants).
+type value struct {
+	v     *ir.Value
+	sizes []tensor.Dim
+	rank0 bool // sizes is a scalar
+}
+
+type importer struct {
+	b      *ir.Builder
+	opset  int64
+	values map[string]value
+}
+
+func (im *importer) run(f *onnxpb.File) error {
+	g := f.Model.Graph
+	for _, init := range f.Initializers {
+		im.values[init.Name] = im.constant(init.Name, init.Tensor)
+	}
+	for _, in := range g.Input {
+		if _, isInit := im.values[in.GetName()]; isInit {
+			continue // before IR version 4 initializers were listed as inputs
+		}
+		t, err := inputType(in)
+		if err != nil {
+			return fmt.Errorf("input %q: %w", in.GetName(), err)
+		}
+		im.values[in.GetName()] = value{v: im.b.Input(in.GetName(), t.DType, t.Shape...)}
+	}
+	for i, n := range g.Node {
+		label := n.GetName()
+		if label == "" {
+			label = fmt.Sprintf("#%d", i)
+		}
+		if err := im.node(n); err != nil {
+			return fmt.Errorf("node %q (%s): %w", label, n.GetOpType(), err)
+		}
+	}
+	for _, o := range g.Output {
+		v, err := im.ir(o.GetName())
+		if err != nil {
+			return fmt.Errorf("output %q: %w", o.GetName(), err)
+		}
+		im.b.Output(o.GetName(), v)
+	}
+	return nil
+}
+
+// maxSizes is the longest integer constant that may describe a shape.
+const maxSizes = 64
+
+// constant registers a tensor; short integer vectors double as sizes.
+func (im *importer) constant(name string, t *tensor.Tensor) value {
+	val := value{v: im.b.As(name).Const(t)}
+	if d := t.DType(); (d == tensor.Int64 || d == tensor.Int32) && len(t.Dims()) <= 1 && t.Len() <= maxSizes {
+		val.sizes, val.rank0 = tensor.Dims(t.Int64s()...), len(t.Dims()) == 0
+	}
+	return val
+}
+
+func inputType(in *onnxpb.ValueInfoProto) (tensor.Type, error) {
+	tt := in.GetType().GetTensorType()
+	if tt == nil {
+		return tensor.Type{}, fmt.Errorf("it is not a tensor")
+	}
+	d, err := onnxpb.DTypeOf(tt.GetElemType())
+	if err != nil {
+		return tensor.Type{}, err
+	}
+	if tt.Shape == nil {
+		return tensor.Type{}, fmt.Errorf("its rank is not known")
+	}
+	t := tensor.Type{DType: d, Shape: []tensor.Dim{}}
+	for i, dim := range tt.Shape.Dim {
+		if _, ok := dim.Value.(*onnxpb.TensorShapeProto_Dimension_DimValue); ok {
+			if dim.GetDimValue() < 0 {
+				return tensor.Type{}, fmt.Errorf("axis %d: have %d elements", i, dim.GetDimValue())
+			}
+			t.Shape = append(t.Shape, tensor.Static(dim.GetDimValue()))
+			continue
+		}
+		if p, err := tensor.ParseDim(dim.GetDimParam()); err == nil && !p.IsStatic() {
+			t.Shape = append(t.Shape, p)
+			continue
+		}
+		sym := symbol(dim.GetDimParam())
+		if sym == "" {
+			sym = fmt.Sprintf("%s_%d", symbol(in.GetName()), i)
+		}
+		t.Shape = append(t.Shape, tensor.Symbol(sym))
+	}
+	return t, nil
+}
+
+// symbol makes an identifier of any text.
+func symbol(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 128 && tensor.IsIdent("_"+string(r)) {
+			return r
+		}
+		return '_'
+	}, s)
+	if s != "" && !tensor.IsIdent(s) {
+		s = "_" + s
+	}
+	return s
+}
+
+// ir gives the IR value that a name stands for; sizes become a constant when they are static.
+func (im *importer) ir(name string) (*ir.Value, error) {
+	val, ok := im.values[name]
+	if !ok {
+		return nil, fmt.Errorf("%q is not defined above", name)
+	}
+	if val.v == nil {
+		dims, ok := tensor.Type{Shape: val.sizes}.Static()
+		if !ok {
+			return nil, fmt.Errorf("%q is computed from shapes and used as data", name)
+		}
+		shape := []int64{int64(len(dims))}
+		if val.rank0 {
+			shape = []int64{}
+		}
+		val.v = im.b.As(name).Const(tensor.FromInt64(shape, dims))
+		im.values[name] = val
+	}
+	return val.v, nil
+}
+
+// sizes gives the vector of sizes that a name stands for.
+func (im *importer) sizes(name string) ([]tensor.Dim, error) {
+	val, ok := im.values[name]
+	if !ok {
+		return nil, fmt.Errorf("%q is not defined above", name)
+	}
+	if val.sizes == nil {
+		return nil, fmt.Errorf("%q must be known when the model is read", name)
+	}
+	return val.sizes, nil
+}
+
+// ints is sizes that are all static.
+func (im *importer) ints(name string) ([]int64, error) {
+	s, err := im.sizes(name)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := tensor.Type{Shape: s}.Static()
+	if !ok {
+		return nil, fmt.Errorf("%q is %s, want integers", name, tensor.ShapeString(s))
+	}
+	return out, nil
+}
+
+// optional is ints of input i, nil when it is absent.
+func (im *importer) optional(n *onnxpb.NodeProto, i int) ([]int64, error) {
+	if i >= len(n.Input) || n.Input[i] == "" {
+		return nil, nil
+	}
+	return im.ints(n.Input[i])
+}
+
+// scalar is the float constant at input i, or what absent says.
+func (im *importer) scalar(n *onnxpb.NodeProto, i int, absent float32) (float32, error) {
+	if i >= len(n.Input) || n.Input[i] == "" {
+		return absent, nil
+	}
+	v, err := im.ir(n.Input[i])
+	if err != nil {
+		return 0, err
+	}
+	if !v.IsConst() || v.Const.Len() != 1 {
+		return 0, fmt.Errorf("input %d must be a constant number", i)
+	}
+	return v.Const.Float32s()[0], nil
+}
+
+// args gives all inputs as IR values; absent ones are nil.
+func (im *importer) args(n *onnxpb.NodeProto) ([]*ir.Value, error) {
+	out := make([]*ir.Value, len(n.Input))
+	for i, name := range n.Input {
+		if name == "" {
+			continue
+		}
+		v, err := im.ir(name)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+// emit applies an op and binds the node's first output.
+func (im *importer) emit(n *onnxpb.NodeProto, op string, attrs any, args ...*ir.Value) error {
+	v := im.b.As(n.Output[0]).Op(op, attrs, args...)
+	if err := im.b.Err(); err != nil {
+		return err
+	}
+	im.values[n.Output[0]] = value{v: v}
+	return nil
+}
