@@ -154,3 +154,17 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 	}
 	return syms, nil
 }
+
+// EvalConst computes a value of static type whose arguments are all constants.
+func EvalConst(v *Value) (*tensor.Tensor, error) {
+	values := make(map[*Value]*tensor.Tensor, len(v.Args))
+	for _, a := range v.Args {
+		if a != nil && !a.IsConst() {
+			return nil, fmt.Errorf("%s: its argument %s is not a constant", v, a)
+		}
+		if a != nil {
+			values[a] = a.Const
+		}
+	}
+	return evalValue(v, values, nil)
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/backends/onnx"
+	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/artifact"
+	"syncsam-convert/ir"
+	"syncsam-convert/passes"
+)
+
+type buildFlags struct {
+	out, target, precision, family string
+	opset                          int64
+	external, force, nonFinite     bool
+	golden                         string
+	maxDrop                        float64
+	debug                          []string
+	dump                           string
+	stopAfter                      int
+	json                           bool
+	verify                         verifyFlags
+	progress                       bool
+}
+
+func buildCommand() *cobra.Command {
+	var f buildFlags
+	c := &cobra.Command{
+		Use:   "build CHECKPOINT -o DIR [flags]",
+		Short: "Compile a checkpoint into an artifact",
+		Long: `Reads a PyTorch (zip or legacy) or safetensors checkpoint without executing any of it, recognises the model family,
+and writes encoder.onnx, decoder.onnx and manifest.json. With --golden the artifact is verified before it is published:
+when its Dice results do not hold, nothing is left at -o and the exit status is 1.`,
+		Example: "  syncsam-convert build syncsam-50.pth -o artifact\n  syncsam-convert build tiny.pth -o artifact --golden golden/data/syncsam-tiny-34",
+		Args:    exactly(1, "one CHECKPOINT"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	c.Flags().StringVarP(&f.out, "output", "o", "", "artifact folder to write")
+	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32")
+	c.Flags().StringVar(&f.family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
+	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
+	c.Flags().BoolVar(&f.external, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
+	c.Flags().BoolVar(&f.force, "force", false, "replace an artifact that stands at -o")
+	c.Flags().BoolVar(&f.nonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
+	c.Flags().StringVar(&f.golden, "golden", "", "golden folder to verify against before publishing")
+	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance")
+	f.verify.addEngine(c)
+	c.Flags().StringArrayVarP(&f.debug, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every pass)")
+	c.Flags().StringVar(&f.dump, "dump", "", "folder for the program's text after each pass")
+	c.Flags().IntVar(&f.stopAfter, "stop-after", 0, "run only the first passes")
+	c.Flags().BoolVar(&f.json, "json", false, "print the manifest as JSON")
+	c.Flags().BoolVar(&f.progress, "progress", false, "show progress even when standard error is not a terminal")
+	return c
+}
+
+func (f *buildFlags) run(cmd *cobra.Command, path string) error {
+	ctx := cmd.Context()
+	if err := f.check(cmd); err != nil {
+		return err
+	}
+	opts := passes.Options{Dump: f.dump, StopAfter: f.stopAfter}
+	for _, d := range f.debug {
+		if err := opts.ParseDebug(passes.Simplify, d, func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }); err != nil {
+			return fmt.Errorf("--debug: %w", err)
+		}
+	}
+	stage, err := artifact.Stage(f.out, f.force)
+	if err != nil {
+		return err
+	}
+	defer stage.Discard()
+	bar := newSteps(cmd, f.progress, "read", "compile", "write", "hash", "publish")
+	defer bar.done()
+	man, err := f.compile(ctx, path, stage.Dir, opts, bar)
+	if err != nil {
+		return err
+	}
+	if err := man.Write(stage.Dir); err != nil {
+		return err
+	}
+	if f.golden != "" {
+		if err := f.prove(cmd, stage.Dir, man); err != nil {
+			return err
+		}
+	}
+	bar.step("publish")
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := stage.Publish(); err != nil {
+		return err
+	}
+	bar.done()
+	return f.report(cmd.OutOrStdout(), man)
+}
+
+// check refuses flags that this program cannot honour.
+func (f *buildFlags) check(cmd *cobra.Command) error {
+	switch {
+	case f.out == "":
+		return fmt.Errorf("-o: missing, want the artifact folder")
+	case f.target != "onnx":
+		return fmt.Errorf("--target: have %q, want onnx", f.target)
+	case f.precision != "fp32":
+		return fmt.Errorf("--precision: have %q, want fp32", f.precision)
+	case f.opset < onnx.MinOpset || f.opset > onnx.MaxOpset:
+		return fmt.Errorf("--opset: have %d, want %d to %d", f.opset, onnx.MinOpset, onnx.MaxOpset)
+	case f.stopAfter < 0:
+		return fmt.Errorf("--stop-after: have %d, want 0 or more", f.stopAfter)
+	case f.maxDrop < 0:
+		return fmt.Errorf("--max-dsc-drop: have %g, want 0 or more points", f.maxDrop)
+	case cmd.Flags().Changed("max-dsc-drop") && f.golden == "":
+		return fmt.Errorf("--max-dsc-drop: needs --golden")
+	}
+	return nil
+}
+
+// compile reads, lowers, simplifies and writes a checkpoint into dir. The source is hashed meanwhile.
+func (f *buildFlags) compile(ctx context.Context, path, dir string, opts passes.Options, bar *steps) (*artifact.Manifest, error) {
+	ck, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	type hashed struct {
+		sum string
+		err error
+	}
+	source := make(chan hashed, 1)
+	go func() {
+		sum, _, err := artifact.Hash(path)
+		source <- hashed{sum, err}
+	}()
+	m, err := frontends.Load(ck, f.family)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if !f.nonFinite {
+		if err := ck.CheckFinite(ctx); err != nil {
+			return nil, fmt.Errorf("%w; --allow-nonfinite accepts them", err)
+		}
+	}
+	bar.step("compile")
+	results, err := passes.Run(ctx, m, passes.Simplify, opts)
+	if err != nil {
+		return nil, err
+	}
+	man := &artifact.Manifest{Tool: "syncsam-convert " + version(), Meta: m.Meta, Target: f.target, Precision: f.precision, Opset: f.opset, Passes: []artifact.Pass{}}
+	for _, r := range results {
+		man.Passes = append(man.Passes, artifact.Pass(r))
+	}
+	bar.step("write")
+	if man.Files, err = f.write(ctx, dir, m, man); err != nil {
+		return nil, err
+	}
+	bar.step("hash")
+	src := <-source
+	if src.err != nil {
+		return nil, src.err
+	}
+	man.Source = artifact.Source{SHA256: src.sum, Format: ck.Format(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
+	return man, nil
+}
+
+// write emits every graph, and hashes each file while the next is written.
+func (f *buildFlags) write(ctx context.Context, dir string, m *ir.Module, man *artifact.Manifest) ([]artifact.File, error) {
+	type result struct {
+		file artifact.File
+		err  error
+	}
+	var pending []chan result
+	for _, g := range m.Graphs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		files, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, onnx.Options{Opset: f.opset, External: f.external, Metadata: map[string]string{
+			"family": man.Family, "precision": man.Precision,
+		}})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range files {
+			done := make(chan result, 1)
+			pending = append(pending, done)
+			go func() {
+				file, err := artifact.Describe(dir, filepath.Base(p))
+				done <- result{file, err}
+			}()
+		}
+	}
+	var out []artifact.File
+	var failed error
+	for _, p := range pending {
+		r := <-p
+		if r.err != nil {
+			failed = r.err
+		}
+		out = append(out, r.file)
+	}
+	return out, failed
+}
+
+// parameters counts floating-point elements; tied tensors once.
+func parameters(ck *checkpoint.Checkpoint) int64 {
+	n := int64(0)
+	for _, name := range ck.Names() {
+		if t := ck.Get(name); t.DType().IsFloat() && ck.SharedWith(name) == "" {
+			n += t.Len()
+		}
+	}
+	return n
+}
+
+// prove verifies the staged artifact and adds the result to its manifest.
+func (f *buildFlags) prove(cmd *cobra.Command, dir string, man *artifact.Manifest) error {
+	v := f.verify
+	v.golden, v.progress, v.maxDrop, v.useDrop = f.golden, f.progress, f.maxDrop, cmd.Flags().Changed("max-dsc-drop")
+	v.tolerance, v.prompts = defaultTolerance, defaultPrompts
+	rep, err := v.verify(cmd, dir)
+	if err != nil {
+		return err
+	}
+	if man.Verification, err = json.Marshal(rep.Brief()); err != nil {
+		return err
+	}
+	if err := man.Write(dir); err != nil {
+		return err
+	}
+	return mismatch(rep)
+}
+
+func (f *buildFlags) report(w io.Writer, man *artifact.Manifest) error {
+	if f.json {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(man)
+	}
+	fmt.Fprintf(w, "%s: %s, %s, %d parameters\n", f.out, man.Family, man.Precision, man.Source.Parameters)
+	for _, file := range man.Files {
+		fmt.Fprintf(w, "  %-16s %11d bytes  sha256 %s\n", file.Name, file.Bytes, file.SHA256[:16])
+	}
+	return nil
+}

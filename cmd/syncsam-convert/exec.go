@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/golden/engine"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/ir/tensor/safetensors"
+)
+
+func execCommand() *cobra.Command {
+	var in, out string
+	var f verifyFlags
+	c := &cobra.Command{
+		Use:   "exec MODEL.onnx --inputs IN.safetensors --outputs OUT.safetensors",
+		Short: "Run one ONNX file on tensors from a file",
+		Long:  "Reads the graph's inputs by name from a safetensors file and writes its outputs by name to another.",
+		Args:  exactly(1, "one MODEL.onnx"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if in == "" || out == "" {
+				return fmt.Errorf("--inputs and --outputs: both are needed")
+			}
+			tensors, err := safetensors.Open(in)
+			if err != nil {
+				return err
+			}
+			defer tensors.Close()
+			s, err := engine.Load(f.engine, args[0], f.options())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			inputs := map[string]*tensor.Tensor{}
+			for _, name := range s.Inputs() {
+				if inputs[name] = tensors.Get(name); inputs[name] == nil {
+					return fmt.Errorf("%s: input %q is missing", in, name)
+				}
+			}
+			results, err := s.Run(cmd.Context(), inputs)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			var named []safetensors.Named
+			for _, name := range s.Outputs() {
+				named = append(named, safetensors.Named{Name: name, Tensor: results[name]})
+			}
+			if err := safetensors.WriteFile(out, named, nil); err != nil {
+				return err
+			}
+			for _, n := range named {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", n.Name, n.Tensor.Type())
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&in, "inputs", "", "safetensors file with the graph's inputs")
+	c.Flags().StringVar(&out, "outputs", "", "safetensors file to write")
+	f.addEngine(c)
+	return c
+}

@@ -1,0 +1,99 @@
+// Command syncsam-convert compiles medical segmentation checkpoints into verified ONNX artifacts.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, as the contract fixes them.
+const (
+	exitMismatch = 1 // the artifact does not meet its golden results
+	exitError    = 2 // bad usage, unreadable or hostile input, a missing engine
+)
+
+// errMismatch marks an artifact that does not meet its golden results.
+var errMismatch = errors.New("the artifact does not meet its golden results")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and gives its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(stderr, "syncsam-convert: internal error: %v\n%s", r, debug.Stack())
+			code = exitError
+		}
+	}()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	if errors.Is(err, errMismatch) {
+		return exitMismatch
+	}
+	return exitError
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "syncsam-convert",
+		Short:         "Compiles medical segmentation checkpoints into verified ONNX artifacts",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return errors.New("no command; see syncsam-convert --help")
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand())
+	for _, c := range root.Commands() {
+		c.DisableFlagsInUseLine = true
+	}
+	return root
+}
+
+// version is the module version, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" && !strings.Contains(v, "+dirty") && !strings.HasPrefix(v, "v0.0.0-") {
+		return v
+	}
+	return "devel"
+}
+
+// exactly wants n arguments of the given kind.
+func exactly(n int, kind string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
+		}
+		return nil
+	}
+}

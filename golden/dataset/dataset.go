@@ -1,0 +1,77 @@
+// Package dataset reads segmentation data sets: an index {mask: image} in one JSON object, streamed.
+package dataset
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+)
+
+// IndexName is the index that a data set folder holds.
+const IndexName = "label2image_test.json"
+
+// An Item is one mask and the image it belongs to, as the index spells them: slash-separated, relative to the index's folder.
+type Item struct{ Mask, Image string }
+
+// Items streams an index; memory does not grow with it. The last pair carries an error if there was one.
+func Items(index string) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		f, err := os.Open(index)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		defer f.Close()
+		d := json.NewDecoder(bufio.NewReaderSize(f, 1<<20))
+		fail := func(err error) {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			yield(Item{}, fmt.Errorf("%s: at byte %d: %w", index, d.InputOffset(), err))
+		}
+		t, err := d.Token()
+		if err != nil {
+			fail(err)
+			return
+		}
+		if t != json.Delim('{') {
+			fail(fmt.Errorf("have %v, want an object {mask: image}", t))
+			return
+		}
+		for d.More() {
+			var pair [2]string
+			for i := range pair {
+				t, err := d.Token()
+				if err != nil {
+					fail(err)
+					return
+				}
+				s, ok := t.(string)
+				if !ok {
+					fail(fmt.Errorf("mask %q: have %v, want an image's name", pair[0], t))
+					return
+				}
+				pair[i] = s
+			}
+			if !yield(Item{pair[0], pair[1]}, nil) {
+				return
+			}
+		}
+		if _, err := d.Token(); err != nil {
+			fail(err)
+		}
+	}
+}
+
+// Path resolves a name of the index; names that leave the data set's folder are refused.
+func Path(dir, name string) (string, error) {
+	local := filepath.FromSlash(name)
+	if !filepath.IsLocal(local) {
+		return "", fmt.Errorf("%q leaves the data set's folder", name)
+	}
+	return filepath.Join(dir, local), nil
+}

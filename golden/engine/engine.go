@@ -1,0 +1,104 @@
+// Package engine runs ONNX files: by the embedded evaluator, or by ONNX Runtime.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"syncsam-convert/frontends/onnx"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// A Session is one loaded model. Run may be called from several goroutines.
+type Session interface {
+	Inputs() []string
+	Outputs() []string
+	// Run takes every input by name and gives every output by name.
+	Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error)
+	Close() error
+}
+
+// Options of an engine.
+type Options struct {
+	Threads int    // 0: as many as the machine has
+	Library string // of onnxruntime: the shared library; "": ONNXRUNTIME_LIB, then build/onnxruntime beside the program or the working directory
+}
+
+// engines in the order they are listed; the first is the default.
+var engines = []struct {
+	name string
+	load func(path string, o Options) (Session, error)
+}{
+	{"go", loadGo},
+	{"onnxruntime", loadORT},
+}
+
+// Names lists the engines.
+func Names() []string {
+	var names []string
+	for _, e := range engines {
+		names = append(names, e.name)
+	}
+	return names
+}
+
+// Load opens a model file with an engine.
+func Load(name, path string, o Options) (Session, error) {
+	for _, e := range engines {
+		if e.name == name {
+			return e.load(path, o)
+		}
+	}
+	return nil, fmt.Errorf("engine: have %q, want one of %s", name, strings.Join(Names(), ", "))
+}
+
+// Has reports whether a session takes an input of that name.
+func Has(s Session, input string) bool { return slices.Contains(s.Inputs(), input) }
+
+// goSession evaluates the file that was emitted, read back through the ONNX frontend.
+type goSession struct {
+	model   *onnx.Model
+	program *ir.Program
+}
+
+func loadGo(path string, o Options) (Session, error) {
+	if o.Threads > 0 {
+		runtime.GOMAXPROCS(o.Threads) // kernels use as many goroutines; a session cannot have its own number
+	}
+	m, err := onnx.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ir.Compile(m.Graph)
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &goSession{m, p}, nil
+}
+
+func (s *goSession) Inputs() []string {
+	var names []string
+	for _, v := range s.model.Graph.Inputs() {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+func (s *goSession) Outputs() []string {
+	var names []string
+	for _, o := range s.model.Graph.Outputs {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
+func (s *goSession) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	return s.program.Run(ctx, inputs)
+}
+
+func (s *goSession) Close() error { return s.model.Close() }

@@ -1,0 +1,69 @@
+package golden
+
+import (
+	_ "embed" // the page's template
+	"fmt"
+	"html/template"
+	"io"
+	"os"
+	"path/filepath"
+
+	"syncsam-convert/golden/imaging"
+	"syncsam-convert/internal/mapfile"
+)
+
+//go:embed report.html.tmpl
+var pageText string
+
+var page = template.Must(template.New("report").Parse(pageText))
+
+// WriteHTML writes index.html and its pictures into a folder, which it makes.
+func (r *Report) WriteHTML(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	type row struct {
+		Mode string
+		Summary
+		ClosedDSC, Same float64
+	}
+	type picture struct {
+		File   string
+		W, H   int
+		Result Result
+	}
+	data := struct {
+		*Report
+		Closed   bool
+		Rows     []row
+		Pictures []picture
+	}{Report: r}
+	for _, mode := range r.modes {
+		x := row{Mode: mode, Summary: r.Modes[mode]}
+		if x.Closed != nil {
+			data.Closed = true
+			x.ClosedDSC, x.Same = *x.Closed, 100**x.SameClicks
+		}
+		data.Rows = append(data.Rows, x)
+	}
+	for i, k := range r.pictures {
+		p := picture{File: fmt.Sprintf("item_%02d.png", i), W: k.image.W, H: k.image.H, Result: k.result}
+		if err := imaging.WriteOverlay(filepath.Join(dir, p.File), k.image, k.run.Mask, k.truth, k.run.marks()); err != nil {
+			return err
+		}
+		data.Pictures = append(data.Pictures, p)
+	}
+	return mapfile.WriteAtomic(filepath.Join(dir, "index.html"), func(w io.Writer) error { return page.Execute(w, data) })
+}
+
+// marks draws a run's prompts.
+func (r *Run) marks() []imaging.Mark {
+	var marks []imaging.Mark
+	if b := r.Box; b != nil {
+		marks = append(marks, imaging.Mark{X0: b[0], Y0: b[1], X1: b[2], Y1: b[3]})
+	}
+	for i, c := range r.Coords {
+		marks = append(marks, imaging.Mark{X0: c[0], Y0: c[1], X1: c[0], Y1: c[1], Label: r.Labels[i]})
+	}
+	return marks
+}

@@ -1,0 +1,133 @@
+// Package artifact is the folder that a build publishes: its manifest, its files, and their hashes.
+package artifact
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/ir"
+)
+
+// ManifestName is the manifest's file name in the artifact folder.
+const ManifestName = "manifest.json"
+
+// Manifest describes an artifact. Two builds of the same input with the same flags write the same bytes.
+type Manifest struct {
+	Tool    string `json:"tool"` // program and version
+	ir.Meta        // family, config, preprocess, postprocess
+	Target  string `json:"target"`
+	// Precision is fp32, fp16 or int8.
+	Precision    string          `json:"precision"`
+	Opset        int64           `json:"opset"`
+	Source       Source          `json:"source"`
+	Files        []File          `json:"files"`
+	Passes       []Pass          `json:"passes"`
+	Verification json.RawMessage `json:"verification,omitempty"`
+}
+
+// Source identifies the checkpoint.
+type Source struct {
+	SHA256     string `json:"sha256"`
+	Format     string `json:"format"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"` // floating-point elements, tied tensors once
+}
+
+// File is one file of the artifact.
+type File struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// Pass is what one compiler pass did.
+type Pass struct {
+	Name    string `json:"name"`
+	Changed int    `json:"changed"`
+}
+
+// Hash gives a file's SHA-256 in hexadecimal and its size; memory holds a small buffer of it.
+func Hash(path string) (sum string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if size, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 1<<20)); err != nil {
+		return "", 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, nil
+}
+
+// Describe lists a file of the artifact by its name.
+func Describe(dir, name string) (File, error) {
+	sum, size, err := Hash(filepath.Join(dir, name))
+	return File{name, sum, size}, err
+}
+
+// Write puts the manifest into the folder.
+func (m *Manifest) Write(dir string) error {
+	text, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return err
+	}
+	return mapfile.WriteAtomic(filepath.Join(dir, ManifestName), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// Read reads a folder's manifest. Errors name the file and the field.
+func Read(dir string) (*Manifest, error) {
+	path := filepath.Join(dir, ManifestName)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: not an artifact: it has no %s", dir, ManifestName)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{}
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(m); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.Family == "" || len(m.Files) == 0 {
+		return nil, fmt.Errorf("%s: family or files: missing", path)
+	}
+	if m.Preprocess.Size <= 0 {
+		return nil, fmt.Errorf("%s: preprocess.size: have %d, want a positive number", path, m.Preprocess.Size)
+	}
+	for i, s := range m.Preprocess.Std {
+		if s == 0 {
+			return nil, fmt.Errorf("%s: preprocess.std: element %d is 0", path, i)
+		}
+	}
+	return m, nil
+}
+
+// Verify compares every listed file with its hash, so that what is judged is what was built.
+func (m *Manifest) Verify(dir string) error {
+	for _, f := range m.Files {
+		if f.Name == "" || !filepath.IsLocal(f.Name) || strings.Contains(f.Name, "\\") {
+			return fmt.Errorf("%s: files: %q is not a name inside the artifact", filepath.Join(dir, ManifestName), f.Name)
+		}
+		have, err := Describe(dir, f.Name)
+		if err != nil {
+			return err
+		}
+		if have != f {
+			return fmt.Errorf("%s: have sha256 %s and %d bytes, want %s and %d as in the manifest", filepath.Join(dir, f.Name), have.SHA256, have.Bytes, f.SHA256, f.Bytes)
+		}
+	}
+	return nil
+}
