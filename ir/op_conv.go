@@ -24,8 +24,15 @@ type ConvTransposeAttrs struct {
 	Group         int64   `ir:"group"`
 }
 
-// PoolAttrs of MaxPool and AveragePool (which leaves padding out of its mean unless CountIncludePad is 1).
-type PoolAttrs struct {
+// MaxPoolAttrs of MaxPool.
+type MaxPoolAttrs struct {
+	Kernel  []int64 `ir:"kernel_shape"`
+	Strides []int64 `ir:"strides"`
+	Pads    []int64 `ir:"pads"`
+}
+
+// AveragePoolAttrs of AveragePool, which leaves padding out of its mean unless CountIncludePad is 1.
+type AveragePoolAttrs struct {
 	Kernel          []int64 `ir:"kernel_shape"`
 	Strides         []int64 `ir:"strides"`
 	Pads            []int64 `ir:"pads"`
@@ -41,8 +48,12 @@ func convOps() []*Op {
 	return []*Op{
 		newOp("Conv", 2, 3, inferConv, evalConv),
 		newOp("ConvTranspose", 2, 3, inferConvTranspose, evalConvTranspose),
-		newOp("MaxPool", 1, 1, inferPool, evalMaxPool),
-		newOp("AveragePool", 1, 1, inferPool, evalAveragePool),
+		newOp("MaxPool", 1, 1, func(a MaxPoolAttrs, in []tensor.Type) (tensor.Type, error) {
+			return inferPool(a.Kernel, a.Strides, a.Pads, in)
+		}, evalMaxPool),
+		newOp("AveragePool", 1, 1, func(a AveragePoolAttrs, in []tensor.Type) (tensor.Type, error) {
+			return inferPool(a.Kernel, a.Strides, a.Pads, in)
+		}, evalAveragePool),
 		newOp("BatchNormalization", 5, 5, inferBatchNorm, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 			d := ints(e.Dims)
 			return e.float32(func(y []float32) {
@@ -202,14 +213,14 @@ func evalConvTranspose(e *Env, a ConvTransposeAttrs, in []*tensor.Tensor) (*tens
 	return e.float32(func(y []float32) { kernel.ConvTranspose2D(p, in[0].Float32s(), in[1].Float32s(), bias(in), y) })
 }
 
-func inferPool(a PoolAttrs, in []tensor.Type) (tensor.Type, error) {
+func inferPool(size, strides, pads []int64, in []tensor.Type) (tensor.Type, error) {
 	if err := want(in, 0, tensor.Float32, 4); err != nil {
 		return tensor.Type{}, err
 	}
-	if len(a.Kernel) != 2 {
-		return tensor.Type{}, fmt.Errorf("kernel_shape: have %v, want 2 numbers (2-D only)", a.Kernel)
+	if len(size) != 2 {
+		return tensor.Type{}, fmt.Errorf("kernel_shape: have %v, want 2 numbers (2-D only)", size)
 	}
-	win, err := newWindows(a.Kernel, a.Strides, a.Pads, nil)
+	win, err := newWindows(size, strides, pads, nil)
 	if err != nil {
 		return tensor.Type{}, err
 	}
@@ -218,7 +229,7 @@ func inferPool(a PoolAttrs, in []tensor.Type) (tensor.Type, error) {
 	return tensor.Type{DType: tensor.Float32, Shape: []tensor.Dim{in[0].Shape[0], in[0].Shape[1], h, w}}, firstError(err1, err2)
 }
 
-func evalMaxPool(e *Env, a PoolAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func evalMaxPool(e *Env, a MaxPoolAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	win, err := newWindows(a.Kernel, a.Strides, a.Pads, nil)
 	if err != nil {
 		return nil, err
@@ -227,7 +238,7 @@ func evalMaxPool(e *Env, a PoolAttrs, in []*tensor.Tensor) (*tensor.Tensor, erro
 	return e.float32(func(y []float32) { kernel.MaxPool2D(p, in[0].Float32s(), y) })
 }
 
-func evalAveragePool(e *Env, a PoolAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func evalAveragePool(e *Env, a AveragePoolAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	win, err := newWindows(a.Kernel, a.Strides, a.Pads, nil)
 	if err != nil {
 		return nil, err

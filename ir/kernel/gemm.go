@@ -13,29 +13,35 @@ func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int,
 	if m == 0 || n == 0 {
 		return
 	}
-	if beta == 0 {
+	if beta != 1 {
 		for i := range m {
-			clear(c[i*ldc : i*ldc+n])
+			row := c[i*ldc : i*ldc+n]
+			if beta == 0 {
+				clear(row)
+				continue
+			}
+			for j := range row {
+				row[j] *= beta
+			}
 		}
 	}
-	if k == 0 {
-		return
+	switch {
+	case k == 0 || alpha == 0:
+	case hasTile && m >= tileRows/2 && m*n*k >= tiledWork:
+		tiledGemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, c, ldc)
+	default:
+		gonum.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, max(1, lda), b, max(1, ldb), 1, c, ldc)
 	}
-	gonum.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, max(1, lda), b, max(1, ldb), max(beta, 0)+boolFloat(beta == 0), c, ldc)
 }
+
+// tiledWork is the number of multiply-adds from which packing pays.
+const tiledWork = 1 << 12
 
 func trans(t bool) blas.Transpose {
 	if t {
 		return blas.Trans
 	}
 	return blas.NoTrans
-}
-
-func boolFloat(b bool) float32 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // MatMul is the batched product of matrices in the last two axes; the axes before them broadcast.
