@@ -61,7 +61,7 @@ func buildSyncSAM(w *blocks.Weights) (*ir.Module, error) {
 			"resnet_blocks": resnet.Blocks[:], "resnet_bottleneck": resnet.Bottleneck, "mask_tokens": int64(1),
 		},
 		Preprocess: ir.Preprocess{Size: vit.Size(), Channels: "RGB", Resize: "longest_side", Interpolation: "pil_bilinear",
-			Mean: [3]float32{123.675, 116.28, 103.53}, Std: [3]float32{58.395, 57.12, 57.375}, Pad: "after_normalize"},
+			Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}, Pad: "after_normalize"},
 		Postprocess: ir.Postprocess{Upsample: "bilinear", Threshold: 0},
 	}}, nil
 }

@@ -14,8 +14,8 @@ type Preprocess struct {
 	Channels      string     `json:"channels"`      // channel order, "RGB"
 	Resize        string     `json:"resize"`        // "longest_side": sizes int(x*scale+0.5), aspect kept
 	Interpolation string     `json:"interpolation"` // "pil_bilinear": antialiased, 8-bit fixed point
-	Mean          [3]float32 `json:"mean"`          // on the 0..255 scale
-	Std           [3]float32 `json:"std"`
+	Mean          [3]float64 `json:"mean"`          // on the 0..255 scale; (x-mean)/std in float64, then rounded
+	Std           [3]float64 `json:"std"`
 	Pad           string     `json:"pad"` // "after_normalize": zeros right and bottom, added last
 }
 

@@ -390,3 +390,6 @@ func emitResize(e *emission, v *ir.Value) error {
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Lowers reports whether an op has a row.
+func Lowers(op string) bool { _, ok := table[op]; return ok }

@@ -8,7 +8,6 @@ import (
 	"github.com/nlpodyssey/gopickle/types"
 
 	"syncsam-convert/internal/mapfile"
-	"syncsam-convert/ir/tensor"
 )
 
 // legacyMagic starts a file of the format before PyTorch 1.6: a pickled protocol-2 integer 0x1950a86a20f9469cfc6c.
@@ -16,7 +15,7 @@ var legacyMagic = []byte{0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 
 
 // parseLegacy reads five pickles (magic, protocol, system, object, storage keys), then each storage's element count and bytes.
 func parseLegacy(data []byte) (*Checkpoint, error) {
-	m := &machine{globals: map[string]bool{}}
+	m := newMachine()
 	rest := data[len(legacyMagic):]
 	var parts [4]any
 	var err error
@@ -39,8 +38,6 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 	if !ok {
 		return nil, errors.New("legacy format: storage keys: want a list")
 	}
-	dtypes := map[string]tensor.DType{}
-	collect(parts[2], dtypes, 0)
 	storages := map[string][]byte{}
 	for i := range keys.Len() {
 		key, ok := keys.Get(i).(string)
@@ -49,7 +46,7 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 		}
 		count := binary.LittleEndian.Uint64(rest)
 		rest = rest[8:]
-		d, known := dtypes[key]
+		d, known := m.storages[key]
 		if !known {
 			return nil, fmt.Errorf("legacy format: storage %q: no tensor tells its element type", key)
 		}
@@ -74,31 +71,4 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 		return nil, err
 	}
 	return newCheckpoint("pytorch-legacy", wrapper, m.globals, entries)
-}
-
-// collect notes the element type of every storage that the object mentions, to a bounded depth.
-func collect(v any, into map[string]tensor.DType, depth int) {
-	if depth > 8 {
-		return
-	}
-	switch v := v.(type) {
-	case strided:
-		into[v.storage.key] = v.storage.dtype
-	case *types.List:
-		for _, x := range *v {
-			collect(x, into, depth+1)
-		}
-	case *types.Tuple:
-		for _, x := range *v {
-			collect(x, into, depth+1)
-		}
-	case *types.Dict:
-		for _, e := range *v {
-			collect(e.Value, into, depth+1)
-		}
-	case *types.OrderedDict:
-		for el := v.List.Front(); el != nil; el = el.Next() {
-			collect(el.Value.(*types.OrderedDictEntry).Value, into, depth+1)
-		}
-	}
 }

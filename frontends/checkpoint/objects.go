@@ -64,7 +64,14 @@ var reconstructors = map[string]reconstructor{
 }
 
 // A machine unpickles one object and remembers the unknown globals it met.
-type machine struct{ globals map[string]bool }
+type machine struct {
+	globals  map[string]bool         // unknown classes that became inert
+	storages map[string]tensor.DType // element type of every storage that the pickle mentions
+}
+
+func newMachine() *machine {
+	return &machine{globals: map[string]bool{}, storages: map[string]tensor.DType{}}
+}
 
 func (m *machine) load(data []byte) (v any, rest []byte, err error) {
 	n, err := scan(data)
@@ -78,7 +85,7 @@ func (m *machine) load(data []byte) (v any, rest []byte, err error) {
 	}()
 	u := pickle.NewUnpickler(bytes.NewReader(data[:n]))
 	u.FindClass = m.findClass
-	u.PersistentLoad = persistentLoad
+	u.PersistentLoad = m.persistentLoad
 	if v, err = u.Load(); err != nil {
 		return nil, nil, fmt.Errorf("pickle: %.300w", err)
 	}
@@ -106,7 +113,7 @@ func (m *machine) findClass(module, name string) (any, error) {
 }
 
 // persistentLoad reads ("storage", class, key, device, count).
-func persistentLoad(id any) (any, error) {
+func (m *machine) persistentLoad(id any) (any, error) {
 	t, ok := id.(*types.Tuple)
 	if !ok || t.Len() < 5 {
 		return nil, errors.New("persistent id: want (storage, class, key, device, count)")
@@ -122,6 +129,7 @@ func persistentLoad(id any) (any, error) {
 		return nil, errors.New("persistent id: legacy storage views are not supported")
 	}
 	class.key, class.count = key, int64(count)
+	m.storages[key] = class.dtype
 	return class, nil
 }
 

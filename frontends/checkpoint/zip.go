@@ -63,7 +63,7 @@ func parseZip(data []byte) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{globals: map[string]bool{}}
+	m := newMachine()
 	top, _, err := m.load(pkl)
 	if err != nil {
 		return nil, err

@@ -148,6 +148,8 @@ func fromORT(v ort.Value) (*tensor.Tensor, error) {
 		return tensor.FromInt8(dims, append([]int8{}, v.GetData()...)), nil
 	case *ort.Tensor[uint8]:
 		return tensor.FromUint8(dims, append([]uint8{}, v.GetData()...)), nil
+	case *ort.Tensor[bool]:
+		return tensor.FromBool(dims, v.GetData()), nil
 	case *ort.CustomDataTensor:
 		for d, e := range elementTypes {
 			if e == ort.TensorElementDataType(v.DataType()) {

@@ -142,7 +142,7 @@ func Overlay(m *Image, mask, truth *Mask, marks []Mark) image.Image {
 	}
 	for _, k := range marks {
 		if k.X0 == k.X1 && k.Y0 == k.Y1 {
-			drawPoint(out, int(k.X0), int(k.Y0), pointColor[min(max(k.Label, 0), 1)], max(2, min(m.W, m.H)/60))
+			drawPoint(out, int(k.X0), int(k.Y0), pointColor[min(max(k.Label, 0), 1)], max(2, min(m.W, m.H)/128))
 			continue
 		}
 		x0, y0, x1, y1 := int(k.X0), int(k.Y0), int(k.X1)-1, int(k.Y1)-1

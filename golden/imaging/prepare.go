@@ -21,7 +21,7 @@ func (f Frame) Point(x, y float64) (float32, float32) {
 	return float32(x * (float64(f.InW) / float64(f.W))), float32(y * (float64(f.InH) / float64(f.H)))
 }
 
-// Prepare makes the encoder's input, float32 [1,3,S,S]: resized as PIL does it, (x-mean)/std in float32, then padded with
+// Prepare makes the encoder's input, float32 [1,3,S,S]: resized as PIL does it, (x-mean)/std in float64 and rounded, then padded with
 // zeros at the right and bottom.
 func Prepare(m *Image, p ir.Preprocess) (*tensor.Tensor, Frame, error) {
 	switch {
@@ -39,7 +39,7 @@ func Prepare(m *Image, p ir.Preprocess) (*tensor.Tensor, Frame, error) {
 		for y := range f.InH {
 			row := x[(c*s+y)*s:]
 			for i := range f.InW {
-				row[i] = (float32(small.Pix[(y*f.InW+i)*3+c]) - mean) / std
+				row[i] = float32((float64(small.Pix[(y*f.InW+i)*3+c]) - mean) / std)
 			}
 		}
 	}
