@@ -17,10 +17,12 @@ type ViT struct {
 
 // ReadViT derives the configuration of the encoder at s.
 func ReadViT(s Scope) ViT {
-	pos := s.W.Shape(s.Key("pos_embed"), 4)
-	v := ViT{Grid: pos[1], Dim: pos[3], Patch: s.W.Shape(s.Key("patch_embed.proj.weight"), 4)[2],
-		Depth: s.W.Children(s.Key("blocks.")), Out: s.W.Shape(s.Key("neck.0.weight"), 4)[0],
-		MLP: s.W.Shape(s.Key("blocks.0.mlp.lin1.weight"), 2)[0]}
+	at := func(key string, rank, axis int) Dimension { return Dimension{s.Key(key), rank, axis} }
+	v := ViT{Depth: s.W.Children(s.Key("blocks.")), Grid: s.W.Size(at("pos_embed", 4, 1)),
+		Dim:   s.W.Size(at("pos_embed", 4, 3), at("patch_embed.proj.weight", 4, 0), at("neck.0.weight", 4, 1)),
+		Patch: s.W.Size(at("patch_embed.proj.weight", 4, 2)),
+		Out:   s.W.Size(at("neck.0.weight", 4, 0), at("neck.2.weight", 4, 0)),
+		MLP:   s.W.Size(at("blocks.0.mlp.lin1.weight", 2, 0), at("blocks.1.mlp.lin1.weight", 2, 0))}
 	v.Heads = max(1, v.Dim/s.W.Shape(s.Key("blocks.0.attn.rel_pos_h"), 2)[1])
 	for i := range v.Depth {
 		rel := s.W.Shape(s.Key("blocks."+index(i)+".attn.rel_pos_h"), 2)

@@ -37,13 +37,30 @@ func (w *Weights) Shape(name string, rank int) []int64 {
 	t := w.src.Get(name)
 	switch {
 	case t == nil:
-		w.note("missing %s (rank %d)", name, rank)
+		w.note("missing %s", name)
 	case len(t.Dims()) != rank:
 		w.note("mis-shaped %s: have %v, want rank %d", name, t.Dims(), rank)
 	default:
 		return t.Dims()
 	}
 	return slices.Repeat([]int64{1}, rank)
+}
+
+// A Dimension is one axis of a key of known rank.
+type Dimension struct {
+	Key        string
+	Rank, Axis int
+}
+
+// Size gives a dimension that several keys tell: the first one that is there decides, so that one missing key does not
+// make all others look mis-shaped. When none is there the first is noted, and 1 returned.
+func (w *Weights) Size(told ...Dimension) int64 {
+	for _, d := range told {
+		if t := w.src.Get(d.Key); t != nil && len(t.Dims()) == d.Rank {
+			return t.Dims()[d.Axis]
+		}
+	}
+	return w.Shape(told[0].Key, told[0].Rank)[told[0].Axis]
 }
 
 // Tensor gives a key's tensor as float32, which must have the given shape. A missing or mis-shaped key is noted, and
@@ -53,7 +70,7 @@ func (w *Weights) Tensor(name string, dims ...int64) *tensor.Tensor {
 	w.used[name] = true
 	switch {
 	case t == nil:
-		w.note("missing %s %v", name, dims)
+		w.note("missing %s", name)
 	case !slices.Equal(t.Dims(), dims):
 		w.note("mis-shaped %s: have %v, want %v", name, t.Dims(), dims)
 	case !t.DType().IsFloat():
