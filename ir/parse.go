@@ -58,6 +58,7 @@ func ParseGraph(text string) (*Graph, error) {
 type parser struct {
 	s    scanner.Scanner
 	tok  rune
+	line int // where the statement starts; the scanner is a token ahead
 	err  error
 	pool []*tensor.Tensor
 }
@@ -66,7 +67,7 @@ func (p *parser) next() { p.tok = p.s.Scan() }
 
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = fmt.Errorf("line %d: %w", p.s.Line, fmt.Errorf(format, args...))
+		p.err = fmt.Errorf("line %d: %w", p.line, fmt.Errorf(format, args...))
 	}
 	p.tok = scanner.EOF
 }
@@ -114,6 +115,7 @@ func (p *parser) integer() int64 {
 }
 
 func (p *parser) graph() *Graph {
+	p.line = p.s.Line
 	if s := p.ident(); s != "graph" && p.err == nil {
 		p.fail("have %q, want graph", s)
 		return nil
@@ -137,6 +139,7 @@ func (p *parser) graph() *Graph {
 		return values[n]
 	}
 	for p.err == nil && !p.accept('}') {
+		p.line = p.s.Line
 		if p.tok == scanner.Ident {
 			if s := p.ident(); s != "return" {
 				p.fail("have %q, want return or a value", s)
