@@ -29,7 +29,7 @@ var table = map[string]row{
 	"Relu": {0, plain}, "LeakyRelu": {0, plain}, "Erf": {0, plain}, "Exp": {0, plain}, "Log": {0, plain}, "Sqrt": {0, plain}, "Sin": {0, plain}, "Cos": {0, plain},
 	"Tanh": {0, plain}, "Sigmoid": {0, plain}, "Neg": {0, plain}, "Abs": {0, plain}, "Reciprocal": {0, plain}, "Floor": {0, plain}, "Ceil": {0, plain}, "Round": {0, plain},
 	"Gelu": {20, plain}, "Clip": {0, emitClip},
-	"Conv": {0, plain}, "ConvTranspose": {0, plain}, "MaxPool": {0, plain}, "AveragePool": {0, plain}, "BatchNormalization": {0, plain},
+	"Conv": {0, emitConv}, "ConvTranspose": {0, emitConv}, "MaxPool": {0, plain}, "AveragePool": {0, plain}, "BatchNormalization": {0, plain},
 	"MatMul": {0, plain}, "Gemm": {0, plain}, "LayerNormalization": {17, plain}, "Softmax": {0, plain},
 	"Identity": {0, plain}, "Transpose": {0, plain}, "Concat": {0, plain}, "Gather": {0, plain}, "Cast": {0, emitCast},
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
@@ -193,7 +193,7 @@ func attributes(attrs any) []*onnxpb.AttributeProto {
 			}
 		case []int64:
 			if x != nil {
-				out = append(out, &onnxpb.AttributeProto{Name: &f.Name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: x})
+				out = append(out, intsAttr(f.Name, x))
 			}
 		}
 	}
@@ -204,8 +204,22 @@ func intAttr(name string, x int64) *onnxpb.AttributeProto {
 	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &x}
 }
 
+func intsAttr(name string, x []int64) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: x}
+}
+
 func stringAttr(name, x string) *onnxpb.AttributeProto {
 	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte(x)}
+}
+
+// emitConv spells kernel_shape too, which ONNX lets readers infer from the weights and some readers do not.
+func emitConv(e *emission, v *ir.Value) error {
+	kernel, ok := tensor.Type{Shape: v.Args[1].Type.Shape[2:]}.Static()
+	if !ok {
+		return fmt.Errorf("weights: have %s, want a static kernel", v.Args[1].Type)
+	}
+	e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
+	return nil
 }
 
 func emitCast(e *emission, v *ir.Value) error {

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -241,7 +242,7 @@ func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	}
 	rows, err1 := tensor.Missing(in.Type.Shape[:axis], nil)
 	cols, err2 := tensor.Missing(in.Type.Shape[axis:], nil)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	return im.emit(n, "Reshape", ir.ReshapeAttrs{Shape: []tensor.Dim{rows, cols}}, in)
@@ -294,7 +295,7 @@ func (im *importer) axesOf(n *onnxpb.NodeProto, a attrs) ([]int64, error) {
 func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	in, err1 := im.ir(n.Input[0])
 	axes, err2 := im.axesOf(n, a)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	return im.emit(n, n.GetOpType(), ir.AxesAttrs{Axes: axes}, in)
@@ -303,7 +304,7 @@ func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
 func importReduce(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	in, err1 := im.ir(n.Input[0])
 	axes, err2 := im.axesOf(n, a)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	if a.int("noop_with_empty_axes", 0) != 0 && len(axes) == 0 {
@@ -320,7 +321,7 @@ func (im *importer) sliceAttrs(n *onnxpb.NodeProto, a attrs) (ir.SliceAttrs, err
 		s.Ends, errs[1] = im.optional(n, 2)
 		s.Axes, errs[2] = im.optional(n, 3)
 		s.Steps, errs[3] = im.optional(n, 4)
-		if err := errors.Join(errs[:]...); err != nil {
+		if err := cmp.Or(errs[:]...); err != nil {
 			return s, err
 		}
 	}
@@ -335,7 +336,7 @@ func (im *importer) sliceAttrs(n *onnxpb.NodeProto, a attrs) (ir.SliceAttrs, err
 func importSlice(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	in, err1 := im.ir(n.Input[0])
 	s, err2 := im.sliceAttrs(n, a)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	return im.emit(n, "Slice", s, in)
@@ -394,7 +395,7 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		var err2 error
 		pads, err = im.optional(n, 1)
 		fill, err2 = im.scalar(n, 2, 0)
-		if err := errors.Join(err, err2); err != nil {
+		if err := cmp.Or(err, err2); err != nil {
 			return err
 		}
 	}
@@ -426,7 +427,7 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	in, err1 := im.ir(n.Input[0])
 	repeats, err2 := im.optional(n, 1)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	return im.emit(n, "Tile", ir.RepeatsAttrs{Repeats: repeats}, in)
@@ -445,7 +446,7 @@ func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if a["max"] != nil {
 		hi = a["max"].GetF()
 	}
-	if err := errors.Join(err1, err2); err != nil {
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	return im.emit(n, "Clip", ir.ClipAttrs{Min: lo, Max: hi}, in)
