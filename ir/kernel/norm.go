@@ -38,10 +38,8 @@ func LayerNorm(rows, cols int, x, gamma, beta []float32, eps float32, y []float3
 			for j, v := range in {
 				out[j] = (v - mean) * inv * gamma[j]
 			}
-			if beta != nil {
-				for j, b := range beta {
-					out[j] += b
-				}
+			for j, b := range beta {
+				out[j] += b
 			}
 		}
 	})

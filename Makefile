@@ -1,0 +1,74 @@
+# syncsam-convert. `make demo` and `make test` need Go and make alone; the other targets say what they need.
+GO ?= go
+PYTHON ?= python3
+SHARED ?= ../shared
+BIN := bin/syncsam-convert
+GOLDEN := golden/data/syncsam-tiny-34
+IMAGE := golden/data/dataset/images/amos_0004_75.png
+
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers bench bench-peers clean
+
+build:
+	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
+
+# Every test that a clone alone can run. ONNX Runtime takes part where `make onnxruntime` has brought it.
+test:
+	$(GO) test ./...
+
+# Builds the small golden model, proves its Dice results, and leaves masks, overlays and a report to look at in demo/.
+demo: build
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o demo/artifact --force --golden $(GOLDEN)
+	$(BIN) verify demo/artifact --golden $(GOLDEN) --prompts box,point1 --html demo/report --junit demo/report.xml
+	$(BIN) run demo/artifact --image $(IMAGE) --box 289,203,316,230 -o demo/aorta.png
+	$(BIN) run demo/artifact --image $(IMAGE) --point 200,270 --point 300,270,0 -o demo/clicks.png
+	@echo "Look at demo/aorta.overlay.png, demo/clicks.overlay.png and demo/report/index.html"
+
+# ONNX Runtime's shared library for --engine onnxruntime; needs pip or npm.
+onnxruntime:
+	sh scripts/onnxruntime.sh
+
+# The ONNX messages from onnx.proto; needs python3.
+generate:
+	sh internal/onnxpb/generate.sh
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+# Known vulnerabilities; without a network to the database it says so and passes.
+vuln:
+	sh scripts/vuln.sh
+
+# The packages that start goroutines.
+race:
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./golden/engine
+
+# onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
+check-onnx: build
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0
+	@for v in 34 50; do $(BIN) build golden/data/syncsam-tiny-$$v/syncsam-tiny-$$v.pth -o build/check/$$v --force >/dev/null && \
+	  $(BIN) build golden/data/syncsam-tiny-$$v/syncsam-tiny-$$v.pth -o build/check/$$v-newest --force --opset 26 --external-data >/dev/null || exit 1; done
+	build/venv/bin/python scripts/check_onnx.py build/check/34 build/check/50 build/check/34-newest build/check/50-newest
+
+# Full-size checkpoints and every reference file of $(SHARED), in both engines; needs python3 with numpy for the recipe.
+test-parity: build
+	sh scripts/venv.sh numpy
+	@mkdir -p build/full
+	@for v in 34 50; do test -f build/full/syncsam-$$v.pth || \
+	  build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/full/syncsam-$$v/weights.json build/full/syncsam-$$v.pth || exit 1; done
+	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden -run Parity
+
+test-peers: check-onnx
+
+bench:
+	$(GO) test -run '^$$' -bench . ./ir/kernel ./golden/engine
+
+# Build time and memory beside PyTorch's exporters, and the engines' ratio; needs python3 and about 7 GB for PyTorch.
+bench-peers: build
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript safetensors torch
+	build/venv/bin/python scripts/bench_peers.py $(SHARED) $(BIN)
+
+clean:
+	rm -rf bin build demo
