@@ -34,7 +34,7 @@ class Encoder(torch.nn.Module):
         return F.conv_transpose2d(x, self.p(k + ".weight"), self.p(k + ".bias"), 2)
 
     def norm(self, k, x):
-        return F.layer_norm(x, x.shape[-1:], self.p(k + ".weight"), self.p(k + ".bias"), 1e-6)
+        return F.layer_norm(x, (int(self.p(k + ".weight").shape[0]),), self.p(k + ".weight"), self.p(k + ".bias"), 1e-6)
 
     def norm2d(self, k, x):
         u = x.mean(1, keepdim=True)

@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -232,7 +233,7 @@ func SameElements(a, b []Dim) error {
 	}
 	pa, errA := product(without(a, b))
 	pb, errB := product(without(b, a))
-	if err := errors.Join(errA, errB); err != nil {
+	if err := cmp.Or(errA, errB); err != nil {
 		return err
 	}
 	if pa != pb {
@@ -253,6 +254,9 @@ func Missing(all, known []Dim) (Dim, error) {
 	}
 	if d, ok := p.Over(q.B); ok && q.IsStatic() {
 		return d, nil
+	}
+	if !q.IsStatic() && q.Times(p.A/q.A) == p { // both have the symbol: the ratio is static
+		return Static(p.A / q.A), nil
 	}
 	return Dim{}, fmt.Errorf("%s cannot be divided into %s", ShapeString(all), ShapeString(known))
 }

@@ -1,0 +1,96 @@
+package onnx
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// model marshals a graph of the given nodes over x float32[N,4].
+func model(nodes []*onnxpb.NodeProto, inits ...*onnxpb.TensorProto) []byte {
+	dim := func(n string) *onnxpb.TensorShapeProto_Dimension {
+		return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: n}}
+	}
+	four := &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: 4}}
+	x := &onnxpb.ValueInfoProto{Name: proto.String("x"), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{
+		ElemType: proto.Int32(1), Shape: &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{dim("batch size"), four}}}}}}
+	data, err := proto.Marshal(&onnxpb.ModelProto{IrVersion: proto.Int64(8), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(17)}},
+		Graph: &onnxpb.GraphProto{Name: proto.String("g"), Node: nodes, Initializer: inits, Input: []*onnxpb.ValueInfoProto{x}, Output: []*onnxpb.ValueInfoProto{{Name: proto.String("y")}}}})
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func node(op string, in ...string) *onnxpb.NodeProto {
+	return &onnxpb.NodeProto{OpType: &op, Input: in, Output: []string{"y"}}
+}
+
+func read(data []byte) (*Model, error) {
+	f, err := onnxpb.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return Import(f)
+}
+
+func TestSymbols(t *testing.T) {
+	m, err := read(model([]*onnxpb.NodeProto{node("Relu", "x")}))
+	require.NoError(t, err)
+	require.Equal(t, "float32[batch_size,4]", m.Graph.Outputs[0].Value.Type.String(), "any name becomes a symbol")
+}
+
+// Every refusal names the node and the reason.
+func TestRefusals(t *testing.T) {
+	foreign := node("Relu", "x")
+	foreign.Domain = proto.String("com.example")
+	for want, nodes := range map[string][]*onnxpb.NodeProto{
+		`node "#0" (Frobnicate): the operator is not in the IR`: {node("Frobnicate", "x")},
+		`node "#0" (Relu): "nothing" is not defined above`:      {node("Relu", "nothing")},
+		`domain "com.example" is not supported`:                 {foreign},
+		`have 0 arguments, want 1`:                              {node("Relu")},
+		`"x" must be known when the model is read`:              {node("Reshape", "x", "x")},
+		`output "y"`:       {},
+		`it has no output`: {{OpType: proto.String("Relu"), Input: []string{"x"}}},
+	} {
+		_, err := read(model(nodes))
+		require.ErrorContains(t, err, want)
+	}
+	_, err := read([]byte("no protobuf"))
+	require.Error(t, err)
+	_, err = Open(filepath.Join(t.TempDir(), "none.onnx"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// External data outside the model's folder is not read.
+func TestExternalDataStaysInside(t *testing.T) {
+	for _, location := range []string{"../secret", "/etc/passwd", "a/../../secret", ""} {
+		init := &onnxpb.TensorProto{Name: proto.String("w"), Dims: []int64{4}, DataType: proto.Int32(1), DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
+			ExternalData: []*onnxpb.StringStringEntryProto{{Key: proto.String("location"), Value: &location}}}
+		path := filepath.Join(t.TempDir(), "m.onnx")
+		require.NoError(t, os.WriteFile(path, model([]*onnxpb.NodeProto{node("Add", "x", "w")}, init), 0o600))
+		_, err := Open(path)
+		require.ErrorContains(t, err, `"w"`)
+	}
+}
+
+// Whatever the bytes: an error, or a graph that checks.
+func FuzzImport(f *testing.F) {
+	f.Add(model([]*onnxpb.NodeProto{node("Relu", "x")}))
+	shape := onnxpb.Proto("s", tensor.FromInt64([]int64{2}, []int64{-1, 2}))
+	f.Add(model([]*onnxpb.NodeProto{node("Reshape", "x", "s")}, shape))
+	f.Add(model([]*onnxpb.NodeProto{{OpType: proto.String("Shape"), Input: []string{"x"}, Output: []string{"n"}}, node("Expand", "x", "n")}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := read(data)
+		if err == nil {
+			require.NoError(t, ir.Check(m.Graph))
+		}
+	})
+}
