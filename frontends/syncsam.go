@@ -63,6 +63,7 @@ func buildSyncSAM(w *blocks.Weights) (*ir.Module, error) {
 		Preprocess: ir.Preprocess{Size: vit.Size(), Channels: "RGB", Resize: "longest_side", Interpolation: "pil_bilinear",
 			Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}, Pad: "after_normalize"},
 		Postprocess: ir.Postprocess{Upsample: "bilinear", Threshold: 0},
+		Branch:      []string{"resnet", "adapters_in", "adapters_bridge", "embedding_encoder"},
 	}}, nil
 }
 

@@ -31,6 +31,15 @@ func (g *Graph) Before(v *Value, rule string) *Builder {
 	return &Builder{site: &site{g: g, next: v, from: rule}, path: v.Name}
 }
 
+// After makes a builder that inserts behind v.
+func (g *Graph) After(v *Value, rule string) *Builder {
+	s := &site{g: g, from: rule}
+	if at := slices.Index(g.Values, v); at+1 < len(g.Values) {
+		s.next = g.Values[at+1]
+	}
+	return &Builder{site: s, path: v.Name}
+}
+
 // Graph gives the graph, or the builder's first error.
 func (b *Builder) Graph() (*Graph, error) {
 	if b.err != nil {

@@ -93,29 +93,11 @@ func (g *Graph) Uses() map[*Value][]*Value {
 	return uses
 }
 
-// Replace redirects every use of old, output names included, to new. It is the only way to change a graph's edges.
+// Replace redirects every use of old, output names included, to new. It and ReplaceIn are the only ways to change a graph's edges.
 // new must have old's type and stand in the graph; it takes over old's name when it has none, and is stamped with rule.
 func (g *Graph) Replace(rule string, old, new *Value) error {
-	if !old.Type.Equal(new.Type) {
-		return fmt.Errorf("%s: replace %s: have type %s, want %s", rule, old, new.Type, old.Type)
-	}
-	at := slices.Index(g.Values, new)
-	if at < 0 {
-		return fmt.Errorf("%s: replace %s: %s is not in graph %s", rule, old, new, g.Name)
-	}
-	for i, v := range g.Values {
-		if v == new {
-			continue
-		}
-		for k, a := range v.Args {
-			if a != old {
-				continue
-			}
-			if i < at {
-				return fmt.Errorf("%s: replace %s: its use %s stands before %s", rule, old, v, new)
-			}
-			v.Args[k] = new
-		}
+	if err := g.ReplaceIn(rule, old, new, func(*Value) bool { return true }); err != nil {
+		return err
 	}
 	for i := range g.Outputs {
 		if g.Outputs[i].Value == old {
@@ -127,6 +109,31 @@ func (g *Graph) Replace(rule string, old, new *Value) error {
 			new.Name = old.Name
 		}
 		new.From = rule
+	}
+	return nil
+}
+
+// ReplaceIn redirects the uses of old in the values that users chooses; outputs keep their value.
+func (g *Graph) ReplaceIn(rule string, old, new *Value, users func(*Value) bool) error {
+	if !old.Type.Equal(new.Type) {
+		return fmt.Errorf("%s: replace %s: have type %s, want %s", rule, old, new.Type, old.Type)
+	}
+	at := slices.Index(g.Values, new)
+	if at < 0 {
+		return fmt.Errorf("%s: replace %s: %s is not in graph %s", rule, old, new, g.Name)
+	}
+	for i, v := range g.Values {
+		if v == new || !slices.Contains(v.Args, old) || !users(v) {
+			continue
+		}
+		if i < at {
+			return fmt.Errorf("%s: replace %s: its use %s stands before %s", rule, old, v, new)
+		}
+		for k, a := range v.Args {
+			if a == old {
+				v.Args[k] = new
+			}
+		}
 	}
 	return nil
 }

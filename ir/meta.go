@@ -6,6 +6,7 @@ type Meta struct {
 	Config      map[string]any `json:"config"` // read off the checkpoint's shapes; values are int64, bool, string or []int64
 	Preprocess  Preprocess     `json:"preprocess"`
 	Postprocess Postprocess    `json:"postprocess"`
+	Branch      []string       `json:"-"` // source paths of the modules that int8 quantizes: the trainable CNN branch
 }
 
 // Preprocess says how an image becomes the encoder's input.

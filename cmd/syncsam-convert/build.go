@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,8 @@ type buildFlags struct {
 	dump                           string
 	stopAfter                      int
 	json                           bool
+	calib                          calibFlags
+	plan, planOut                  string
 	verify                         verifyFlags
 	progress                       bool
 }
@@ -46,7 +49,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	}
 	c.Flags().StringVarP(&f.out, "output", "o", "", "artifact folder to write")
 	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for the CNN branch")
 	c.Flags().StringVar(&f.family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
 	c.Flags().BoolVar(&f.external, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
@@ -54,6 +57,9 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().BoolVar(&f.nonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
 	c.Flags().StringVar(&f.golden, "golden", "", "golden folder to verify against before publishing")
 	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance")
+	f.calib.add(c)
+	c.Flags().StringVar(&f.plan, "plan", "", "with int8: a quantization plan to replay, instead of --calib")
+	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8: file for the quantization plan")
 	f.verify.addEngine(c)
 	c.Flags().StringArrayVarP(&f.debug, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every pass)")
 	c.Flags().StringVar(&f.dump, "dump", "", "folder for the program's text after each pass")
@@ -79,9 +85,9 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	defer stage.Discard()
-	bar := newSteps(cmd, f.progress, "read", "compile", "write", "hash", "publish")
+	bar := newSteps(cmd, f.progress, "read", "compile", "write", "publish")
 	defer bar.done()
-	man, err := f.compile(ctx, path, stage.Dir, opts, bar)
+	man, err := f.compile(cmd, path, stage.Dir, opts, bar)
 	if err != nil {
 		return err
 	}
@@ -111,8 +117,12 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("-o: missing, want the artifact folder")
 	case f.target != "onnx":
 		return fmt.Errorf("--target: have %q, want onnx", f.target)
-	case f.precision != "fp32":
-		return fmt.Errorf("--precision: have %q, want fp32", f.precision)
+	case f.precision != "fp32" && f.precision != "int8":
+		return fmt.Errorf("--precision: have %q, want fp32 or int8", f.precision)
+	case f.precision == "int8" && (f.calib.path == "") == (f.plan == ""):
+		return fmt.Errorf("--precision int8: needs one of --calib (images, a data set index or collected statistics) and --plan")
+	case f.precision != "int8" && (f.calib.path != "" || f.plan != "" || f.planOut != ""):
+		return fmt.Errorf("--calib, --plan, --plan-out: only with --precision int8")
 	case f.opset < onnx.MinOpset || f.opset > onnx.MaxOpset:
 		return fmt.Errorf("--opset: have %d, want %d to %d", f.opset, onnx.MinOpset, onnx.MaxOpset)
 	case f.stopAfter < 0:
@@ -126,7 +136,8 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 }
 
 // compile reads, lowers, simplifies and writes a checkpoint into dir. The source is hashed meanwhile.
-func (f *buildFlags) compile(ctx context.Context, path, dir string, opts passes.Options, bar *steps) (*artifact.Manifest, error) {
+func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.Options, bar *steps) (*artifact.Manifest, error) {
+	ctx := cmd.Context()
 	ck, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
@@ -156,6 +167,17 @@ func (f *buildFlags) compile(ctx context.Context, path, dir string, opts passes.
 		return nil, err
 	}
 	man := &artifact.Manifest{Tool: "syncsam-convert " + version(), Meta: m.Meta, Target: f.target, Precision: f.precision, Opset: f.opset, Passes: []artifact.Pass{}}
+	src := sync.OnceValue(func() hashed { return <-source })
+	if f.precision == "int8" {
+		if err := src().err; err != nil {
+			return nil, err
+		}
+		more, err := f.quantize(cmd, m, man, src().sum, dir)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, more...)
+	}
 	for _, r := range results {
 		man.Passes = append(man.Passes, artifact.Pass(r))
 	}
@@ -163,12 +185,10 @@ func (f *buildFlags) compile(ctx context.Context, path, dir string, opts passes.
 	if man.Files, err = f.write(ctx, dir, m, man); err != nil {
 		return nil, err
 	}
-	bar.step("hash")
-	src := <-source
-	if src.err != nil {
-		return nil, src.err
+	if err := src().err; err != nil {
+		return nil, err
 	}
-	man.Source = artifact.Source{SHA256: src.sum, Format: ck.Format(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
+	man.Source = artifact.Source{SHA256: src().sum, Format: ck.Format(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
 	return man, nil
 }
 

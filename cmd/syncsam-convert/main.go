@@ -69,7 +69,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

@@ -31,6 +31,7 @@ type Manifest struct {
 	Source       Source          `json:"source"`
 	Files        []File          `json:"files"`
 	Passes       []Pass          `json:"passes"`
+	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
 	Verification json.RawMessage `json:"verification,omitempty"`
 }
 
@@ -53,6 +54,21 @@ type File struct {
 type Pass struct {
 	Name    string `json:"name"`
 	Changed int    `json:"changed"`
+}
+
+// Quantization says what of the branch runs in INT8.
+type Quantization struct {
+	Method         string      `json:"method"`
+	Images         int64       `json:"images"`
+	QuantizedNodes []string    `json:"quantized_nodes"`
+	KeptFloat      []KeptFloat `json:"kept_float"`
+	Int8Share      float64     `json:"int8_multiply_add_share"` // of the branch's convolutions
+}
+
+// KeptFloat is a convolution that stays in float, and why.
+type KeptFloat struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"`
 }
 
 // Hash gives a file's SHA-256 in hexadecimal and its size; memory holds a small buffer of it.

@@ -1,0 +1,198 @@
+package calib
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/ir/tensor/safetensors"
+)
+
+// meanUnit is the resolution of channel means. They are summed as integers, so that merging is exact in any order.
+const meanUnit = 1.0 / (1 << 24)
+
+// A Series is the statistics of one value.
+type Series struct {
+	Histogram
+	MeanSum []int64 // per channel (axis 1): means over batch and space, in meanUnit, summed over images
+}
+
+// Stats are the statistics of a model's values over images.
+type Stats struct {
+	Source string // sha256 of the checkpoint
+	Images int64
+	Values map[string]*Series
+}
+
+// NewStats is empty.
+func NewStats(source string) *Stats { return &Stats{Source: source, Values: map[string]*Series{}} }
+
+// Collect adds images: run gives every observed value of one image by key.
+func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]*tensor.Tensor, error), seen func()) error {
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		values, err := run(i)
+		if err != nil {
+			return err
+		}
+		if err := s.add(values); err != nil {
+			return err
+		}
+		if seen != nil {
+			seen()
+		}
+	}
+	return nil
+}
+
+func (s *Stats) add(values map[string]*tensor.Tensor) error {
+	keys := slices.Sorted(maps.Keys(values))
+	errs := make([]error, len(keys))
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		if s.Values[key] == nil {
+			s.Values[key] = &Series{}
+		}
+		series := s.Values[key]
+		wg.Go(func() { errs[i] = series.add(values[key]) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("value %q: %w", keys[i], err)
+		}
+	}
+	s.Images++
+	return nil
+}
+
+func (s *Series) add(t *tensor.Tensor) error {
+	x, dims := t.Float32s(), t.Dims()
+	if err := s.Add(x); err != nil {
+		return err
+	}
+	if len(dims) != 4 {
+		return nil
+	}
+	channels, plane := int(dims[1]), int(dims[2]*dims[3])
+	if s.MeanSum == nil {
+		s.MeanSum = make([]int64, channels)
+	}
+	if len(s.MeanSum) != channels {
+		return fmt.Errorf("have %d channels, want %d", channels, len(s.MeanSum))
+	}
+	for c := range channels {
+		sum := 0.0
+		for n := range int(dims[0]) {
+			for _, v := range x[(n*channels+c)*plane:][:plane] {
+				sum += float64(v)
+			}
+		}
+		s.MeanSum[c] += int64(math.Round(sum / float64(int(dims[0])*plane) / meanUnit))
+	}
+	return nil
+}
+
+// Merge adds the statistics of other images of the same checkpoint.
+func (s *Stats) Merge(o *Stats) error {
+	if s.Source != o.Source {
+		return fmt.Errorf("statistics of checkpoint %.12s cannot be merged with those of %.12s", o.Source, s.Source)
+	}
+	for key, other := range o.Values {
+		mine := s.Values[key]
+		if mine == nil {
+			mine = &Series{MeanSum: make([]int64, len(other.MeanSum))}
+			s.Values[key] = mine
+		}
+		if len(mine.MeanSum) != len(other.MeanSum) {
+			return fmt.Errorf("value %q: have %d channels, want %d", key, len(other.MeanSum), len(mine.MeanSum))
+		}
+		mine.Histogram.Merge(&other.Histogram)
+		for i, m := range other.MeanSum {
+			mine.MeanSum[i] += m
+		}
+	}
+	s.Images += o.Images
+	return nil
+}
+
+// Plan chooses a range for every value. Values that are 0 on all images get the range 1 and that reason: their channel is dead.
+func (s *Stats) Plan(method string) (*quant.Plan, error) {
+	p := &quant.Plan{Method: method, Images: s.Images, Values: map[string]quant.Range{}, Float: map[string]string{}}
+	for key, v := range s.Values {
+		r := quant.Range{NonNegative: !v.Negative, Reason: method, Max: 1}
+		if v.Max == 0 {
+			r.Reason = "0 on all images"
+		} else {
+			var err error
+			if r.Max, err = Amplitude(method, &v.Histogram); err != nil {
+				return nil, fmt.Errorf("value %q: %w", key, err)
+			}
+		}
+		for _, m := range v.MeanSum {
+			r.Mean = append(r.Mean, float32(float64(m)*meanUnit/float64(s.Images)))
+		}
+		p.Values[key] = r
+	}
+	return p, nil
+}
+
+const statsFormat = "syncsam-convert calibration 1"
+
+// WriteFile writes the statistics, all or none.
+func (s *Stats) WriteFile(path string) error {
+	var all []safetensors.Named
+	for _, key := range slices.Sorted(maps.Keys(s.Values)) {
+		v := s.Values[key]
+		negative := int64(0)
+		if v.Negative {
+			negative = 1
+		}
+		all = append(all,
+			safetensors.Named{Name: key + "/counts", Tensor: tensor.FromInt64([]int64{Bins}, v.Counts)},
+			safetensors.Named{Name: key + "/range", Tensor: tensor.FromInt64([]int64{3}, []int64{int64(v.Exp), int64(math.Float32bits(v.Max)), negative})},
+			safetensors.Named{Name: key + "/means", Tensor: tensor.FromInt64([]int64{int64(len(v.MeanSum))}, v.MeanSum)})
+	}
+	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
+}
+
+// ReadFile reads statistics. Errors name the file and the value.
+func ReadFile(path string) (*Stats, error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	images, err := strconv.ParseInt(f.Metadata["images"], 10, 64)
+	if f.Metadata["format"] != statsFormat || err != nil || images <= 0 {
+		return nil, fmt.Errorf("%s: not a calibration file", path)
+	}
+	s := NewStats(f.Metadata["source"])
+	s.Images = images
+	for _, t := range f.Tensors {
+		key, ok := strings.CutSuffix(t.Name, "/counts")
+		if !ok {
+			continue
+		}
+		r, means := f.Get(key+"/range"), f.Get(key+"/means")
+		if r == nil || means == nil || r.DType() != tensor.Int64 || means.DType() != tensor.Int64 || t.Tensor.DType() != tensor.Int64 || r.Len() != 3 || t.Tensor.Len() != Bins {
+			return nil, fmt.Errorf("%s: value %q: its statistics are incomplete", path, key)
+		}
+		v := r.Int64s()
+		if v[0] < -60 || v[0] > 129 {
+			return nil, fmt.Errorf("%s: value %q: exponent: have %d, want -60 to 129", path, key, v[0])
+		}
+		s.Values[key] = &Series{Histogram: Histogram{Exp: int(v[0]), Max: math.Float32frombits(uint32(v[1])), Negative: v[2] != 0,
+			Counts: slices.Clone(t.Tensor.Int64s())}, MeanSum: slices.Clone(means.Int64s())}
+	}
+	return s, nil
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/backends/onnx"
+	"syncsam-convert/calib"
+	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/golden/dataset"
+	"syncsam-convert/golden/engine"
+	"syncsam-convert/golden/imaging"
+	"syncsam-convert/internal/artifact"
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/passes"
+)
+
+// fewImages is the number below which calibration warns.
+const fewImages = 8
+
+type calibFlags struct{ path, method string }
+
+func (f *calibFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.path, "calib", "", "calibration data: a folder of pictures, a data set index (.json), or files that calibrate wrote (comma-separated)")
+	c.Flags().StringVar(&f.method, "calib-method", calib.DefaultMethod, "how clipping ranges are chosen: "+strings.Join(calib.MethodNames(), ", "))
+}
+
+func calibrateCommand() *cobra.Command {
+	var f calibFlags
+	var v verifyFlags
+	var out, shard, family string
+	c := &cobra.Command{
+		Use:   "calibrate CHECKPOINT --calib PATH -o FILE",
+		Short: "Collect activation statistics for int8",
+		Long:  "Runs the float model over calibration images and writes the statistics that build --calib takes. With --shard i/n only each n-th image is run; build --calib a,b,c merges the files.",
+		Args:  exactly(1, "one CHECKPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.path == "" || out == "" {
+				return fmt.Errorf("--calib and -o: both are needed")
+			}
+			ck, err := checkpoint.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer ck.Close()
+			m, err := frontends.Load(ck, family)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if _, err := passes.Run(cmd.Context(), m, passes.Simplify, passes.Options{}); err != nil {
+				return err
+			}
+			if _, err := passes.Run(cmd.Context(), encoderOf(m), passes.Prepare, passes.Options{}); err != nil {
+				return err
+			}
+			sum, _, err := artifact.Hash(args[0])
+			if err != nil {
+				return err
+			}
+			images, err := f.images()
+			if err != nil {
+				return err
+			}
+			if images, err = takeShard(images, shard); err != nil {
+				return err
+			}
+			tmp, err := os.MkdirTemp("", "syncsam-convert-*")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(tmp)
+			s := calib.NewStats(sum)
+			if err := collect(cmd, s, m, images, tmp, &v); err != nil {
+				return err
+			}
+			if err := s.WriteFile(out); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d values over %d images\n", out, len(s.Values), s.Images)
+			return nil
+		},
+	}
+	f.add(c)
+	v.addEngine(c)
+	c.Flags().StringVarP(&out, "output", "o", "", "statistics file to write")
+	c.Flags().StringVar(&shard, "shard", "", "i/n: run only images i, i+n, i+2n, ... (i from 1)")
+	c.Flags().StringVar(&family, "family", "", "model family, where the keys do not tell")
+	c.Flags().BoolVar(&v.progress, "progress", false, "show progress even when standard error is not a terminal")
+	return c
+}
+
+func takeShard(images []string, shard string) ([]string, error) {
+	if shard == "" {
+		return images, nil
+	}
+	var i, n int
+	if _, err := fmt.Sscanf(shard, "%d/%d", &i, &n); err != nil || n < 1 || i < 1 || i > n {
+		return nil, fmt.Errorf("--shard: have %q, want i/n with 1 <= i <= n", shard)
+	}
+	var out []string
+	for k := i - 1; k < len(images); k += n {
+		out = append(out, images[k])
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("--shard: %s of %d images is none", shard, len(images))
+	}
+	return out, nil
+}
+
+// pictureTypes are the file names that a folder of calibration images is searched for.
+var pictureTypes = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+
+// images lists the calibration images: a folder's pictures, or the images of a data set index, each once, sorted.
+func (f *calibFlags) images() ([]string, error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	if info.IsDir() {
+		entries, err := os.ReadDir(f.path)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if !e.IsDir() && slices.Contains(pictureTypes, strings.ToLower(filepath.Ext(e.Name()))) {
+				found[filepath.Join(f.path, e.Name())] = true
+			}
+		}
+	} else {
+		for pair, err := range dataset.Items(f.path) {
+			if err != nil {
+				return nil, err
+			}
+			path, err := dataset.Path(filepath.Dir(f.path), pair.Image)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.path, err)
+			}
+			found[path] = true
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s: it has no pictures (%s)", f.path, strings.Join(pictureTypes, ", "))
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// stats gives the statistics: merged from files, or collected now.
+func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string, v *verifyFlags) (*calib.Stats, error) {
+	s := calib.NewStats(source)
+	if strings.HasSuffix(f.path, ".safetensors") {
+		for _, path := range strings.Split(f.path, ",") {
+			other, err := calib.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.Merge(other); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+		}
+		return s, nil
+	}
+	images, err := f.images()
+	if err != nil {
+		return nil, err
+	}
+	return s, collect(cmd, s, m, images, tmp, v)
+}
+
+// collect runs the encoder over images; tmp is a folder for the model that shows the observed values.
+func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, images []string, tmp string, v *verifyFlags) error {
+	if len(images) < fewImages {
+		fmt.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: warning: %d calibration images are few; use %d or more\n", len(images), fewImages)
+	}
+	g := m.Graph("encoder")
+	if g == nil {
+		return errors.New("int8: the model has no encoder graph")
+	}
+	keys, shown := quant.Keys(g), *g
+	shown.Outputs = nil
+	for _, o := range quant.FindSites(g, m.Meta.Branch).Observed() {
+		shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[o], Value: o})
+	}
+	if len(shown.Outputs) == 0 {
+		return errors.New("int8: the model has no convolutions to quantize")
+	}
+	path := filepath.Join(tmp, "observed.onnx")
+	files, err := onnx.WriteFile(path, &shown, onnx.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			os.Remove(f)
+		}
+	}()
+	session, err := engine.Load(v.engine, path, v.options())
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	bar := newBar(cmd, v.progress, len(images), "calibrate")
+	defer bar.Finish()
+	return s.Collect(cmd.Context(), len(images), func(i int) (map[string]*tensor.Tensor, error) {
+		return observe(cmd.Context(), session, images[i], m.Meta.Preprocess)
+	}, func() { _ = bar.Add(1) })
+}
+
+func observe(ctx context.Context, s engine.Session, path string, p ir.Preprocess) (map[string]*tensor.Tensor, error) {
+	picture, err := imaging.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	x, _, err := imaging.Prepare(picture, p)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	out, err := s.Run(ctx, map[string]*tensor.Tensor{"image": x})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return out, nil
+}
+
+// encoderOf is the module of the encoder alone: what int8 builds change.
+func encoderOf(m *ir.Module) *ir.Module {
+	e := &ir.Module{Meta: m.Meta}
+	if g := m.Graph("encoder"); g != nil {
+		e.Graphs = []*ir.Graph{g}
+	}
+	return e
+}
+
+// quantize makes or reads the plan, and writes it into the encoder.
+func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Manifest, source, dir string) ([]passes.Result, error) {
+	encoder := encoderOf(m)
+	results, err := passes.Run(cmd.Context(), encoder, passes.Prepare, passes.Options{})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := f.makePlan(cmd, m, source, dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.planOut != "" {
+		if err := mapfile.WriteAtomic(f.planOut, plan.Write); err != nil {
+			return nil, err
+		}
+	}
+	pipeline, done := passes.Quantize(plan, m.Meta.Branch, passes.ONNXRuntime)
+	more, err := passes.Run(cmd.Context(), encoder, pipeline, passes.Options{})
+	if err != nil {
+		return nil, err
+	}
+	q := &artifact.Quantization{Method: plan.Method, Images: plan.Images, QuantizedNodes: done.Nodes, KeptFloat: []artifact.KeptFloat{}}
+	for _, key := range slices.Sorted(maps.Keys(done.Float)) {
+		q.KeptFloat = append(q.KeptFloat, artifact.KeptFloat{Node: key, Reason: done.Float[key]})
+	}
+	if done.All > 0 {
+		q.Int8Share = float64(done.Int8) / float64(done.All)
+	}
+	man.Quantization = q
+	return append(results, more...), nil
+}
+
+func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, source, dir string) (*quant.Plan, error) {
+	if f.plan != "" {
+		file, err := os.Open(f.plan)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		p, err := quant.Read(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.plan, err)
+		}
+		return p, nil
+	}
+	if !slices.Contains(calib.MethodNames(), f.calib.method) {
+		return nil, fmt.Errorf("--calib-method: have %q, want one of %s", f.calib.method, strings.Join(calib.MethodNames(), ", "))
+	}
+	s, err := f.calib.stats(cmd, m, source, dir, &f.verify)
+	if err != nil {
+		return nil, err
+	}
+	return s.Plan(f.calib.method)
+}

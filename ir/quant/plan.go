@@ -1,0 +1,176 @@
+// Package quant is the quantization plan: which values and convolutions become INT8, with which ranges and why. Data only.
+package quant
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"syncsam-convert/ir"
+)
+
+// A Range is how a value is quantized per tensor, symmetrically: amplitudes above Max are clipped. A value that is never
+// negative may use all 256 steps of UINT8 where the target has them.
+type Range struct {
+	Max         float32
+	NonNegative bool
+	Mean        []float32 // per channel, of what convolutions read; for bias correction
+	Reason      string
+}
+
+// A Plan says everything that insert-qdq does; it can be reviewed, changed and replayed without data.
+type Plan struct {
+	Method string
+	Images int64
+	Values map[string]Range  // by value key
+	Float  map[string]string // convolutions that stay in float: key -> reason
+}
+
+// The text form: a header line, then one line per value and per convolution that stays in float, in key order:
+//
+//	plan method=mse images=32
+//	value "resnet.stage0.2/Relu" max=3.25 nonnegative reason="mse" mean=[0.1,0.2]
+//	float "resnet.stage0.0/Conv" reason="first convolution"
+
+// Write prints the plan.
+func (p *Plan) Write(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "plan method=%s images=%d\n", p.Method, p.Images)
+	for _, key := range slices.Sorted(maps.Keys(p.Values)) {
+		r := p.Values[key]
+		fmt.Fprintf(b, "value %q max=%s", key, short(r.Max))
+		if r.NonNegative {
+			b.WriteString(" nonnegative")
+		}
+		fmt.Fprintf(b, " reason=%q", r.Reason)
+		if r.Mean != nil {
+			parts := make([]string, len(r.Mean))
+			for i, m := range r.Mean {
+				parts[i] = short(m)
+			}
+			fmt.Fprintf(b, " mean=[%s]", strings.Join(parts, ","))
+		}
+		b.WriteString("\n")
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Float)) {
+		fmt.Fprintf(b, "float %q reason=%q\n", key, p.Float[key])
+	}
+	return b.Flush()
+}
+
+func short(f float32) string { return strconv.FormatFloat(float64(f), 'g', -1, 32) }
+
+// Read is the inverse of Write. Errors name the line.
+func Read(r io.Reader) (*Plan, error) {
+	p := &Plan{Values: map[string]Range{}, Float: map[string]string{}}
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 16<<20)
+	for n := 1; s.Scan(); n++ {
+		if err := p.line(n, s.Text()); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	if p.Method == "" {
+		return nil, fmt.Errorf("line 1: have no plan, want plan method=... images=...")
+	}
+	return p, nil
+}
+
+func (p *Plan) line(n int, text string) error {
+	if strings.TrimSpace(text) == "" || strings.HasPrefix(text, "#") {
+		return nil
+	}
+	if n == 1 {
+		_, err := fmt.Sscanf(text, "plan method=%s images=%d", &p.Method, &p.Images)
+		return err
+	}
+	kind, rest, _ := strings.Cut(text, " ")
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return fmt.Errorf("have %q, want a quoted key", rest)
+	}
+	key, _ := strconv.Unquote(quoted) // QuotedPrefix gave it
+	fields, err := splitFields(rest[len(quoted):])
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "float":
+		p.Float[key] = fields["reason"]
+		return nil
+	case "value":
+	default:
+		return fmt.Errorf("have %q, want value or float", kind)
+	}
+	m, err := strconv.ParseFloat(fields["max"], 32)
+	if err != nil || !(m > 0) || m > 3e38 {
+		return fmt.Errorf("value %q: max: have %q, want a positive number", key, fields["max"])
+	}
+	_, nonNegative := fields["nonnegative"]
+	v := Range{Max: float32(m), NonNegative: nonNegative, Reason: fields["reason"]}
+	if list := strings.Trim(fields["mean"], "[]"); list != "" {
+		for _, part := range strings.Split(list, ",") {
+			x, err := strconv.ParseFloat(part, 32)
+			if err != nil {
+				return fmt.Errorf("value %q: mean: have %q, want numbers", key, part)
+			}
+			v.Mean = append(v.Mean, float32(x))
+		}
+	}
+	p.Values[key] = v
+	return nil
+}
+
+// splitFields reads name, name=value and name="quoted" fields.
+func splitFields(s string) (map[string]string, error) {
+	out := map[string]string{}
+	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
+		end := strings.IndexAny(s, " =")
+		if end < 0 {
+			out[s] = ""
+			break
+		}
+		name := s[:end]
+		if s[end] == ' ' {
+			out[name], s = "", s[end:]
+			continue
+		}
+		s = s[end+1:]
+		if q, err := strconv.QuotedPrefix(s); err == nil {
+			out[name], _ = strconv.Unquote(q)
+			s = s[len(q):]
+			continue
+		}
+		value, rest, _ := strings.Cut(s, " ")
+		if strings.HasPrefix(value, `"`) {
+			return nil, fmt.Errorf("field %s: the quote does not end", name)
+		}
+		out[name], s = value, rest
+	}
+	return out, nil
+}
+
+// Keys names every computed value of a graph: source path and operator, numbered where that is not unique. The same
+// checkpoint and passes give the same keys.
+func Keys(g *ir.Graph) map[*ir.Value]string {
+	keys, count := map[*ir.Value]string{}, map[string]int{}
+	for _, v := range g.Values {
+		if v.IsConst() {
+			continue
+		}
+		base := v.Name + "/" + v.Op.Name
+		count[base]++
+		if n := count[base]; n > 1 {
+			base = fmt.Sprintf("%s#%d", base, n)
+		}
+		keys[v] = base
+	}
+	return keys
+}

@@ -1,0 +1,265 @@
+package passes
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+)
+
+// Spelling is how a target wants integers written.
+type Spelling struct {
+	Activations tensor.DType // Uint8: zero point 128, or 0 and 256 steps where a value is never negative; Int8: zero point 0
+	IntegerBias bool         // bias as int32 with scale scale(x)*scale(w), else in float
+}
+
+// ONNXRuntime's integer convolutions are fast for UINT8 activations on x86, and take an int32 bias. TensorRT takes INT8 with
+// zero point 0 and a float bias.
+var (
+	ONNXRuntime = Spelling{tensor.Uint8, true}
+	TensorRT    = Spelling{tensor.Int8, false}
+)
+
+// Prepare is the pipeline between Simplify and calibration of an int8 build.
+var Prepare = []Pass{
+	{"upscale-to-conv", "writes 2x2 transposed convolutions as 1x1 convolutions and a rearrangement", upscaleToConv, Rounding},
+}
+
+// Quantized lists what insert-qdq did.
+type Quantized struct {
+	Nodes []string          // convolutions in int8, by key
+	Float map[string]string // convolutions that stay in float, with the reason
+	Int8  int64             // multiply-adds of Nodes for one image
+	All   int64             // multiply-adds of the branch's convolutions
+}
+
+// Quantize makes the pipeline that writes a plan into the branch, and where it will report.
+func Quantize(plan *quant.Plan, branch []string, spell Spelling) ([]Pass, *Quantized) {
+	q := &inserter{plan: plan, branch: branch, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}}}
+	return []Pass{
+		{"insert-qdq", "writes the quantization plan into the graph", q.run, Lossy},
+		{"dead-code", "drops what no output needs", deadCode, Exact},
+	}, q.done
+}
+
+type inserter struct {
+	plan   *quant.Plan
+	branch []string
+	spell  Spelling
+	done   *Quantized
+}
+
+const qdqRule = "insert-qdq"
+
+func (q *inserter) run(g *ir.Graph) (int, error) {
+	keys, sites := quant.Keys(g), quant.FindSites(g, q.branch)
+	inInt8 := map[*ir.Value]bool{}
+	for _, c := range sites.Convs {
+		key, why := keys[c], ""
+		if reason, ok := q.plan.Float[key]; ok {
+			why = reason
+		} else if _, ok := q.plan.Values[keys[c.Args[0]]]; !ok && sites.Same[c.Args[0]] == nil {
+			why = "the plan has no range for " + keys[c.Args[0]]
+		}
+		n := quant.MultiplyAdds(c)
+		q.done.All += n
+		if why != "" {
+			q.done.Float[key] = why
+			continue
+		}
+		inInt8[c] = true
+		q.done.Int8 += n
+		q.done.Nodes = append(q.done.Nodes, key)
+	}
+	if err := q.values(g, keys, sites, inInt8); err != nil {
+		return 0, err
+	}
+	for _, c := range sites.Convs {
+		if inInt8[c] {
+			if err := q.conv(g, c, q.plan.Values[keys[source(c)]].Mean); err != nil {
+				return 0, fmt.Errorf("%s: %w", c, err)
+			}
+		}
+	}
+	return len(q.done.Nodes), nil
+}
+
+// source is the value whose statistics a convolution's input has; after values its argument is a DequantizeLinear.
+func source(c *ir.Value) *ir.Value {
+	x := c.Args[0]
+	if x.Op.Name == "DequantizeLinear" {
+		x = x.Args[0].Args[0]
+	}
+	return x
+}
+
+// values puts QuantizeLinear and DequantizeLinear behind what the branch computes, and before what it reads.
+func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.Sites, inInt8 map[*ir.Value]bool) error {
+	uses := g.Uses()
+	shared := map[*ir.Value]quant.Range{}
+	for _, v := range append(slices.Clone(sites.Inputs), sites.Values...) {
+		r, ok := q.plan.Values[keys[v]]
+		if s := sites.Same[v]; s != nil {
+			r, ok = shared[s]
+		}
+		if !ok || !q.worth(v, uses, inInt8) {
+			continue
+		}
+		shared[v] = r
+		onlyConvs := slices.Contains(sites.Inputs, v)
+		scale, zero := q.parameters(r)
+		b := g.After(v, qdqRule)
+		s, z := b.As(v.Name+".scale").Const(tensor.Scalar(scale)), b.As(v.Name+".zero_point").Const(zero)
+		quantized := b.Op("QuantizeLinear", ir.QuantAttrs{}, v, s, z)
+		back := b.Op("DequantizeLinear", ir.QuantAttrs{}, quantized, s, z)
+		if err := b.Err(); err != nil {
+			return err
+		}
+		err := g.ReplaceIn(qdqRule, v, back, func(u *ir.Value) bool { return u != quantized && (!onlyConvs || inInt8[u]) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// worth reports whether v is the result of integer work or read by it; what only float touches stays as it is.
+func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map[*ir.Value]bool) bool {
+	producer := v
+	if v.Op.Name == "Relu" {
+		producer = v.Args[0]
+	}
+	return inInt8[producer] || producer.Op.Name == "Add" || producer.Op.Name == "MaxPool" || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] })
+}
+
+// parameters spells a range as scale and zero_point.
+func (q *inserter) parameters(r quant.Range) (float32, *tensor.Tensor) {
+	switch {
+	case q.spell.Activations == tensor.Int8:
+		return r.Max / 127, tensor.FromInt8([]int64{}, []int8{0})
+	case r.NonNegative:
+		return r.Max / 255, tensor.FromUint8([]int64{}, []uint8{0})
+	}
+	return r.Max / 127, tensor.FromUint8([]int64{}, []uint8{128})
+}
+
+// conv replaces a convolution by one over DequantizeLinear of INT8 weights (per channel, axis 0, symmetric). The bias makes up
+// for the mean error that rounding the weights causes on inputs of the given channel means.
+func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) error {
+	x := c.Args[0]
+	if x.Op.Name != "DequantizeLinear" {
+		return fmt.Errorf("its input is not quantized")
+	}
+	w := c.Args[1].Const
+	m := w.Dims()[0]
+	scales := weightScales(w.Float32s(), int(m))
+	integers, err := tensor.NewLazy(tensor.Int8, w.Dims(), func() []byte { return roundWeights(w.Float32s(), scales) })
+	if err != nil {
+		return err
+	}
+	bias := make([]float32, m)
+	if len(c.Args) > 2 {
+		copy(bias, c.Args[2].Const.Float32s())
+	}
+	correctBias(bias, w, scales, mean)
+	b := g.Before(c, qdqRule)
+	named := b.As(c.Args[1].Name)
+	dq := named.Op("DequantizeLinear", ir.QuantAttrs{}, named.Const(integers), b.As(c.Args[1].Name+".scale").Const(tensor.FromFloat32([]int64{m}, scales)),
+		b.As(c.Args[1].Name+".zero_point").Const(tensor.FromInt8([]int64{m}, make([]int8, m))))
+	qc := b.Op("Conv", c.Attrs, x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
+	if err := b.Err(); err != nil {
+		return err
+	}
+	return g.Replace(qdqRule, c, qc)
+}
+
+func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []float32) *ir.Value {
+	dims := []int64{int64(len(bias))}
+	if !q.spell.IntegerBias {
+		return b.Const(tensor.FromFloat32(dims, bias))
+	}
+	scales, integers := make([]float32, len(bias)), make([]int32, len(bias))
+	for i, v := range bias {
+		scales[i] = scaleX * scaleW[i]
+		integers[i] = int32(min(max(math.RoundToEven(float64(v)/float64(scales[i])), math.MinInt32), math.MaxInt32))
+	}
+	path := b.Path()
+	return b.Op("DequantizeLinear", ir.QuantAttrs{}, b.Const(tensor.FromInt32(dims, integers)), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)),
+		b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
+}
+
+// deadScale replaces the scale of a channel whose weights are all 0.
+const deadScale = 1.0 / (1 << 20)
+
+// weightScales chooses each output channel's scale: of 40 fractions of the largest weight / 127 the one with the least squared error.
+func weightScales(w []float32, channels int) []float32 {
+	scales, row := make([]float32, channels), len(w)/channels
+	var wg sync.WaitGroup
+	const parts = 8
+	for p := range parts {
+		wg.Go(func() {
+			for c := channels * p / parts; c < channels*(p+1)/parts; c++ {
+				scales[c] = bestScale(w[c*row : (c+1)*row])
+			}
+		})
+	}
+	wg.Wait()
+	return scales
+}
+
+func bestScale(w []float32) float32 {
+	top := float32(0)
+	for _, v := range w {
+		top = max(top, v, -v)
+	}
+	if top == 0 {
+		return deadScale
+	}
+	best, at := math.Inf(1), top/127
+	for i := range 40 {
+		s := top / 127 * (1 - float32(i)*0.01)
+		inv, err := 1/s, float32(0)
+		for _, v := range w {
+			d := v - s*roundClip(v*inv)
+			err += d * d
+		}
+		if float64(err) < best {
+			best, at = float64(err), s
+		}
+	}
+	return at
+}
+
+// roundClip rounds half to even, by the float32 format itself, and clips to [-127, 127].
+func roundClip(x float32) float32 {
+	const magic = 3 << 22 // 1.5 * 2^23: adding it leaves no fraction bits
+	return min(max((float32(x)+magic)-magic, -127), 127) // the conversion forbids fusing with the caller's product
+}
+
+func roundWeights(w, scales []float32) []byte {
+	out, row := make([]byte, len(w)), len(w)/len(scales)
+	for i, v := range w {
+		out[i] = byte(int8(roundClip(v * (1 / scales[i/row]))))
+	}
+	return out
+}
+
+// correctBias adds what rounding takes from each output channel's mean: sum over inputs of (w - rounded w) * mean(input).
+func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32) {
+	d := weights.Dims()
+	if int64(len(mean)) != d[1] { // no means, or a grouped convolution
+		return
+	}
+	w, row, taps := weights.Float32s(), int(d[1]*d[2]*d[3]), int(d[2]*d[3])
+	for o := range bias {
+		sum, s := 0.0, scales[o]
+		for i, v := range w[o*row : (o+1)*row] {
+			sum += float64(v-s*roundClip(v*(1/s))) * float64(mean[i/taps])
+		}
+		bias[o] += float32(sum)
+	}
+}

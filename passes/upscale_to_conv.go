@@ -1,0 +1,56 @@
+package passes
+
+import (
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// upscaleToConv writes a transposed convolution of kernel and stride 2 as a 1x1 convolution to four times the channels and a
+// rearrangement: each output pixel has exactly one input pixel. Executors have integer kernels for the one and not for the other.
+func upscaleToConv(g *ir.Graph) (int, error) {
+	n := 0
+	for _, v := range slices.Clone(g.Values) {
+		if !isUpscale(v) {
+			continue
+		}
+		x, w := v.Args[0], v.Args[1].Const
+		c, m := w.Dims()[0], w.Dims()[1]
+		rows, err := tensor.Transpose(w, 2, 3, 1, 0) // [2,2,M,C]
+		if err != nil {
+			return 0, err
+		}
+		if rows, err = tensor.Reshape(rows, 4*m, c, 1, 1); err != nil {
+			return 0, err
+		}
+		b := g.Before(v, "upscale-to-conv")
+		var bias *ir.Value
+		if len(v.Args) > 2 {
+			four := slices.Repeat(v.Args[2].Const.Float32s(), 4)
+			bias = b.As(v.Args[2].Name).Const(tensor.FromFloat32([]int64{4 * m}, four))
+		}
+		conv := b.Op("Conv", ir.ConvAttrs{}, x, b.As(v.Args[1].Name).Const(rows), bias)
+		batch, h, wd := x.Type.Shape[0], x.Type.Shape[2], x.Type.Shape[3]
+		two, channels := tensor.Static(2), tensor.Static(m)
+		y := b.Transpose(b.Reshape(conv, batch, two, two, channels, h, wd), 0, 3, 4, 1, 5, 2)
+		y = b.Reshape(y, batch, channels, h.Times(2), wd.Times(2))
+		if err := b.Err(); err != nil {
+			return 0, err
+		}
+		if err := g.Replace("upscale-to-conv", v, y); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func isUpscale(v *ir.Value) bool {
+	if v.Op.Name != "ConvTranspose" || !allConst(v.Args[1:]) {
+		return false
+	}
+	a, k := v.Attrs.(ir.ConvTransposeAttrs), v.Args[1].Const.Dims()
+	zero := func(x []int64) bool { return !slices.ContainsFunc(x, func(p int64) bool { return p != 0 }) }
+	return a.Group <= 1 && k[2] == 2 && k[3] == 2 && slices.Equal(a.Strides, []int64{2, 2}) && zero(a.Pads) && zero(a.OutputPadding)
+}
