@@ -20,22 +20,29 @@ type Histogram struct {
 
 // Add counts values. NaN and infinities are an error.
 func (h *Histogram) Add(x []float32) error {
-	top, negative := float32(0), false
-	for i, v := range x {
-		if v < 0 {
-			negative = true
-			v = -v
+	low, high, sum := float32(0), float32(0), float32(0)
+	for _, v := range x {
+		if v < low {
+			low = v
 		}
-		if !(v <= math.MaxFloat32) {
-			return fmt.Errorf("element %d is %v", i, x[i])
+		if v > high {
+			high = v
 		}
-		top = max(top, v)
+		sum += v - v // NaN when v is not finite
 	}
-	h.Max, h.Negative = max(h.Max, top), h.Negative || negative
+	if sum != 0 {
+		for i, v := range x {
+			if v-v != 0 {
+				return fmt.Errorf("element %d is %v", i, v)
+			}
+		}
+	}
+	top := max(high, -low)
+	h.Max, h.Negative = max(h.Max, top), h.Negative || low < 0
 	h.grow(exponent(top))
 	scale := float32(math.Ldexp(Bins, -h.Exp))
 	for _, v := range x {
-		h.Counts[int(max(v, -v)*scale)]++
+		h.Counts[int(math.Float32frombits(math.Float32bits(v)&^(1<<31))*scale)]++ // |v|, without a branch
 	}
 	return nil
 }

@@ -195,7 +195,7 @@ func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []
 // deadScale replaces the scale of a channel whose weights are all 0.
 const deadScale = 1.0 / (1 << 20)
 
-// weightScales chooses each output channel's scale: of 40 fractions of the largest weight / 127 the one with the least squared error.
+// weightScales chooses each output channel's scale: of some fractions of the largest weight / 127 the one with the least squared error.
 func weightScales(w []float32, channels int) []float32 {
 	scales, row := make([]float32, channels), len(w)/channels
 	var wg sync.WaitGroup
@@ -219,19 +219,27 @@ func bestScale(w []float32) float32 {
 	if top == 0 {
 		return deadScale
 	}
-	best, at := math.Inf(1), top/127
-	for i := range 40 {
-		s := top / 127 * (1 - float32(i)*0.01)
+	best, at := float32(math.Inf(1)), float32(1)
+	try := func(fraction float32) {
+		s := top / 127 * fraction
 		inv, err := 1/s, float32(0)
 		for _, v := range w {
 			d := v - s*roundClip(v*inv)
-			err += d * d
+			if err += d * d; err >= best {
+				return
+			}
 		}
-		if float64(err) < best {
-			best, at = float64(err), s
+		best, at = err, fraction
+	}
+	for i := range 10 { // coarse, then fine around the best
+		try(1 - float32(i)*0.05)
+	}
+	for _, d := range []float32{-0.03, -0.02, -0.01, 0.01, 0.02, 0.03} {
+		if f := at + d; f <= 1 {
+			try(f)
 		}
 	}
-	return at
+	return top / 127 * at
 }
 
 // roundClip rounds half to even, by the float32 format itself, and clips to [-127, 127].

@@ -197,7 +197,7 @@ func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, images []string, 
 		return errors.New("int8: the model has no convolutions to quantize")
 	}
 	path := filepath.Join(tmp, "observed.onnx")
-	files, err := onnx.WriteFile(path, &shown, onnx.Options{})
+	files, err := onnx.WriteFile(path, &shown, onnx.Options{External: true}) // external data can be mapped
 	if err != nil {
 		return err
 	}
