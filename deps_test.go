@@ -27,14 +27,17 @@ frontends/checkpoint     : ir/tensor ir/tensor/safetensors internal/mapfile
 frontends/blocks         : ir ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-passes                   : ir ir/tensor
+ir/quant                 : ir
+passes                   : ir ir/quant ir/tensor
+calib                    : ir/quant ir/tensor ir/tensor/safetensors
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 golden/imaging           : ir ir/tensor internal/mapfile
 golden/prompt            : golden/imaging
 golden/dataset           :
 golden/engine            : frontends/onnx ir ir/tensor
+golden/compare           : ir ir/tensor
 golden                   : golden/dataset golden/engine golden/imaging golden/prompt internal/artifact internal/mapfile ir/tensor
-cmd/syncsam-convert      : backends/onnx frontends frontends/checkpoint golden golden/engine golden/imaging internal/artifact internal/mapfile ir ir/tensor ir/tensor/safetensors passes
+cmd/syncsam-convert      : backends/onnx calib frontends frontends/checkpoint frontends/onnx golden golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile ir ir/quant ir/tensor ir/tensor/safetensors passes
 `
 
 const module = "syncsam-convert/"

@@ -21,8 +21,11 @@ const (
 	exitError    = 2 // bad usage, unreadable or hostile input, a missing engine
 )
 
-// errMismatch marks an artifact that does not meet its golden results.
-var errMismatch = errors.New("the artifact does not meet its golden results")
+// What makes the exit status 1: an artifact that does not meet its golden results, two things compared that differ.
+var (
+	errMismatch = errors.New("the artifact does not meet its golden results")
+	errDiffer   = errors.New("they differ")
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if errors.Is(err, errMismatch) {
+	if errors.Is(err, errMismatch) || errors.Is(err, errDiffer) {
 		return exitMismatch
 	}
 	return exitError
@@ -69,7 +72,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

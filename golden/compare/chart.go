@@ -1,0 +1,89 @@
+package compare
+
+import (
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+)
+
+// chart is a bar per layer: cumulative error, and a mark at the local one.
+var chart = template.Must(template.New("chart").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {{.Height}}" font-family="system-ui, sans-serif" font-size="12">
+<rect width="900" height="{{.Height}}" fill="#fff"/>
+<text x="10" y="20" font-size="15">{{.Title}}</text>
+<text x="10" y="38" fill="#555">signal-to-noise in dB, worst first; bar: against the first model, mark: quantizing this value alone</text>
+{{range .Ticks}}<line x1="{{.X}}" y1="48" x2="{{.X}}" y2="{{$.Bottom}}" stroke="#ddd"/><text x="{{.X}}" y="{{$.Labels}}" text-anchor="middle" fill="#555">{{.DB}}</text>
+{{end}}{{range .Bars}}<text x="390" y="{{.Text}}" text-anchor="end">{{.Name}}</text><rect x="400" y="{{.Y}}" width="{{.W}}" height="11" fill="{{.Fill}}"/>{{if .Mark}}<rect x="{{.Mark}}" y="{{.Y}}" width="3" height="11" fill="#c62828"/>{{end}}
+{{end}}</svg>
+`))
+
+// chartScale is how many pixels a decibel has; chartTop is where bars end.
+const (
+	chartScale = 6.0
+	chartTop   = 80.0
+	chartRows  = 60
+)
+
+// WriteSVG draws the worst layers as a chart.
+func WriteSVG(w io.Writer, title string, layers []Layer) error {
+	type bar struct {
+		Name, Fill string
+		Text, Y    int
+		W, Mark    float64
+	}
+	type tick struct {
+		X  float64
+		DB int
+	}
+	layers = layers[:min(len(layers), chartRows)]
+	var data struct {
+		Title                  string
+		Height, Bottom, Labels int
+		Ticks                  []tick
+		Bars                   []bar
+	}
+	data.Title = title
+	data.Bottom = 54 + 16*len(layers)
+	data.Labels, data.Height = data.Bottom+14, data.Bottom+24
+	for db := 0; db <= int(chartTop); db += 10 {
+		data.Ticks = append(data.Ticks, tick{400 + chartScale*float64(db), db})
+	}
+	length := func(db float64) float64 { return chartScale * min(max(db, 0), chartTop) }
+	for i, l := range layers {
+		b := bar{Name: l.Name, Fill: "#1976d2", Y: 54 + 16*i, Text: 64 + 16*i, W: math.Round(length(l.Cumulative))}
+		if l.Output {
+			b.Fill = "#2e7d32"
+		}
+		if n := len(b.Name); n > 54 {
+			b.Name = "..." + b.Name[n-51:]
+		}
+		if l.Local != nil {
+			b.Mark = math.Round(400 + length(*l.Local))
+		}
+		data.Bars = append(data.Bars, b)
+	}
+	return chart.Execute(w, data)
+}
+
+// WriteText prints the layers, at most n of them.
+func WriteText(w io.Writer, layers []Layer, n int) {
+	fmt.Fprintf(w, "%11s %9s  %s\n", "cumulative", "local", "value")
+	for _, l := range layers[:min(len(layers), n)] {
+		local := ""
+		if l.Local != nil {
+			local = decibels(*l.Local)
+		}
+		name := l.Name
+		if l.Output {
+			name += " (output)"
+		}
+		fmt.Fprintf(w, "%11s %9s  %s\n", decibels(l.Cumulative), local, name)
+	}
+}
+
+func decibels(x float64) string {
+	if x >= 1000 {
+		return "equal"
+	}
+	return fmt.Sprintf("%.1f dB", x)
+}
