@@ -21,7 +21,8 @@ const meanUnit = 1.0 / (1 << 24)
 // A Series is the statistics of one value.
 type Series struct {
 	Histogram
-	MeanSum []int64 // per channel (axis 1): means over batch and space, in meanUnit, summed over images
+	MeanSum  []int64   // per channel (axis 1): means over batch and space, in meanUnit, summed over images
+	Channels []float32 // per channel: largest amplitude
 }
 
 // Stats are the statistics of a model's values over images.
@@ -85,18 +86,20 @@ func (s *Series) add(t *tensor.Tensor) error {
 	}
 	channels, plane := int(dims[1]), int(dims[2]*dims[3])
 	if s.MeanSum == nil {
-		s.MeanSum = make([]int64, channels)
+		s.MeanSum, s.Channels = make([]int64, channels), make([]float32, channels)
 	}
 	if len(s.MeanSum) != channels {
 		return fmt.Errorf("have %d channels, want %d", channels, len(s.MeanSum))
 	}
 	for c := range channels {
-		sum := 0.0
+		sum, low, high := 0.0, float32(0), s.Channels[c]
 		for n := range int(dims[0]) {
 			for _, v := range x[(n*channels+c)*plane:][:plane] {
 				sum += float64(v)
+				low, high = min(low, v), max(high, v)
 			}
 		}
+		s.Channels[c] = max(high, -low)
 		s.MeanSum[c] += int64(math.Round(sum / float64(int(dims[0])*plane) / meanUnit))
 	}
 	return nil
@@ -110,7 +113,7 @@ func (s *Stats) Merge(o *Stats) error {
 	for key, other := range o.Values {
 		mine := s.Values[key]
 		if mine == nil {
-			mine = &Series{MeanSum: make([]int64, len(other.MeanSum))}
+			mine = &Series{MeanSum: make([]int64, len(other.MeanSum)), Channels: make([]float32, len(other.Channels))}
 			s.Values[key] = mine
 		}
 		if len(mine.MeanSum) != len(other.MeanSum) {
@@ -119,6 +122,7 @@ func (s *Stats) Merge(o *Stats) error {
 		mine.Histogram.Merge(&other.Histogram)
 		for i, m := range other.MeanSum {
 			mine.MeanSum[i] += m
+			mine.Channels[i] = max(mine.Channels[i], other.Channels[i])
 		}
 	}
 	s.Images += o.Images
@@ -141,6 +145,7 @@ func (s *Stats) Plan(method string) (*quant.Plan, error) {
 		for _, m := range v.MeanSum {
 			r.Mean = append(r.Mean, float32(float64(m)*meanUnit/float64(s.Images)))
 		}
+		r.Channels = slices.Clone(v.Channels)
 		p.Values[key] = r
 	}
 	return p, nil
@@ -160,7 +165,8 @@ func (s *Stats) WriteFile(path string) error {
 		all = append(all,
 			safetensors.Named{Name: key + "/counts", Tensor: tensor.FromInt64([]int64{Bins}, v.Counts)},
 			safetensors.Named{Name: key + "/range", Tensor: tensor.FromInt64([]int64{3}, []int64{int64(v.Exp), int64(math.Float32bits(v.Max)), negative})},
-			safetensors.Named{Name: key + "/means", Tensor: tensor.FromInt64([]int64{int64(len(v.MeanSum))}, v.MeanSum)})
+			safetensors.Named{Name: key + "/means", Tensor: tensor.FromInt64([]int64{int64(len(v.MeanSum))}, v.MeanSum)},
+			safetensors.Named{Name: key + "/channels", Tensor: tensor.FromFloat32([]int64{int64(len(v.Channels))}, v.Channels)})
 	}
 	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
 }
@@ -183,8 +189,8 @@ func ReadFile(path string) (*Stats, error) {
 		if !ok {
 			continue
 		}
-		r, means := f.Get(key+"/range"), f.Get(key+"/means")
-		if r == nil || means == nil || r.DType() != tensor.Int64 || means.DType() != tensor.Int64 || t.Tensor.DType() != tensor.Int64 || r.Len() != 3 || t.Tensor.Len() != Bins {
+		r, means, channels := f.Get(key+"/range"), f.Get(key+"/means"), f.Get(key+"/channels")
+		if r == nil || means == nil || channels == nil || channels.DType() != tensor.Float32 || channels.Len() != means.Len() || r.DType() != tensor.Int64 || means.DType() != tensor.Int64 || t.Tensor.DType() != tensor.Int64 || r.Len() != 3 || t.Tensor.Len() != Bins {
 			return nil, fmt.Errorf("%s: value %q: its statistics are incomplete", path, key)
 		}
 		v := r.Int64s()
@@ -192,7 +198,7 @@ func ReadFile(path string) (*Stats, error) {
 			return nil, fmt.Errorf("%s: value %q: exponent: have %d, want -60 to 129", path, key, v[0])
 		}
 		s.Values[key] = &Series{Histogram: Histogram{Exp: int(v[0]), Max: math.Float32frombits(uint32(v[1])), Negative: v[2] != 0,
-			Counts: slices.Clone(t.Tensor.Int64s())}, MeanSum: slices.Clone(means.Int64s())}
+			Counts: slices.Clone(t.Tensor.Int64s())}, MeanSum: slices.Clone(means.Int64s()), Channels: slices.Clone(channels.Float32s())}
 	}
 	return s, nil
 }

@@ -39,7 +39,8 @@ type Quantized struct {
 
 // Quantize makes the pipeline that writes a plan into the branch, and where it will report.
 func Quantize(plan *quant.Plan, branch []string, spell Spelling) ([]Pass, *Quantized) {
-	q := &inserter{plan: plan, branch: branch, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}}}
+	q := &inserter{plan: plan, branch: branch, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
+		scaled: map[*ir.Value][]float32{}}
 	return []Pass{
 		{"insert-qdq", "writes the quantization plan into the graph", q.run, Lossy},
 		{"dead-code", "drops what no output needs", deadCode, Exact},
@@ -51,6 +52,7 @@ type inserter struct {
 	branch []string
 	spell  Spelling
 	done   *Quantized
+	scaled map[*ir.Value][]float32 // values whose channels are equalized: the factor that integers carry less
 }
 
 const qdqRule = "insert-qdq"
@@ -100,22 +102,56 @@ func source(c *ir.Value) *ir.Value {
 // values puts QuantizeLinear and DequantizeLinear behind what the branch computes, and before what it reads.
 func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.Sites, inInt8 map[*ir.Value]bool) error {
 	uses := g.Uses()
-	shared := map[*ir.Value]quant.Range{}
-	for _, v := range append(slices.Clone(sites.Inputs), sites.Values...) {
-		r, ok := q.plan.Values[keys[v]]
-		if s := sites.Same[v]; s != nil {
-			r, ok = shared[s]
+	taken := map[*ir.Value]bool{} // other integer work than convolutions: residual additions, max-pooling, and the ReLU before them
+	for _, v := range sites.Values {
+		taken[v] = true
+		if v.Op.Name == "Relu" {
+			taken[v.Args[0]] = true
 		}
+	}
+	pooled := map[*ir.Value]*ir.Value{} // max-pooling keeps the large values: its result decides the range that both share
+	for pool, x := range sites.Same {
+		pooled[x] = pool
+	}
+	for _, v := range append(slices.Clone(sites.Inputs), sites.Values...) {
+		decides := v
+		if p := pooled[v]; p != nil {
+			decides = p
+		}
+		r, ok := q.plan.Values[keys[decides]]
 		if !ok || !q.worth(v, uses, inInt8) {
 			continue
 		}
-		shared[v] = r
 		onlyConvs := slices.Contains(sites.Inputs, v)
-		scale, zero := q.parameters(r)
 		b := g.After(v, qdqRule)
-		s, z := b.As(v.Name+".scale").Const(tensor.Scalar(scale)), b.As(v.Name+".zero_point").Const(zero)
-		quantized := b.Op("QuantizeLinear", ir.QuantAttrs{}, v, s, z)
-		back := b.Op("DequantizeLinear", ir.QuantAttrs{}, quantized, s, z)
+		named := b.As(v.Name + ".scale")
+		scale, zero := q.parameters(r)
+		z := b.As(v.Name + ".zero_point").Const(zero)
+		from := named.Const(tensor.Scalar(scale))
+		to, zFrom, zTo, attrs := from, z, z, [2]ir.QuantAttrs{}
+		switch ratio := equalize(r, v); {
+		case ratio == nil:
+		case onlyConvs: // float puts it in per channel, the convolutions' weights take it out
+			q.scaled[v] = ratio
+			from, zFrom = q.perChannel(b, v, r, ratio)
+			to = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
+			attrs[0] = ir.QuantAttrs{Axis: 1}
+		case v.Op.Name == "Conv" && inInt8[v] && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
+			q.scaled[v] = ratio // the weights put it in, float takes it out
+			to, zTo = q.perChannel(b, v, r, ratio)
+			from = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
+			attrs[1] = ir.QuantAttrs{Axis: 1}
+		}
+		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !isOutput(g, v) {
+			if ratio := equalize(r, v); ratio != nil { // one convolution's weights put it in, the next ones' take it out; ReLU commutes with it
+				q.scaled[p], q.scaled[v] = ratio, ratio
+				from = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
+				to = from
+				v.Name += equalized
+			}
+		}
+		quantized := b.Op("QuantizeLinear", attrs[0], v, from, zFrom)
+		back := b.Op("DequantizeLinear", attrs[1], quantized, to, zTo)
 		if err := b.Err(); err != nil {
 			return err
 		}
@@ -127,24 +163,82 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 	return nil
 }
 
+// equalized ends the names of values that carry another scale than the float model's, so that nobody compares the two.
+const equalized = ".equalized"
+
+// producer is what computes v before its ReLU.
+func producer(v *ir.Value) *ir.Value {
+	if v.Op.Name == "Relu" {
+		return v.Args[0]
+	}
+	return v
+}
+
+func allIn(users []*ir.Value, set map[*ir.Value]bool) bool {
+	return len(users) > 0 && !slices.ContainsFunc(users, func(u *ir.Value) bool { return !set[u] })
+}
+
 // worth reports whether v is the result of integer work or read by it; what only float touches stays as it is.
 func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map[*ir.Value]bool) bool {
-	producer := v
-	if v.Op.Name == "Relu" {
-		producer = v.Args[0]
-	}
-	return inInt8[producer] || producer.Op.Name == "Add" || producer.Op.Name == "MaxPool" || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] })
+	p := producer(v)
+	return inInt8[p] || p.Op.Name == "Add" || p.Op.Name == "MaxPool" || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] })
 }
 
 // parameters spells a range as scale and zero_point.
 func (q *inserter) parameters(r quant.Range) (float32, *tensor.Tensor) {
-	switch {
-	case q.spell.Activations == tensor.Int8:
-		return r.Max / 127, tensor.FromInt8([]int64{}, []int8{0})
-	case r.NonNegative:
-		return r.Max / 255, tensor.FromUint8([]int64{}, []uint8{0})
+	return q.scale(r, r.Max), q.zeroPoint(r, nil)
+}
+
+// scale is what one step is worth when the largest amplitude is top.
+func (q *inserter) scale(r quant.Range, top float32) float32 {
+	if q.spell.Activations == tensor.Uint8 && r.NonNegative {
+		return top / 255
 	}
-	return r.Max / 127, tensor.FromUint8([]int64{}, []uint8{128})
+	return top / 127
+}
+
+// zeroPoint has the shape dims; nil is a scalar.
+func (q *inserter) zeroPoint(r quant.Range, dims []int64) *tensor.Tensor {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	dims = append([]int64{}, dims...)
+	if q.spell.Activations == tensor.Int8 {
+		return tensor.FromInt8(dims, make([]int8, n))
+	}
+	zero := uint8(128)
+	if r.NonNegative {
+		zero = 0
+	}
+	return tensor.FromUint8(dims, slices.Repeat([]uint8{zero}, int(n)))
+}
+
+// perChannel is scale (axis 1) and zero_point of a value whose channels have their own ranges.
+func (q *inserter) perChannel(b *ir.Builder, v *ir.Value, r quant.Range, ratio []float32) (scale, zero *ir.Value) {
+	s, dims := make([]float32, len(ratio)), []int64{int64(len(ratio))}
+	for i, x := range ratio {
+		s[i] = q.scale(r, r.Peak()) * x
+	}
+	return b.As(v.Name + ".channel_scale").Const(tensor.FromFloat32(dims, s)), b.As(v.Name + ".channel_zero_point").Const(q.zeroPoint(r, dims))
+}
+
+// leastRatio bounds how much a quiet channel is amplified.
+const leastRatio = 1.0 / 256
+
+// equalize gives each channel's amplitude as a part of the largest; nil when the plan does not know them. Where only one side of a
+// value is integer, its channels can have their own scales at no cost: the other factor goes into the convolution's weights
+// (cross-layer equalization over a boundary between float and INT8).
+func equalize(r quant.Range, v *ir.Value) []float32 {
+	if len(v.Type.Shape) != 4 || !v.Type.Shape[1].Is(int64(len(r.Channels))) || len(r.Channels) == 0 {
+		return nil
+	}
+	top := r.Peak()
+	ratio := make([]float32, len(r.Channels))
+	for i, c := range r.Channels {
+		ratio[i] = max(c/top, leastRatio)
+	}
+	return ratio
 }
 
 // conv replaces a convolution by one over DequantizeLinear of INT8 weights (per channel, axis 0, symmetric). The bias makes up
@@ -156,6 +250,15 @@ func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) error {
 	}
 	w := c.Args[1].Const
 	m := w.Dims()[0]
+	in, out := q.scaled[source(c)], q.scaled[c]
+	if in != nil || out != nil {
+		plain := w
+		var err error
+		if w, err = tensor.MapFloat32(plain.Dims(), func() []float32 { return scaleWeights(plain, in, out) }); err != nil {
+			return err
+		}
+		mean = divided(mean, in)
+	}
 	scales := weightScales(w.Float32s(), int(m))
 	integers, err := tensor.NewLazy(tensor.Int8, w.Dims(), func() []byte { return roundWeights(w.Float32s(), scales) })
 	if err != nil {
@@ -165,12 +268,17 @@ func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) error {
 	if len(c.Args) > 2 {
 		copy(bias, c.Args[2].Const.Float32s())
 	}
+	bias = divided(bias, out)
 	correctBias(bias, w, scales, mean)
 	b := g.Before(c, qdqRule)
 	named := b.As(c.Args[1].Name)
 	dq := named.Op("DequantizeLinear", ir.QuantAttrs{}, named.Const(integers), b.As(c.Args[1].Name+".scale").Const(tensor.FromFloat32([]int64{m}, scales)),
 		b.As(c.Args[1].Name+".zero_point").Const(tensor.FromInt8([]int64{m}, make([]int8, m))))
-	qc := b.Op("Conv", c.Attrs, x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
+	name := c.Name
+	if out != nil {
+		name += equalized
+	}
+	qc := b.As(name).Op("Conv", c.Attrs, x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
 	if err := b.Err(); err != nil {
 		return err
 	}
@@ -190,6 +298,34 @@ func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []
 	path := b.Path()
 	return b.Op("DequantizeLinear", ir.QuantAttrs{}, b.Const(tensor.FromInt32(dims, integers)), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)),
 		b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
+}
+
+// scaleWeights multiplies weights [M,C,...] by in (per input channel) and divides them by out (per output channel); nil is ones.
+func scaleWeights(w *tensor.Tensor, in, out []float32) []float32 {
+	d := w.Dims()
+	taps := int(d[2] * d[3])
+	x := slices.Clone(w.Float32s())
+	for i := range x {
+		if c := i / taps % int(d[1]); in != nil {
+			x[i] *= in[c]
+		}
+		if o := i / taps / int(d[1]); out != nil {
+			x[i] /= out[o]
+		}
+	}
+	return x
+}
+
+// divided is x / by, element for element; by nil is ones.
+func divided(x, by []float32) []float32 {
+	if by == nil || len(x) != len(by) {
+		return x
+	}
+	y := make([]float32, len(x))
+	for i := range x {
+		y[i] = x[i] / by[i]
+	}
+	return y
 }
 
 // deadScale replaces the scale of a channel whose weights are all 0.
@@ -244,7 +380,7 @@ func bestScale(w []float32) float32 {
 
 // roundClip rounds half to even, by the float32 format itself, and clips to [-127, 127].
 func roundClip(x float32) float32 {
-	const magic = 3 << 22 // 1.5 * 2^23: adding it leaves no fraction bits
+	const magic = 3 << 22                                // 1.5 * 2^23: adding it leaves no fraction bits
 	return min(max((float32(x)+magic)-magic, -127), 127) // the conversion forbids fusing with the caller's product
 }
 

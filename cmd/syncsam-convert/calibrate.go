@@ -181,9 +181,6 @@ func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string,
 
 // collect runs the encoder over images; tmp is a folder for the model that shows the observed values.
 func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, images []string, tmp string, v *verifyFlags) error {
-	if len(images) < fewImages {
-		fmt.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: warning: %d calibration images are few; use %d or more\n", len(images), fewImages)
-	}
 	g := m.Graph("encoder")
 	if g == nil {
 		return errors.New("int8: the model has no encoder graph")
@@ -294,6 +291,9 @@ func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, source, dir stri
 	s, err := f.calib.stats(cmd, m, source, dir, &f.verify)
 	if err != nil {
 		return nil, err
+	}
+	if s.Images < fewImages {
+		fmt.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: warning: %d calibration images are few; use %d or more\n", s.Images, fewImages)
 	}
 	return s.Plan(f.calib.method)
 }

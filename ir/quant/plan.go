@@ -19,7 +19,16 @@ type Range struct {
 	Max         float32
 	NonNegative bool
 	Mean        []float32 // per channel, of what convolutions read; for bias correction
+	Channels    []float32 // per channel: largest amplitude; equalizes values that only one side takes in INT8
 	Reason      string
+}
+
+// Peak is the largest amplitude of any channel; Max where channels are not known.
+func (r Range) Peak() float32 {
+	if len(r.Channels) == 0 {
+		return r.Max
+	}
+	return slices.Max(r.Channels)
 }
 
 // A Plan says everything that insert-qdq does; it can be reviewed, changed and replayed without data.
@@ -33,7 +42,7 @@ type Plan struct {
 // The text form: a header line, then one line per value and per convolution that stays in float, in key order:
 //
 //	plan method=mse images=32
-//	value "resnet.stage0.2/Relu" max=3.25 nonnegative reason="mse" mean=[0.1,0.2]
+//	value "resnet.stage0.2/Relu" max=3.25 nonnegative reason="mse" mean=[0.1,0.2] channels=[3.5,1.25]
 //	float "resnet.stage0.0/Conv" reason="first convolution"
 
 // Write prints the plan.
@@ -47,19 +56,41 @@ func (p *Plan) Write(w io.Writer) error {
 			b.WriteString(" nonnegative")
 		}
 		fmt.Fprintf(b, " reason=%q", r.Reason)
-		if r.Mean != nil {
-			parts := make([]string, len(r.Mean))
-			for i, m := range r.Mean {
-				parts[i] = short(m)
-			}
-			fmt.Fprintf(b, " mean=[%s]", strings.Join(parts, ","))
-		}
+		writeList(b, "mean", r.Mean)
+		writeList(b, "channels", r.Channels)
 		b.WriteString("\n")
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Float)) {
 		fmt.Fprintf(b, "float %q reason=%q\n", key, p.Float[key])
 	}
 	return b.Flush()
+}
+
+func writeList(w io.Writer, name string, x []float32) {
+	if x == nil {
+		return
+	}
+	parts := make([]string, len(x))
+	for i, v := range x {
+		parts[i] = short(v)
+	}
+	fmt.Fprintf(w, " %s=[%s]", name, strings.Join(parts, ","))
+}
+
+func readList(text string) ([]float32, error) {
+	text = strings.Trim(text, "[]")
+	if text == "" {
+		return nil, nil
+	}
+	var out []float32
+	for _, part := range strings.Split(text, ",") {
+		x, err := strconv.ParseFloat(part, 32)
+		if err != nil {
+			return nil, fmt.Errorf("have %q, want numbers", part)
+		}
+		out = append(out, float32(x))
+	}
+	return out, nil
 }
 
 func short(f float32) string { return strconv.FormatFloat(float64(f), 'g', -1, 32) }
@@ -115,14 +146,11 @@ func (p *Plan) line(n int, text string) error {
 	}
 	_, nonNegative := fields["nonnegative"]
 	v := Range{Max: float32(m), NonNegative: nonNegative, Reason: fields["reason"]}
-	if list := strings.Trim(fields["mean"], "[]"); list != "" {
-		for _, part := range strings.Split(list, ",") {
-			x, err := strconv.ParseFloat(part, 32)
-			if err != nil {
-				return fmt.Errorf("value %q: mean: have %q, want numbers", key, part)
-			}
-			v.Mean = append(v.Mean, float32(x))
-		}
+	if v.Mean, err = readList(fields["mean"]); err != nil {
+		return fmt.Errorf("value %q: mean: %w", key, err)
+	}
+	if v.Channels, err = readList(fields["channels"]); err != nil {
+		return fmt.Errorf("value %q: channels: %w", key, err)
 	}
 	p.Values[key] = v
 	return nil

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"syncsam-convert/golden/engine"
+	"syncsam-convert/golden/imaging"
+	"syncsam-convert/internal/artifact"
+	"syncsam-convert/ir/tensor"
+)
+
+const calibration = "../../golden/data/calibration"
+
+// encoded runs an artifact's encoder on the test picture.
+func encoded(t *testing.T, dir, engineName string) map[string]*tensor.Tensor {
+	t.Helper()
+	man, err := artifact.Read(dir)
+	require.NoError(t, err)
+	m, err := imaging.Read(picture)
+	require.NoError(t, err)
+	x, _, err := imaging.Prepare(m, man.Preprocess)
+	require.NoError(t, err)
+	s, err := engine.Load(engineName, filepath.Join(dir, "encoder.onnx"), engine.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	out, err := s.Run(t.Context(), map[string]*tensor.Tensor{"image": x})
+	require.NoError(t, err)
+	return out
+}
+
+// An int8 build has the whole branch in INT8, stays close to float, is smaller, reproducible, and both engines agree on it.
+func TestInt8(t *testing.T) {
+	float, a := built(t, tiny34), built(t, tiny34, "--precision", "int8", "--calib", calibration)
+	b := built(t, tiny34, "--precision", "int8", "--calib", calibration)
+	for _, name := range []string{"encoder.onnx", "decoder.onnx", artifact.ManifestName} {
+		x, err := os.ReadFile(filepath.Join(a, name))
+		require.NoError(t, err)
+		y, err := os.ReadFile(filepath.Join(b, name))
+		require.NoError(t, err)
+		require.Equal(t, x, y, name)
+	}
+	man, err := artifact.Read(a)
+	require.NoError(t, err)
+	require.Equal(t, "int8", man.Precision)
+	require.NotNil(t, man.Quantization)
+	require.Equal(t, "mse", man.Quantization.Method)
+	require.EqualValues(t, 8, man.Quantization.Images)
+	require.Empty(t, man.Quantization.KeptFloat)
+	require.Equal(t, 1.0, man.Quantization.Int8Share)
+	require.Len(t, man.Quantization.QuantizedNodes, 52)
+	floats, err := artifact.Read(float)
+	require.NoError(t, err)
+	require.Equal(t, floats.Files[1].Bytes, man.Files[1].Bytes, "the decoder is the float one but for its metadata")
+	require.Less(t, man.Files[0].Bytes, floats.Files[0].Bytes*7/10)
+	want := encoded(t, float, "go")
+	results := map[string]map[string]*tensor.Tensor{}
+	for _, e := range engines() {
+		results[e] = encoded(t, a, e)
+		for name, x := range results[e] {
+			d, err := tensor.Compare(x, want[name])
+			require.NoError(t, err)
+			t.Logf("%s %s: %.1f dB", e, name, d.SNR)
+			require.Greater(t, d.SNR, 25.0, "%s %s", e, name)
+		}
+	}
+	if ort := results["onnxruntime"]; ort != nil {
+		for name, x := range ort { // integer sums against float sums of the same integers: some values land one step apart
+			d, err := tensor.Compare(results["go"][name], x)
+			require.NoError(t, err)
+			t.Logf("go against onnxruntime, %s: %.1f dB", name, d.SNR)
+			require.Greater(t, d.SNR, 28.0, name)
+		}
+	}
+}
+
+// Calibrating in shards and replaying the written plan both give the artifact of one go.
+func TestShardsAndPlans(t *testing.T) {
+	tmp := t.TempDir()
+	plan := filepath.Join(tmp, "plan.txt")
+	whole := built(t, tiny50, "--precision", "int8", "--calib", calibration, "--plan-out", plan)
+	one, two := filepath.Join(tmp, "1.safetensors"), filepath.Join(tmp, "2.safetensors")
+	must(t, "calibrate", tiny50, "--calib", calibration, "--shard", "1/2", "-o", one)
+	must(t, "calibrate", tiny50, "--calib", calibration, "--shard", "2/2", "-o", two)
+	for _, dir := range []string{
+		built(t, tiny50, "--precision", "int8", "--calib", two+","+one),
+		built(t, tiny50, "--precision", "int8", "--plan", plan),
+	} {
+		x, err := os.ReadFile(filepath.Join(whole, "encoder.onnx"))
+		require.NoError(t, err)
+		y, err := os.ReadFile(filepath.Join(dir, "encoder.onnx"))
+		require.NoError(t, err)
+		require.Equal(t, x, y)
+	}
+	out := filepath.Join(tmp, "a")
+	refused(t, "cannot be merged", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one)
+	refused(t, "needs one of --calib", "build", tiny34, "-o", out, "--precision", "int8")
+	refused(t, "needs one of --calib", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one, "--plan", plan)
+	refused(t, "only with --precision int8", "build", tiny34, "-o", out, "--calib", calibration)
+	refused(t, "it has no pictures", "build", tiny34, "-o", out, "--precision", "int8", "--calib", tmp)
+	refused(t, "--calib-method: have \"guess\"", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--calib-method", "guess")
+	refused(t, "no such file", "build", tiny34, "-o", out, "--precision", "int8", "--calib", filepath.Join(tmp, "none"))
+	refused(t, "line 1", "build", tiny34, "-o", out, "--precision", "int8", "--plan", picture)
+	refused(t, "--shard: have \"3/2\"", "calibrate", tiny34, "--calib", calibration, "--shard", "3/2", "-o", out)
+	require.NoDirExists(t, out)
+	few := t.TempDir()
+	require.NoError(t, imaging.WriteMask(filepath.Join(few, "x.png"), imaging.NewMask(20, 20)))
+	r := command("build", tiny34, "-o", out, "--precision", "int8", "--calib", few)
+	require.Equal(t, 0, r.code, r.err)
+	require.Contains(t, r.err, "warning: 1 calibration images are few")
+}
+
+func TestCompare(t *testing.T) {
+	float, int8 := built(t, tiny34), built(t, tiny34, "--precision", "int8", "--calib", calibration)
+	chart := filepath.Join(t.TempDir(), "c.svg")
+	require.Contains(t, must(t, "compare", float, tiny34), "equal            image_embeddings (output)")
+	r := command("compare", float, int8, "--image", picture, "--svg", chart)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.err, "they differ: multi_scale_features by")
+	require.Contains(t, r.out, "resnet.stage4")
+	svg, err := os.ReadFile(chart)
+	require.NoError(t, err)
+	require.Contains(t, string(svg), "</svg>")
+	refused(t, "no such file", "compare", float, "nothing")
+	refused(t, "not an artifact", "compare", float, t.TempDir())
+	refused(t, "want A and B", "compare", float)
+}
