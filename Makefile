@@ -6,7 +6,7 @@ BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers bench bench-peers clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
@@ -69,6 +69,11 @@ bench:
 bench-peers: build
 	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript safetensors torch
 	build/venv/bin/python scripts/bench_peers.py $(SHARED) $(BIN)
+
+# The int8 methods on the golden models; needs python3 and make onnxruntime.
+bench-int8: build onnxruntime
+	sh scripts/venv.sh numpy onnxruntime==1.32.0 pillow
+	build/venv/bin/python scripts/bench_int8.py $(BIN) $(SHARED)/golden/calibration mse minmax percentile entropy
 
 clean:
 	rm -rf bin build demo

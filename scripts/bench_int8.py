@@ -1,0 +1,66 @@
+"""Measures int8 builds of the golden models against their float builds: bench_int8.py PROGRAM CALIBRATION [METHOD...]
+
+Signal-to-noise of the encoder's outputs over the golden images, and the change of DSC per item, in ONNX Runtime.
+"""
+import glob
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+
+DATA = "golden/data"
+
+
+def build(program, model, out, *flags):
+    subprocess.run([program, "build", f"{DATA}/syncsam-{model}/syncsam-{model}.pth", "-o", out, "--force", *flags], check=True, stdout=subprocess.DEVNULL)
+
+
+def items(program, model, artifact):
+    report = artifact + ".json"
+    subprocess.run([program, "verify", artifact, "--golden", f"{DATA}/syncsam-{model}", "--engine", "onnxruntime", "--json", report], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return json.load(open(report))["items"]
+
+
+def inputs():
+    """The golden images as the model's own pipeline prepares them."""
+    from PIL import Image
+
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    for path in sorted(glob.glob(f"{DATA}/dataset/images/*.png")):
+        image = Image.open(path).convert("RGB")
+        scale = 256 / max(image.size)
+        small = np.asarray(image.resize([int(s * scale + 0.5) for s in image.size], Image.BILINEAR))
+        x = np.zeros((1, 3, 256, 256), np.float32)
+        x[0, :, : small.shape[0], : small.shape[1]] = ((small - mean) / std).transpose(2, 0, 1)
+        yield x
+
+
+def noise(a, b):
+    a, b = (onnxruntime.InferenceSession(p + "/encoder.onnx") for p in (a, b))
+    signal, error = np.zeros(2), np.zeros(2)
+    for x in inputs():
+        for i, (u, v) in enumerate(zip(a.run(None, {"image": x}), b.run(None, {"image": x}))):
+            signal[i] += (u.astype(float) ** 2).sum()
+            error[i] += ((u.astype(float) - v) ** 2).sum()
+    return 10 * np.log10(signal / error)
+
+
+program, calibration = sys.argv[1:3]
+os.makedirs("build/int8", exist_ok=True)
+for model in ("tiny-34", "tiny-50"):
+    plain = f"build/int8/{model}"
+    build(program, model, plain)
+    reference = items(program, model, plain)
+    for method in sys.argv[3:] or ["mse"]:
+        quantized = f"{plain}-{method}"
+        build(program, model, quantized, "--precision", "int8", "--calib", calibration, "--calib-method", method, "--engine", "onnxruntime")
+        db = noise(plain, quantized)
+        print(f"{model} {method:10s} {db[0]:.1f} / {db[1]:.1f} dB", end="")
+        have = items(program, model, quantized)
+        for mode in ("box", "point1", "points5"):
+            d = np.array([100 * (q["have"] - f["have"]) for f, q in zip(reference, have) if f["mode"] == mode])
+            print(f"; {mode} {d.mean():+.3f}, absolute {np.abs(d).mean():.3f}, worst {d.min():+.2f}", end="")
+        print(flush=True)
