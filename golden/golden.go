@@ -137,3 +137,15 @@ func (f *File) checkIndex(index string) error {
 	}
 	return nil
 }
+
+// Images lists the paths of the first n images, each once.
+func (f *File) Images(n int) []string {
+	var paths []string
+	for _, it := range f.Items {
+		path, err := dataset.Path(f.data, it.Image)
+		if err == nil && !slices.Contains(paths, path) && len(paths) < n {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}

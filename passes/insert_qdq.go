@@ -181,7 +181,15 @@ func allIn(users []*ir.Value, set map[*ir.Value]bool) bool {
 // worth reports whether v is the result of integer work or read by it; what only float touches stays as it is.
 func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map[*ir.Value]bool) bool {
 	p := producer(v)
-	return inInt8[p] || p.Op.Name == "Add" || p.Op.Name == "MaxPool" || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] })
+	if inInt8[p] || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] }) {
+		return true
+	}
+	return (p.Op.Name == "Add" || p.Op.Name == "MaxPool") && slices.ContainsFunc(p.Args, func(a *ir.Value) bool {
+		if a.Op.Name == "DequantizeLinear" { // it was quantized just now
+			a = a.Args[0].Args[0]
+		}
+		return inInt8[producer(a)]
+	})
 }
 
 // parameters spells a range as scale and zero_point.

@@ -148,6 +148,21 @@ func TestKeptFloat(t *testing.T) {
 	require.Less(t, done.Int8, done.All)
 }
 
+// With every convolution in float nothing is quantized at all.
+func TestAllFloat(t *testing.T) {
+	g := prepared(t)
+	plan := planOf(t, g, true)
+	for _, key := range []string{"cnn.c1/Conv", "cnn.c2/Conv", "cnn.c3/Conv", "cnn.up/Conv"} {
+		plan.Float[key] = "all"
+	}
+	before := ir.PrintGraph(g)
+	pipeline, done := Quantize(plan, []string{"cnn"}, ONNXRuntime)
+	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline[:1], Options{})
+	require.NoError(t, err)
+	require.Empty(t, done.Nodes)
+	require.Equal(t, before, ir.PrintGraph(g))
+}
+
 // The chosen weight scale has no more error than the largest weight's, and all-zero channels are harmless.
 func TestWeightScales(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
 	"syncsam-convert/passes"
 )
 
@@ -31,6 +33,7 @@ type buildFlags struct {
 	json                           bool
 	calib                          calibFlags
 	plan, planOut                  string
+	given, made                    *quant.Plan // a plan to use instead of plan or calib; the one that was used
 	verify                         verifyFlags
 	progress                       bool
 }
@@ -56,7 +59,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().BoolVar(&f.force, "force", false, "replace an artifact that stands at -o")
 	c.Flags().BoolVar(&f.nonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
 	c.Flags().StringVar(&f.golden, "golden", "", "golden folder to verify against before publishing")
-	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance")
+	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance; int8 puts convolutions back to float until it holds")
 	f.calib.add(c)
 	c.Flags().StringVar(&f.plan, "plan", "", "with int8: a quantization plan to replay, instead of --calib")
 	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8: file for the quantization plan")
@@ -95,7 +98,11 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	if f.golden != "" {
-		if err := f.prove(cmd, stage.Dir, man); err != nil {
+		err := f.prove(cmd, stage.Dir, man)
+		if errors.Is(err, errMismatch) && man.Quantization != nil && cmd.Flags().Changed("max-dsc-drop") {
+			man, err = f.fallBack(cmd, path, stage.Dir, man)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -251,6 +251,7 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 	if err != nil {
 		return nil, err
 	}
+	f.made = plan
 	if f.planOut != "" {
 		if err := mapfile.WriteAtomic(f.planOut, plan.Write); err != nil {
 			return nil, err
@@ -273,6 +274,9 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 }
 
 func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, source, dir string) (*quant.Plan, error) {
+	if f.given != nil {
+		return f.given, nil
+	}
 	if f.plan != "" {
 		file, err := os.Open(f.plan)
 		if err != nil {

@@ -128,3 +128,19 @@ func TestCompare(t *testing.T) {
 	refused(t, "not an artifact", "compare", float, t.TempDir())
 	refused(t, "want A and B", "compare", float)
 }
+
+// Where the float model itself does not meet its golden results, no fallback is tried.
+func TestFallBackNeedsAFloatModelThatHolds(t *testing.T) {
+	path := corrupted(t, "mask_decoder.hf_mlp.layers.2.bias", func(x []float32) {
+		for i := range x {
+			x[i] += 0.5
+		}
+	})
+	out := filepath.Join(t.TempDir(), "a")
+	r := command("build", path, "-o", out, "--precision", "int8", "--calib", calibration, "--golden", golden34, "--max-dsc-drop", "0.5", "--engine", engines()[len(engines())-1])
+	require.Equal(t, 1, r.code, r.err)
+	require.Contains(t, r.err, "the float model itself fails: the artifact does not meet its golden results")
+	entries, err := os.ReadDir(filepath.Dir(out))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}

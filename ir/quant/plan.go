@@ -109,7 +109,7 @@ func Read(r io.Reader) (*Plan, error) {
 		return nil, err
 	}
 	if p.Method == "" {
-		return nil, fmt.Errorf("line 1: have no plan, want plan method=... images=...")
+		return nil, fmt.Errorf("line 1: have no plan, want plan method=NAME images=N")
 	}
 	return p, nil
 }

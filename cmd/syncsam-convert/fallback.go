@@ -1,0 +1,169 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/golden"
+	"syncsam-convert/golden/engine"
+	"syncsam-convert/golden/imaging"
+	"syncsam-convert/internal/artifact"
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/passes"
+)
+
+// rankImages is how many golden images judge a convolution's own effect.
+const rankImages = 2
+
+// fallBack puts the convolutions whose quantization costs most back to float, the worst first, until the golden results hold. It
+// rewrites the artifact in dir. If the float model itself does not hold, that is the error.
+func (f *buildFlags) fallBack(cmd *cobra.Command, path, dir string, man *artifact.Manifest) (*artifact.Manifest, error) {
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".fallback-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	bar := newSteps(cmd, f.progress, "read", "compile", "write", "publish")
+	float := *f
+	float.precision = "fp32"
+	plain, err := float.compile(cmd, path, tmp, passes.Options{}, bar)
+	if err != nil {
+		return nil, err
+	}
+	if err := plain.Write(tmp); err != nil {
+		return nil, err
+	}
+	if err := float.prove(cmd, tmp, plain); err != nil {
+		return nil, fmt.Errorf("the float model itself fails: %w", err)
+	}
+	costs, err := f.rank(cmd, path, tmp, man)
+	if err != nil {
+		return nil, err
+	}
+	plan := *f.made
+	plan.Float = maps.Clone(f.made.Float)
+	taken := 0
+	for step := 1; taken < len(costs); step = max(1, taken/4) {
+		for _, c := range costs[taken:min(taken+step, len(costs))] {
+			plan.Float[c.key] = fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", c.db)
+			taken++
+		}
+		trial := *f
+		trial.given = &plan
+		next, err := trial.compile(cmd, path, dir, passes.Options{}, bar)
+		if err != nil {
+			return nil, err
+		}
+		if err := next.Write(dir); err != nil {
+			return nil, err
+		}
+		err = f.prove(cmd, dir, next)
+		if err == nil {
+			if f.planOut != "" {
+				err = mapfile.WriteAtomic(f.planOut, plan.Write)
+			}
+			return next, err
+		}
+		if !errors.Is(err, errMismatch) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w, even with all %d convolutions in float", errMismatch, taken)
+}
+
+// A cost is what quantizing one convolution alone leaves of the outputs, in dB.
+type cost struct {
+	key string
+	db  float64
+}
+
+// rank quantizes each convolution alone and measures the worse of the outputs against the float artifact in plain. Worst first.
+func (f *buildFlags) rank(cmd *cobra.Command, path, plain string, man *artifact.Manifest) ([]cost, error) {
+	g, err := golden.Read(f.golden)
+	if err != nil {
+		return nil, err
+	}
+	var inputs []*tensor.Tensor
+	for _, p := range g.Images(rankImages) {
+		m, err := imaging.Read(p)
+		if err != nil {
+			return nil, err
+		}
+		x, _, err := imaging.Prepare(m, man.Preprocess)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, x)
+	}
+	run := func(dir string) ([]map[string]*tensor.Tensor, error) {
+		s, err := engine.Load(f.verify.engine, filepath.Join(dir, "encoder.onnx"), f.verify.options())
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		var out []map[string]*tensor.Tensor
+		for _, x := range inputs {
+			y, err := s.Run(cmd.Context(), map[string]*tensor.Tensor{"image": x})
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, y)
+		}
+		return out, nil
+	}
+	want, err := run(plain)
+	if err != nil {
+		return nil, err
+	}
+	alone := filepath.Join(plain, "alone")
+	if err := os.Mkdir(alone, 0o755); err != nil {
+		return nil, err
+	}
+	silent := &cobra.Command{}
+	silent.SetErr(io.Discard)
+	silent.SetContext(cmd.Context())
+	bar := newBar(cmd, f.progress, len(man.Quantization.QuantizedNodes), "rank")
+	defer bar.Finish()
+	var costs []cost
+	for _, key := range man.Quantization.QuantizedNodes {
+		plan := quant.Plan{Method: f.made.Method, Images: f.made.Images, Values: f.made.Values, Float: map[string]string{}}
+		for _, other := range man.Quantization.QuantizedNodes {
+			if other != key {
+				plan.Float[other] = "not measured now"
+			}
+		}
+		trial := *f
+		trial.given, trial.planOut = &plan, ""
+		if _, err := trial.compile(silent, path, alone, passes.Options{}, newSteps(silent, false, "read", "compile", "write", "publish")); err != nil {
+			return nil, err
+		}
+		have, err := run(alone)
+		if err != nil {
+			return nil, err
+		}
+		c := cost{key, 1e9}
+		for i := range want {
+			for name, x := range want[i] {
+				d, err := tensor.Compare(have[i][name], x)
+				if err != nil {
+					return nil, err
+				}
+				c.db = min(c.db, d.SNR)
+			}
+		}
+		costs = append(costs, c)
+		_ = bar.Add(1)
+	}
+	slices.SortStableFunc(costs, func(a, b cost) int { return cmp.Compare(a.db, b.db) })
+	return costs, nil
+}
