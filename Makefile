@@ -43,7 +43,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./golden/engine
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib ./golden/engine
 
 # onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
 check-onnx: build

@@ -151,6 +151,24 @@ func TestMethods(t *testing.T) {
 	require.ErrorContains(t, err, "all values are 0")
 }
 
+// Errors of a run and a cancelled context end the collection; nothing runs on behind it.
+func TestCollectEnds(t *testing.T) {
+	all, running := images(4), 0
+	s := NewStats("source")
+	err := s.Collect(context.Background(), 4, func(i int) (map[string]*tensor.Tensor, error) {
+		running++
+		if i == 2 {
+			return nil, fmt.Errorf("image %d is broken", i)
+		}
+		return all[i], nil
+	}, nil)
+	require.ErrorContains(t, err, "image 2 is broken")
+	require.Equal(t, 3, running)
+	ctx, cancel := context.WithCancel(context.Background())
+	err = NewStats("source").Collect(ctx, 4, func(i int) (map[string]*tensor.Tensor, error) { return all[i], nil }, cancel)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 func TestPlan(t *testing.T) {
 	s := collected(t, images(4))
 	p, err := s.Plan("minmax")

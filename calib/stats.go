@@ -35,17 +35,45 @@ type Stats struct {
 // NewStats is empty.
 func NewStats(source string) *Stats { return &Stats{Source: source, Values: map[string]*Series{}} }
 
-// Collect adds images: run gives every observed value of one image by key.
+// Collect adds images: run gives every observed value of one image by key. While one image is counted the next one runs; run is
+// never called twice at once, and no longer when Collect has returned.
 func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]*tensor.Tensor, error), seen func()) error {
-	for i := range n {
-		if err := ctx.Err(); err != nil {
-			return err
+	type shot struct {
+		values map[string]*tensor.Tensor
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	shots := make(chan shot)
+	defer func() {
+		cancel()
+		for range shots { // until the producer has ended
 		}
-		values, err := run(i)
-		if err != nil {
-			return err
+	}()
+	go func() {
+		defer close(shots)
+		for i := range n {
+			values, err := run(i)
+			select {
+			case shots <- shot{values, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
 		}
-		if err := s.add(values); err != nil {
+	}()
+	for range n {
+		next, ok := <-shots
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !ok:
+			return fmt.Errorf("internal error: the images ended early")
+		case next.err != nil:
+			return next.err
+		}
+		if err := s.add(next.values); err != nil {
 			return err
 		}
 		if seen != nil {
