@@ -8,7 +8,7 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// ReduceAttrs of ReduceMean, ReduceSum, ReduceMax and ReduceMin; absent axes are all.
+// ReduceAttrs of ReduceMean, ReduceSum, ReduceMax, ReduceMin and ReduceLogSumExp; absent axes are all.
 type ReduceAttrs struct {
 	Axes     []int64 `ir:"axes"`
 	KeepDims int64   `ir:"keepdims"`
@@ -22,7 +22,7 @@ type ArgAttrs struct {
 
 func reduceOps() []*Op {
 	var rows []*Op
-	for _, name := range []string{"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"} {
+	for _, name := range []string{"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceLogSumExp"} {
 		rows = append(rows, newOp(name, 1, 1, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 			set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
 			if err != nil {

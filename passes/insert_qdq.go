@@ -96,6 +96,9 @@ func source(c *ir.Value) *ir.Value {
 	if x.Op.Name == "DequantizeLinear" {
 		x = x.Args[0].Args[0]
 	}
+	if x.From == qdqRule && x.Op.Name == "Mul" {
+		x = x.Args[0] // what the convolution's weights take out again
+	}
 	return x
 }
 
@@ -124,38 +127,29 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 		}
 		onlyConvs := slices.Contains(sites.Inputs, v)
 		b := g.After(v, qdqRule)
-		named := b.As(v.Name + ".scale")
-		scale, zero := q.parameters(r)
-		z := b.As(v.Name + ".zero_point").Const(zero)
-		from := named.Const(tensor.Scalar(scale))
-		to, zFrom, zTo, attrs := from, z, z, [2]ir.QuantAttrs{}
+		top, mul, div := r.Max, []float32(nil), []float32(nil) // per channel: before QuantizeLinear, after DequantizeLinear
 		switch ratio := equalize(r, v); {
 		case ratio == nil:
-		case onlyConvs: // float puts it in per channel, the convolutions' weights take it out
-			q.scaled[v] = ratio
-			from, zFrom = q.perChannel(b, v, r, ratio)
-			to = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
-			attrs[0] = ir.QuantAttrs{Axis: 1}
+		case onlyConvs: // float puts it in, the convolutions' weights take it out
+			q.scaled[v], top, mul = ratio, r.Peak(), inverse(ratio)
 		case v.Op.Name == "Conv" && inInt8[v] && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
-			q.scaled[v] = ratio // the weights put it in, float takes it out
-			to, zTo = q.perChannel(b, v, r, ratio)
-			from = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
-			attrs[1] = ir.QuantAttrs{Axis: 1}
+			q.scaled[v], top, div = ratio, r.Peak(), ratio // the weights put it in, float takes it out
 		}
 		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !isOutput(g, v) {
 			if ratio := equalize(r, v); ratio != nil { // one convolution's weights put it in, the next ones' take it out; ReLU commutes with it
 				q.scaled[p], q.scaled[v] = ratio, ratio
-				from = named.Const(tensor.Scalar(q.scale(r, r.Peak())))
-				to = from
+				top = r.Peak()
 				v.Name += equalized
 			}
 		}
-		quantized := b.Op("QuantizeLinear", attrs[0], v, from, zFrom)
-		back := b.Op("DequantizeLinear", attrs[1], quantized, to, zTo)
+		scale, zero := b.As(v.Name+".scale").Const(tensor.Scalar(q.scale(r, top))), b.As(v.Name+".zero_point").Const(q.zeroPoint(r))
+		x := perChannel(b, v, mul)
+		quantized := b.Op("QuantizeLinear", nil, x, scale, zero)
+		back := perChannel(b, b.Op("DequantizeLinear", nil, quantized, scale, zero), div)
 		if err := b.Err(); err != nil {
 			return err
 		}
-		err := g.ReplaceIn(qdqRule, v, back, func(u *ir.Value) bool { return u != quantized && (!onlyConvs || inInt8[u]) })
+		err := g.ReplaceIn(qdqRule, v, back, func(u *ir.Value) bool { return u != quantized && u != x && (!onlyConvs || inInt8[u]) })
 		if err != nil {
 			return err
 		}
@@ -192,11 +186,6 @@ func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map
 	})
 }
 
-// parameters spells a range as scale and zero_point.
-func (q *inserter) parameters(r quant.Range) (float32, *tensor.Tensor) {
-	return q.scale(r, r.Max), q.zeroPoint(r, nil)
-}
-
 // scale is what one step is worth when the largest amplitude is top.
 func (q *inserter) scale(r quant.Range, top float32) float32 {
 	if q.spell.Activations == tensor.Uint8 && r.NonNegative {
@@ -205,30 +194,32 @@ func (q *inserter) scale(r quant.Range, top float32) float32 {
 	return top / 127
 }
 
-// zeroPoint has the shape dims; nil is a scalar.
-func (q *inserter) zeroPoint(r quant.Range, dims []int64) *tensor.Tensor {
-	n := int64(1)
-	for _, d := range dims {
-		n *= d
+// zeroPoint is the integer that stands for 0.
+func (q *inserter) zeroPoint(r quant.Range) *tensor.Tensor {
+	switch {
+	case q.spell.Activations == tensor.Int8:
+		return tensor.FromInt8([]int64{}, []int8{0})
+	case r.NonNegative:
+		return tensor.FromUint8([]int64{}, []uint8{0})
 	}
-	dims = append([]int64{}, dims...)
-	if q.spell.Activations == tensor.Int8 {
-		return tensor.FromInt8(dims, make([]int8, n))
-	}
-	zero := uint8(128)
-	if r.NonNegative {
-		zero = 0
-	}
-	return tensor.FromUint8(dims, slices.Repeat([]uint8{zero}, int(n)))
+	return tensor.FromUint8([]int64{}, []uint8{128})
 }
 
-// perChannel is scale (axis 1) and zero_point of a value whose channels have their own ranges.
-func (q *inserter) perChannel(b *ir.Builder, v *ir.Value, r quant.Range, ratio []float32) (scale, zero *ir.Value) {
-	s, dims := make([]float32, len(ratio)), []int64{int64(len(ratio))}
-	for i, x := range ratio {
-		s[i] = q.scale(r, r.Peak()) * x
+// perChannel multiplies the channels of x (axis 1); without factors it is x. A Mul and one scale for all channels, because executors have
+// fast conversions for that and slow ones, or none, for a scale per channel of an activation.
+func perChannel(b *ir.Builder, x *ir.Value, factors []float32) *ir.Value {
+	if factors == nil {
+		return x
 	}
-	return b.As(v.Name + ".channel_scale").Const(tensor.FromFloat32(dims, s)), b.As(v.Name + ".channel_zero_point").Const(q.zeroPoint(r, dims))
+	return b.Mul(x, b.As(x.Name+".channel_scale").Const(tensor.FromFloat32([]int64{int64(len(factors)), 1, 1}, factors)))
+}
+
+func inverse(x []float32) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = 1 / v
+	}
+	return y
 }
 
 // leastRatio bounds how much a quiet channel is amplified.

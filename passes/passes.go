@@ -37,6 +37,8 @@ type Pass struct {
 
 // Simplify is the pipeline that every build runs.
 var Simplify = []Pass{
+	{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding},
+	{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding},
 	{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact},
 	{"fold-batchnorm", "multiplies batch normalization into the convolution before it", foldBatchNorm, Rounding},
 	{"cse", "keeps one of equal values and of equal small constants", cse, Exact},
@@ -45,6 +47,8 @@ var Simplify = []Pass{
 
 // Order says which passes must stand before which, and why. A test holds the pipelines to it.
 var Order = []struct{ Before, After, Why string }{
+	{"window-pad", "fold-constants", "attention is found as the frontends spell it"},
+	{"fuse-attention", "fold-constants", "attention is found as the frontends spell it"},
 	{"fold-constants", "cse", "folding makes equal constants"},
 	{"fold-batchnorm", "dead-code", "folding leaves the old convolution and the statistics behind"},
 	{"cse", "dead-code", "merged values leave their duplicates behind"},

@@ -34,7 +34,7 @@ var table = map[string]row{
 	"Identity": {0, plain}, "Transpose": {0, plain}, "Concat": {0, plain}, "Gather": {0, plain}, "Cast": {0, emitCast},
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
-	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ArgMax": {0, plain},
+	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 

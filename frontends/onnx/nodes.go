@@ -18,7 +18,7 @@ var importers = map[string]func(im *importer, n *onnxpb.NodeProto, a attrs) erro
 	"Constant": importConstant, "Shape": importShape, "ConstantOfShape": importConstantOfShape,
 	"Reshape": importReshape, "Flatten": importFlatten, "Expand": importExpand, "Squeeze": importAxes, "Unsqueeze": importAxes,
 	"Slice": importSlice, "Split": importSplit, "Pad": importPad, "Tile": importTile, "Clip": importClip, "Resize": importResize,
-	"ReduceMean": importReduce, "ReduceSum": importReduce, "ReduceMax": importReduce, "ReduceMin": importReduce,
+	"ReduceMean": importReduce, "ReduceSum": importReduce, "ReduceMax": importReduce, "ReduceMin": importReduce, "ReduceLogSumExp": importReduce,
 	"GlobalAveragePool": importGlobalPool, "Softmax": importSoftmax, "Cast": importCast,
 	"QuantizeLinear": importQuantize, "Sum": importFold, "Min": importFold, "Max": importFold, "Dropout": importDropout,
 	"MaxPool": importPool, "AveragePool": importPool, "Conv": importConv, "ConvTranspose": importConv,

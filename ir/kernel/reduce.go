@@ -2,52 +2,76 @@ package kernel
 
 import "math"
 
-// Reduce folds x over the axes by an ONNX operator: ReduceMean, ReduceSum, ReduceMax, ReduceMin. Sums are in float64.
+// folds computes one result of a reduction from its elements. Sums are in float64; the logarithm of a sum of exponentials
+// takes the largest exponent out first.
+var folds = map[string]func(x []float32) float64{
+	"ReduceSum":  sum,
+	"ReduceMean": func(x []float32) float64 { return sum(x) / float64(len(x)) },
+	"ReduceMax":  func(x []float32) float64 { return extreme(x, math.Inf(-1), math.Max) },
+	"ReduceMin":  func(x []float32) float64 { return extreme(x, math.Inf(1), math.Min) },
+	"ReduceLogSumExp": func(x []float32) float64 {
+		most := extreme(x, math.Inf(-1), math.Max)
+		if math.IsInf(most, 0) || math.IsNaN(most) {
+			return most
+		}
+		total := 0.0
+		for _, v := range x {
+			total += math.Exp(float64(v) - most)
+		}
+		return most + math.Log(total)
+	},
+}
+
+func sum(x []float32) float64 {
+	total := 0.0
+	for _, v := range x {
+		total += float64(v)
+	}
+	return total
+}
+
+func extreme(x []float32, start float64, pick func(a, b float64) float64) float64 {
+	for _, v := range x {
+		start = pick(start, float64(v))
+	}
+	return start
+}
+
+// Reduce folds x over the axes by an ONNX operator of the table folds.
 func Reduce(op string, dims, axes []int, x, y []float32) {
-	kept := make([]int, len(dims)) // stride in y, 0 on reduced axes
-	reduced := map[int]bool{}
-	count := 1
+	fold, reduced := folds[op], map[int]bool{}
 	for _, a := range axes {
 		reduced[a] = true
-		count *= dims[a]
 	}
-	for i, step := len(dims)-1, 1; i >= 0; i-- {
-		if !reduced[i] {
-			kept[i] = step
-			step *= dims[i]
+	at, inner := []int{0}, []int{0} // offsets of the results' first elements, and of a result's elements from there
+	for a, step := len(dims)-1, 1; a >= 0; a-- {
+		list := &at
+		if reduced[a] {
+			list = &inner
 		}
-	}
-	acc := make([]float64, len(y))
-	combine := func(a, v float64) float64 { return a + v }
-	start := 0.0
-	switch op {
-	case "ReduceMax":
-		combine, start = math.Max, math.Inf(-1)
-	case "ReduceMin":
-		combine, start = math.Min, math.Inf(1)
-	}
-	for i := range acc {
-		acc[i] = start
-	}
-	idx, at := make([]int, len(dims)), 0
-	for _, v := range x {
-		acc[at] = combine(acc[at], float64(v))
-		for a := len(idx) - 1; a >= 0; a-- {
-			idx[a]++
-			at += kept[a]
-			if idx[a] < dims[a] {
-				break
+		wider := make([]int, 0, dims[a]*len(*list))
+		for i := range dims[a] {
+			for _, o := range *list {
+				wider = append(wider, i*step+o)
 			}
-			at -= idx[a] * kept[a]
-			idx[a] = 0
 		}
+		*list = wider
+		step *= dims[a]
 	}
-	for i, v := range acc {
-		if op == "ReduceMean" {
-			v /= float64(count)
+	contiguous := len(inner) > 0 && inner[len(inner)-1] == len(inner)-1
+	Parallel(len(at), max(1, grain/8/max(1, len(inner))), func(lo, hi int) {
+		row := make([]float32, len(inner))
+		for i := lo; i < hi; i++ {
+			if contiguous {
+				row = x[at[i]:][:len(inner)]
+			} else {
+				for k, o := range inner {
+					row[k] = x[at[i]+o]
+				}
+			}
+			y[i] = float32(fold(row))
 		}
-		y[i] = float32(v)
-	}
+	})
 }
 
 // ArgMax gives the index of the first maximum over the middle axis of [outer, n, inner].
