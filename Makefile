@@ -65,10 +65,11 @@ test-peers: check-onnx
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./golden/engine
 
-# Build time and memory beside PyTorch's exporters, and the engines' ratio; needs python3 and about 7 GB for PyTorch.
-bench-peers: build
-	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript safetensors torch
+# Build time, memory and latency beside PyTorch's exporters and ONNX Runtime's quantizer, and the engines' ratio; needs python3 and about 7 GB for PyTorch.
+bench-peers: build onnxruntime
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript pillow safetensors torch
 	build/venv/bin/python scripts/bench_peers.py $(SHARED) $(BIN)
+	build/venv/bin/python scripts/bench_latency.py $(SHARED) $(BIN)
 
 # The int8 methods on the golden models; needs python3 and make onnxruntime.
 bench-int8: build onnxruntime

@@ -40,15 +40,25 @@ var Simplify = []Pass{
 	{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding},
 	{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding},
 	{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact},
+	{"fold-addends", "adds constants behind a product, once, instead of before it", foldAddends, Rounding},
+	{"fold-hypernetwork", "multiplies a mask's vector into the convolution before it", foldHypernetwork, Rounding},
 	{"fold-batchnorm", "multiplies batch normalization into the convolution before it", foldBatchNorm, Rounding},
 	{"cse", "keeps one of equal values and of equal small constants", cse, Exact},
 	{"dead-code", "drops what no output needs", deadCode, Exact},
+}
+
+// Fuse is the pipeline that ends every build, after the quantizer, which reads convolutions.
+var Fuse = []Pass{
+	{"project-add", "joins the CNN's projections with their additions to the tokens", projectAdd, Rounding},
 }
 
 // Order says which passes must stand before which, and why. A test holds the pipelines to it.
 var Order = []struct{ Before, After, Why string }{
 	{"window-pad", "fold-constants", "attention is found as the frontends spell it"},
 	{"fuse-attention", "fold-constants", "attention is found as the frontends spell it"},
+	{"fold-constants", "fold-addends", "the positional encoding must be a constant"},
+	{"fold-addends", "dead-code", "what was added before stays behind"},
+	{"fold-hypernetwork", "dead-code", "the wide convolution stays behind"},
 	{"fold-constants", "cse", "folding makes equal constants"},
 	{"fold-batchnorm", "dead-code", "folding leaves the old convolution and the statistics behind"},
 	{"cse", "dead-code", "merged values leave their duplicates behind"},

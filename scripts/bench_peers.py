@@ -15,8 +15,8 @@ BUILD = os.path.abspath("build/full")
 def export(how, path):
     import torch
 
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from peer_model import Encoder
+    sys.path.insert(0, os.path.abspath("golden/reference"))
+    from syncsam import Encoder
 
     state = torch.load(path, map_location="cpu", weights_only=False)["model"]
     model = Encoder(state).eval()

@@ -20,6 +20,9 @@ type row struct {
 	emit  func(e *emission, v *ir.Value) error
 }
 
+// fused as row.since: ONNX has no such operator in any opset.
+const fused = math.MaxInt64
+
 // table has a row for every op of the IR.
 var table = map[string]row{
 	"Input": {0, emitInput}, "Constant": {0, emitConstant},
@@ -35,6 +38,7 @@ var table = map[string]row{
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
+	"ProjectAdd":     {fused, nil},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -79,7 +80,7 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 	}
 	opts := passes.Options{Dump: f.dump, StopAfter: f.stopAfter}
 	for _, d := range f.debug {
-		if err := opts.ParseDebug(passes.Simplify, d, func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }); err != nil {
+		if err := opts.ParseDebug(slices.Concat(passes.Simplify, passes.Fuse), d, func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }); err != nil {
 			return fmt.Errorf("--debug: %w", err)
 		}
 	}
@@ -169,7 +170,11 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 		}
 	}
 	bar.step("compile")
-	results, err := passes.Run(ctx, m, passes.Simplify, opts)
+	pipeline, last := passes.Simplify, passes.Fuse
+	if f.precision != "int8" {
+		pipeline, last = slices.Concat(pipeline, last), nil
+	}
+	results, err := passes.Run(ctx, m, pipeline, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +188,11 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 		if err != nil {
 			return nil, err
 		}
-		results = append(results, more...)
+		fused, err := passes.Run(ctx, m, last, passes.Options{Off: opts.Off})
+		if err != nil {
+			return nil, err
+		}
+		results = slices.Concat(results, more, fused)
 	}
 	for _, r := range results {
 		man.Passes = append(man.Passes, artifact.Pass(r))

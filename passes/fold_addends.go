@@ -1,0 +1,74 @@
+package passes
+
+import (
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// foldAddends moves constants that are added before a product behind it, (x + c) W = x W + c W, and joins what is added twice,
+// (x + a) + b = x + (a + b). SAM's decoder adds the dense positional encoding before three projections in every layer.
+func foldAddends(g *ir.Graph) (int, error) {
+	n, uses := 0, g.Uses()
+	for _, v := range slices.Clone(g.Values) {
+		var build func(b *ir.Builder) *ir.Value
+		switch {
+		case v.Op.Name == "MatMul" && v.Args[1].IsConst():
+			if x, c := addend(v.Args[0]); c != nil && x.Type.Equal(v.Args[0].Type) && c.Type.Rank() >= 2 {
+				build = func(b *ir.Builder) *ir.Value {
+					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
+				}
+			}
+		case v.Op.Name == "Add":
+			outer, b1 := addend(v)
+			if b1 == nil || outer.Op.Name != "Add" || len(uses[outer]) > 1 || isOutput(g, outer) {
+				break
+			}
+			if x, a := addend(outer); a != nil && x.Type.Equal(v.Type) {
+				build = func(b *ir.Builder) *ir.Value { return b.Add(x, evaluated(b.As(b1.Name), b.As(b1.Name).Add(a, b1))) }
+			}
+		}
+		if build == nil {
+			continue
+		}
+		b := g.Before(v, "fold-addends")
+		y := build(b)
+		if err := b.Err(); err != nil {
+			return 0, err
+		}
+		if err := g.Replace("fold-addends", v, y); err != nil {
+			return 0, err
+		}
+		uses = g.Uses()
+		n++
+	}
+	return n, nil
+}
+
+// addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.
+func addend(v *ir.Value) (x, c *ir.Value) {
+	if v.Op.Name != "Add" {
+		return nil, nil
+	}
+	x, c = v.Args[0], v.Args[1]
+	if x.IsConst() {
+		x, c = c, x
+	}
+	if x.IsConst() || !c.IsConst() || c.Const.NumBytes() > maxFolded {
+		return nil, nil
+	}
+	return x, c
+}
+
+// evaluated is v, whose arguments are constants, as a constant.
+func evaluated(b *ir.Builder, v *ir.Value) *ir.Value {
+	if b.Err() != nil {
+		return v
+	}
+	t, err := ir.EvalConst(v)
+	if err != nil {
+		return b.Fail("%w", err)
+	}
+	return b.Const(tensor.Dense(t))
+}

@@ -1,0 +1,84 @@
+package passes
+
+import (
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// projectAdd writes tokens + Transpose(Conv(features)), with a 1x1 convolution, as one ProjectAdd. Its bias joins the bias of the
+// linear layer that the tokens come from, where there is one.
+func projectAdd(g *ir.Graph) (int, error) {
+	const rule = "project-add"
+	n, uses := 0, g.Uses()
+	for _, v := range slices.Clone(g.Values) {
+		if v.Op.Name != "Add" || v.Type.Rank() != 4 {
+			continue
+		}
+		tokens, conv := v.Args[0], projection(v.Args[1], uses)
+		if conv == nil {
+			tokens, conv = v.Args[1], projection(v.Args[0], uses)
+		}
+		if conv == nil || !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
+			continue
+		}
+		var bias *ir.Value
+		if len(conv.Args) > 2 {
+			bias = conv.Args[2]
+		}
+		b := g.Before(v, rule)
+		if moved := biased(b, tokens, bias, uses); moved != nil {
+			tokens, bias = moved, nil
+		}
+		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
+		if err != nil {
+			return 0, err
+		}
+		y := b.As(conv.Name).Op("ProjectAdd", nil, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
+		if err := b.Err(); err != nil {
+			return 0, err
+		}
+		if err := g.Replace(rule, v, y); err != nil {
+			return 0, err
+		}
+		uses = g.Uses()
+		n++
+	}
+	g.Sweep()
+	return n, nil
+}
+
+// projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
+func projection(v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+	if v.Op.Name != "Transpose" || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) || len(uses[v]) != 1 {
+		return nil
+	}
+	c := v.Args[0]
+	if c.Op.Name != "Conv" || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
+		return nil
+	}
+	a, k := c.Attrs.(ir.ConvAttrs), c.Args[1].Const.Dims()
+	plain := !slices.ContainsFunc(a.Strides, func(s int64) bool { return s != 1 }) && !slices.ContainsFunc(a.Pads, func(p int64) bool { return p != 0 })
+	if !plain || a.Group > 1 || k[2] != 1 || k[3] != 1 {
+		return nil
+	}
+	return c
+}
+
+// biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
+func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+	if bias == nil || tokens.Op.Name != "Add" || len(uses[tokens]) != 1 {
+		return nil
+	}
+	linear := tokens.Args[1]
+	product, old := addend(linear)
+	if old == nil || product.Op.Name != "MatMul" || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
+		return nil
+	}
+	sum := make([]float32, old.Const.Len())
+	for i, x := range old.Const.Float32s() {
+		sum[i] = x + bias.Const.Float32s()[i]
+	}
+	return b.As(tokens.Name).Add(tokens.Args[0], b.As(linear.Name).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum))))
+}
