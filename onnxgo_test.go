@@ -176,7 +176,7 @@ func TestOnnxGoReadsTheCNNBranch(t *testing.T) {
 	ck, err := checkpoint.Open("golden/data/syncsam-tiny-34/syncsam-tiny-34.pth")
 	require.NoError(t, err)
 	defer ck.Close()
-	m, err := frontends.Load(ck, "")
+	m, _, err := frontends.Load(ck, frontends.Options{})
 	require.NoError(t, err)
 	_, err = passes.Run(context.Background(), m, passes.Simplify, passes.Options{})
 	require.NoError(t, err)

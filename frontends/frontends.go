@@ -16,16 +16,37 @@ type Family struct {
 	Match   func(w *blocks.Weights) bool                // recognises it by key names
 	Build   func(w *blocks.Weights) (*ir.Module, error) // lowers it; asks w for every tensor it uses
 	Ignored []string                                    // suffixes of keys that inference does not need
+	Unused  []string                                    // prefixes of modules that the system saves and does not run
+	Refuse  string                                      // why a recognised family is not supported
+	Assumed string                                      // what was assumed when keys alone chose it, for the user
 }
 
 // families in the order of detection; the first that matches wins.
-var families = []Family{syncSAM}
+var families = []Family{
+	tinyViT, hqDecoder, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
+}
+
+// tinyViT and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
+var (
+	tinyViT = Family{
+		Name:   "sam-hq-tiny",
+		Match:  func(w *blocks.Weights) bool { return w.Has("image_encoder.patch_embed.seq.0.c.weight") },
+		Refuse: "SAM with a TinyViT encoder (SAM-HQ's vit_tiny, MobileSAM) is not supported; ViT-B, -L and -H are",
+	}
+	hqDecoder = Family{
+		Name:   "sam-hq-decoder",
+		Match:  func(w *blocks.Weights) bool { return w.Has("hf_token.weight") },
+		Refuse: "these are the weights of SAM-HQ's decoder alone; build the whole model's checkpoint",
+	}
+)
 
 // Names lists the families that --family takes.
 func Names() []string {
 	var names []string
 	for _, f := range families {
-		names = append(names, f.Name)
+		if f.Refuse == "" {
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }
@@ -37,7 +58,12 @@ var ErrUnknownFamily = errors.New("unknown model family")
 func Detect(src blocks.Source, name string) (*Family, error) {
 	w := blocks.NewWeights(src)
 	for i, f := range families {
-		if f.Name == name || strings.HasPrefix(name, f.Name+"-") || name == "" && f.Match(w) {
+		if name == "" && f.Match(w) || f.Name == name {
+			return &families[i], nil
+		}
+	}
+	for i, f := range families { // sam-vit-b, syncsam-34: the size is in the keys
+		if strings.HasPrefix(name, f.Name+"-") {
 			return &families[i], nil
 		}
 	}
@@ -48,26 +74,46 @@ func Detect(src blocks.Source, name string) (*Family, error) {
 	return nil, fmt.Errorf("%w: the %d keys (%s) fit none of %s", ErrUnknownFamily, len(keys), strings.Join(keys[:min(3, len(keys))], ", "), strings.Join(Names(), ", "))
 }
 
-// Load lowers a checkpoint to a module. Missing, mis-shaped and unexpected keys are one error that lists them all.
-func Load(src blocks.Source, family string) (*ir.Module, error) {
-	f, err := Detect(src, family)
+// Options choose what a checkpoint does not tell.
+type Options struct {
+	Family    string // "": by its keys
+	ImageSize int64  // S; 0: the checkpoint's own
+}
+
+// Load lowers a checkpoint to a module. Missing, mis-shaped and unexpected keys are one error that lists them all. The line it
+// gives says what was assumed, "" for nothing.
+func Load(src blocks.Source, o Options) (*ir.Module, string, error) {
+	f, err := Detect(src, o.Family)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	if f.Refuse != "" {
+		return nil, "", fmt.Errorf("%w: %s", ErrUnknownFamily, f.Refuse)
 	}
 	w := blocks.NewWeights(src)
+	w.ImageSize = o.ImageSize
 	m, buildErr := f.Build(w)
 	if err := w.Account(f.ignores); err != nil && (buildErr == nil || w.Noted()) {
-		return nil, fmt.Errorf("family %s: %w", f.Name, err)
+		return nil, "", fmt.Errorf("family %s: %w", f.Name, err)
 	}
 	if buildErr != nil {
-		return nil, fmt.Errorf("family %s: %w", f.Name, buildErr)
+		return nil, "", fmt.Errorf("family %s: %w", f.Name, buildErr)
 	}
-	return m, ir.CheckModule(m)
+	assumed := f.Assumed
+	if o.Family != "" {
+		assumed = ""
+	}
+	return m, assumed, ir.CheckModule(m)
 }
 
 func (f *Family) ignores(name string) bool {
 	for _, suffix := range f.Ignored {
 		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	for _, prefix := range f.Unused {
+		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}

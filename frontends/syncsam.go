@@ -2,19 +2,18 @@ package frontends
 
 import (
 	"fmt"
-	"slices"
 
 	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/tensor"
 )
 
 // syncSAM is SyncSAM-34 and -50 (paper, sections 2.1 and 2.2): a SAM ViT beside a ResNet whose stages are projected and
-// added to the tokens before each global-attention block; a decoder with one mask token and multi-scale features.
+// added to the tokens before each global-attention block; a decoder with one mask token and multi-scale features. Rows 4 to 12 of
+// table 5 lack some of its parts; which, the keys tell.
 var syncSAM = Family{
 	Name: "syncsam",
 	Match: func(w *blocks.Weights) bool {
-		return w.Has("image_encoder.sam_img_encoder.pos_embed") || w.Has("mask_decoder.med_token.weight")
+		return w.Has("image_encoder.sam_img_encoder.neck.0.weight") || w.Has("image_encoder.sam_img_encoder.pos_embed") || w.Has("mask_decoder.med_token.weight")
 	},
 	Build:   buildSyncSAM,
 	Ignored: []string{".num_batches_tracked"},
@@ -22,49 +21,82 @@ var syncSAM = Family{
 
 const syncStages = 4 // ResNet stages, and fusions
 
+// parts says which of SyncSAM's parts a checkpoint has (table 5).
+type parts struct {
+	vit, cnn   bool
+	multiScale bool
+	medToken   bool
+	single     bool // single-step fusion: only the last stage is added
+}
+
+func readParts(w *blocks.Weights) parts {
+	vit := w.Has("image_encoder.sam_img_encoder.pos_embed") || w.Has("image_encoder.sam_img_encoder.patch_embed.proj.weight") || w.Children("image_encoder.sam_img_encoder.blocks.") > 0
+	cnn := w.Has("resnet.stage0.0.weight") || w.Has("resnet.stage1.0.conv1.weight")
+	token := w.Has("mask_decoder.med_token.weight") || !w.Has("mask_decoder.sam_mask_decoder.mask_tokens.weight")
+	return parts{vit: vit || !cnn, cnn: cnn, medToken: token,
+		multiScale: w.Has("embedding_encoder.0.weight") || w.Has("adapters_bridge.0.0.weight"),
+		single:     cnn && w.Has("adapters_in.3.reshaper.0.weight") && !w.Has("adapters_in.0.reshaper.0.weight") && !w.Has("adapters_in.2.reshaper.0.weight")}
+}
+
+// syncGrid is the side of the token grid where no position embedding tells it: 256 pixels in patches of 16.
+const syncGrid, syncPatch = 16, 16
+
 func buildSyncSAM(w *blocks.Weights) (*ir.Module, error) {
 	root := blocks.NewScope(ir.NewBuilder(""), w)
-	vit := blocks.ReadViT(scopeOf(root, "image_encoder", "sam_img_encoder"))
-	resnet := blocks.ReadResNet(scopeOf(root, "resnet"))
-	if vit.Depth == 0 || vit.Depth%syncStages != 0 {
-		return nil, fmt.Errorf("image_encoder.sam_img_encoder.blocks: have %d, want a multiple of %d", vit.Depth, syncStages)
-	}
-	if vit.Grid%2 != 0 {
-		return nil, fmt.Errorf("image_encoder.sam_img_encoder.pos_embed: a grid of %d tokens a side cannot be halved", vit.Grid)
-	}
-	if vit.Dim%vit.Heads != 0 {
-		return nil, fmt.Errorf("image_encoder.sam_img_encoder: width %d does not divide into %d heads", vit.Dim, vit.Heads)
-	}
-	encoder, err := syncEncoder(w, vit, resnet)
-	if err != nil {
-		return nil, err
-	}
-	decoder, err := syncDecoder(w, vit)
-	if err != nil {
-		return nil, err
-	}
-	depth := int64(34)
-	if resnet.Bottleneck {
-		depth = 50
-	}
-	if basic := []int64{3, 4, 6, 3}; !slices.Equal(resnet.Blocks[:], basic) {
-		depth = 2
-		for _, n := range resnet.Blocks {
-			depth += n * map[bool]int64{true: 3, false: 2}[resnet.Bottleneck]
+	p := readParts(w)
+	sam := scopeOf(root, "image_encoder", "sam_img_encoder")
+	var vit blocks.ViT
+	if p.vit {
+		vit = blocks.ReadViT(sam)
+		if vit.Depth == 0 || vit.Depth%syncStages != 0 {
+			return nil, fmt.Errorf("image_encoder.sam_img_encoder.blocks: have %d, want a multiple of %d", vit.Depth, syncStages)
+		}
+		if vit.Dim%vit.Heads != 0 {
+			return nil, fmt.Errorf("image_encoder.sam_img_encoder: width %d does not divide into %d heads", vit.Dim, vit.Heads)
+		}
+	} else {
+		neck := w.Shape(sam.Key("neck.0.weight"), 4)
+		vit = blocks.ViT{Dim: neck[1], Out: neck[0], Grid: syncGrid, Patch: syncPatch}
+		if w.ImageSize > 0 {
+			vit.Grid = w.ImageSize / vit.Patch
 		}
 	}
-	return &ir.Module{Graphs: []*ir.Graph{encoder, decoder}, Meta: ir.Meta{
-		Family: fmt.Sprintf("syncsam-%d", depth),
-		Config: map[string]any{
-			"image_size": vit.Size(), "patch_size": vit.Patch, "vit_dim": vit.Dim, "vit_depth": vit.Depth, "vit_heads": vit.Heads,
-			"vit_mlp_dim": vit.MLP, "vit_windows": vit.Window, "prompt_dim": vit.Out, "decoder_heads": int64(blocks.DecoderHeads),
-			"resnet_blocks": resnet.Blocks[:], "resnet_bottleneck": resnet.Bottleneck, "mask_tokens": int64(1),
-		},
-		Preprocess: ir.Preprocess{Size: vit.Size(), Channels: "RGB", Resize: "longest_side", Interpolation: "pil_bilinear",
-			Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}, Pad: "after_normalize"},
-		Postprocess: ir.Postprocess{Upsample: "bilinear", Threshold: 0},
-		Branch:      []string{"resnet", "adapters_in", "adapters_bridge", "embedding_encoder"},
-	}}, nil
+	if vit.Grid%2 != 0 || w.ImageSize%vit.Patch != 0 {
+		return nil, fmt.Errorf("image_encoder.sam_img_encoder.pos_embed: a grid of %d tokens a side cannot be halved", vit.Grid)
+	}
+	encoder, err := syncEncoder(w, p, vit)
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := syncDecoder(w, p, vit)
+	if err != nil {
+		return nil, err
+	}
+	meta := ir.Meta{Family: "syncsam", Config: vitConfig(vit), Preprocess: samPreprocess, Postprocess: samPostprocess}
+	meta.Preprocess.Size = vit.Size()
+	if p.medToken {
+		meta.Config["mask_tokens"] = int64(1)
+	}
+	if p.cnn {
+		resnet := blocks.ReadResNet(root.In("resnet"))
+		meta.Family = fmt.Sprintf("syncsam-%d", resnetDepth(resnet))
+		meta.Config["resnet_blocks"], meta.Config["resnet_bottleneck"] = resnet.Blocks[:], resnet.Bottleneck
+		meta.Branch = []string{"resnet", "adapters_in", "adapters_bridge", "embedding_encoder"}
+	}
+	if full := (parts{vit: true, cnn: true, multiScale: true, medToken: true}); p != full {
+		meta.Family += "-ablation"
+		meta.Config["vit"], meta.Config["cnn"], meta.Config["multi_scale"], meta.Config["med_token"], meta.Config["single_step_fusion"] = p.vit, p.cnn, p.multiScale, p.medToken, p.single
+	}
+	return &ir.Module{Graphs: []*ir.Graph{encoder, decoder}, Meta: meta}, nil
+}
+
+// resnetDepth is the number in a ResNet's name.
+func resnetDepth(r blocks.ResNet) int64 {
+	depth := int64(2)
+	for _, n := range r.Blocks {
+		depth += n * map[bool]int64{true: 3, false: 2}[r.Bottleneck]
+	}
+	return depth
 }
 
 func scopeOf(s blocks.Scope, steps ...string) blocks.Scope {
@@ -74,36 +106,56 @@ func scopeOf(s blocks.Scope, steps ...string) blocks.Scope {
 	return s
 }
 
-// syncEncoder: image [N,3,S,S] -> image_embeddings [N,C,h,h], multi_scale_features [N,C/8,4h,4h].
-func syncEncoder(w *blocks.Weights, vit blocks.ViT, resnet blocks.ResNet) (*ir.Graph, error) {
+// syncEncoder: image [N,3,S,S] -> image_embeddings [N,C,h,h], multi_scale_features [N,C/8,4h,4h]. Without a ViT the tokens start
+// at 0; single-step fusion adds the last stage alone, before the last global block.
+func syncEncoder(w *blocks.Weights, p parts, vit blocks.ViT) (*ir.Graph, error) {
 	b := ir.NewBuilder("encoder")
 	root := blocks.NewScope(b, w)
 	sam, cnn := scopeOf(root, "image_encoder", "sam_img_encoder"), root.In("resnet")
-	image := b.Input("image", tensor.Float32, tensor.Symbol("N"), tensor.Static(3), tensor.Static(vit.Size()), tensor.Static(vit.Size()))
-	x := vit.PatchEmbed(sam, image)
-	f := resnet.Stem(cnn, image)
+	image := imageInput(b, vit)
+	resnet := blocks.ReadResNet(cnn)
+	var x, f *ir.Value // tokens, nil while they are 0; features
+	if p.vit {
+		x = vit.PatchEmbed(sam, image)
+	}
+	if p.cnn {
+		f = resnet.Stem(cnn, image)
+	}
 	per := vit.Depth / syncStages
 	var bridges []*ir.Value
 	for i := range int64(syncStages) {
 		for k := range per - 1 {
 			x = vit.Block(sam, x, i*per+k)
 		}
-		f = resnet.Stage(cnn, f, int(i+1))
-		projected := reshaper(scopeOf(root, "adapters_in", digit(i), "reshaper"), f)
-		x = root.In("fusion").In(digit(i)).Add(x, root.In("fusion").In(digit(i)).Transpose(projected, 0, 2, 3, 1))
-		x = vit.Block(sam, x, i*per+per-1)
-		if i < syncStages-1 {
+		if p.cnn {
+			f = resnet.Stage(cnn, f, int(i+1))
+		}
+		if p.cnn && (!p.single || i == syncStages-1) {
+			fusion := root.In("fusion").In(digit(i))
+			projected := fusion.Transpose(reshaper(scopeOf(root, "adapters_in", digit(i), "reshaper"), f), 0, 2, 3, 1)
+			if x == nil {
+				x = projected
+			} else {
+				x = fusion.Add(x, projected)
+			}
+		}
+		if p.vit {
+			x = vit.Block(sam, x, i*per+per-1)
+		}
+		if p.multiScale && i < syncStages-1 {
 			bridge := scopeOf(root, "adapters_bridge", digit(syncStages-2-i))
 			bridges = append(bridges, bridge.Upscale(bridge.Transpose(x, 0, 3, 1, 2)))
 		}
 	}
 	embedding := vit.Neck(sam, x)
-	multi := root.In("embedding_encoder").Upscale(embedding)
-	for _, br := range bridges {
-		multi = root.In("multi_scale").Add(multi, br)
-	}
 	b.Output("image_embeddings", embedding)
-	b.Output("multi_scale_features", multi)
+	if p.multiScale {
+		multi := root.In("embedding_encoder").Upscale(embedding)
+		for _, br := range bridges {
+			multi = root.In("multi_scale").Add(multi, br)
+		}
+		b.Output("multi_scale_features", multi)
+	}
 	return b.Graph()
 }
 
@@ -127,57 +179,33 @@ func reshaper(s blocks.Scope, x *ir.Value) *ir.Value {
 	}
 }
 
-// syncDecoder: embeddings and prompts -> low_res_masks [B,1,4h,4h].
-func syncDecoder(w *blocks.Weights, vit blocks.ViT) (*ir.Graph, error) {
+// syncDecoder: one mask of the med token, or without one SAM's four and their IoU. Multi-scale features add to the upscaled map.
+func syncDecoder(w *blocks.Weights, p parts, vit blocks.ViT) (*ir.Graph, error) {
 	b := ir.NewBuilder("decoder")
 	root := blocks.NewScope(b, w)
-	prompt := blocks.Prompt{Dim: vit.Out, Grid: vit.Grid, Size: vit.Size()}
-	fixed, c, h := tensor.Static, vit.Out, vit.Grid
-	in := decoderInputs(b, c, h, []feature{{"multi_scale_features", []int64{1, c / 8, 4 * h, 4 * h}}})
-
-	pe := scopeOf(root, "prompt_encoder", "sam_prompt_encoder")
-	sparse := prompt.Sparse(pe, in["point_coords"], in["point_labels"])
-	dense := prompt.Dense(pe, in["mask_input"], in["has_mask_input"])
-
 	md := root.In("mask_decoder")
-	sam := md.In("sam_mask_decoder")
-	med := md.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{tensor.Symbol("B"), fixed(1), fixed(c)}}, md.In("med_token").Param("weight", 1, c))
-	tokens := md.Concat(1, med, sparse)
-	image := tokensOf(md, md.Add(in["image_embeddings"], dense), c, h)
-	q, k := blocks.TwoWay(sam.In("transformer"), image, prompt.DensePosition(pe), tokens)
-
-	up := sam.In("output_upscaling")
-	features := up.In("4").Gelu(up.Upscale(up.Reshape(up.Transpose(k, 0, 2, 1), tensor.Symbol("B"), fixed(c), fixed(h), fixed(h))))
-	features = md.Add(md.In("embedding_maskfeature").MaskFeature(features), in["multi_scale_features"])
-	hyper := md.In("hf_mlp").MLP(md.Slice(q, 1, 0, 1)) // [B,1,C/8]
-	masks := md.MatMul(hyper, md.Reshape(features, tensor.Symbol("B"), fixed(c/8), fixed(16*h*h)))
-	b.Output("low_res_masks", md.Reshape(masks, tensor.Symbol("B"), fixed(1), fixed(4*h), fixed(4*h)))
-	return b.Graph()
-}
-
-// tokensOf flattens [B,C,h,h] to [B,hh,C].
-func tokensOf(s blocks.Scope, x *ir.Value, c, h int64) *ir.Value {
-	return s.Transpose(s.Reshape(x, tensor.Symbol("B"), tensor.Static(c), tensor.Static(h*h)), 0, 2, 1)
-}
-
-// A feature is an encoder output that the decoder takes beside image_embeddings.
-type feature struct {
-	name string
-	dims []int64
-}
-
-// decoderInputs declares the inputs that SAM decoders share, in the order of the official export.
-func decoderInputs(b *ir.Builder, c, h int64, features []feature) map[string]*ir.Value {
-	in := map[string]*ir.Value{}
-	declare := func(name string, shape ...tensor.Dim) { in[name] = b.Input(name, tensor.Float32, shape...) }
-	fixed, batch, points := tensor.Static, tensor.Symbol("B"), tensor.Symbol("P")
-	declare("image_embeddings", fixed(1), fixed(c), fixed(h), fixed(h))
-	for _, f := range features {
-		declare(f.name, tensor.Dims(f.dims...)...)
+	sam, c, h := md.In("sam_mask_decoder"), vit.Out, vit.Grid
+	spec := decoderSpec{prompt: scopeOf(root, "prompt_encoder", "sam_prompt_encoder"), sam: sam, c: c, grid: h, size: vit.Size(),
+		learned: []blocks.Scope{sam.In("iou_token"), sam.In("mask_tokens")}}
+	if p.medToken {
+		spec.learned = []blocks.Scope{md.In("med_token")}
 	}
-	declare("point_coords", batch, points, fixed(2))
-	declare("point_labels", batch, points)
-	declare("mask_input", batch, fixed(1), fixed(4*h), fixed(4*h))
-	declare("has_mask_input", fixed(1))
-	return in
+	if p.multiScale {
+		spec.features = []feature{{"multi_scale_features", []int64{1, c / 8, 4 * h, 4 * h}}}
+	}
+	d := startDecoder(b, spec)
+	features := d.upscaled
+	if p.medToken {
+		features = md.In("embedding_maskfeature").MaskFeature(features)
+	}
+	if p.multiScale {
+		features = md.Add(features, d.in["multi_scale_features"])
+	}
+	if p.medToken {
+		d.output(d.product(md, md.In("hf_mlp").MLP(d.token(md, 0, 1)), features))
+		return b.Graph()
+	}
+	d.output(d.masks(sam, w.Shape(sam.Key("mask_tokens.weight"), 2)[0], features))
+	b.Output("iou_predictions", d.iou(sam))
+	return b.Graph()
 }

@@ -9,19 +9,22 @@ type Meta struct {
 	Branch      []string       `json:"-"` // source paths of the modules that int8 quantizes: the trainable CNN branch
 }
 
-// Preprocess says how an image becomes the encoder's input.
+// Preprocess says how an image becomes the encoder's input. The words are those of reference/MODELS.md's systems.
 type Preprocess struct {
-	Size          int64      `json:"size"`          // S: side of the square input, pixels
-	Channels      string     `json:"channels"`      // channel order, "RGB"
-	Resize        string     `json:"resize"`        // "longest_side": sizes int(x*scale+0.5), aspect kept
-	Interpolation string     `json:"interpolation"` // "pil_bilinear": antialiased, 8-bit fixed point
-	Mean          [3]float64 `json:"mean"`          // on the 0..255 scale; (x-mean)/std in float64, then rounded
+	Size          int64      `json:"size"`                // S: side of the square input, pixels
+	Channels      string     `json:"channels"`            // "RGB", or "grey": the mean of the channels, three times
+	Resize        string     `json:"resize"`              // "longest_side": sizes int(x*scale+0.5), aspect kept; "stretch": to S x S
+	Interpolation string     `json:"interpolation"`       // a row of imaging's table: "pil_bilinear", "pil_nearest", "nearest", "bilinear", "skimage_cubic"
+	Normalize     string     `json:"normalize,omitempty"` // "": (x-mean)/std; "min_max": each image to [0,1]
+	Mean          [3]float64 `json:"mean"`                // on the 0..255 scale; (x-mean)/std in float64, then rounded
 	Std           [3]float64 `json:"std"`
-	Pad           string     `json:"pad"` // "after_normalize": zeros right and bottom, added last
+	Pad           string     `json:"pad"` // "after_normalize": zeros right and bottom, added last; "" where nothing is padded
 }
 
 // Postprocess says how low-resolution logits become a mask at the image's size.
 type Postprocess struct {
-	Upsample  string  `json:"upsample"`  // "bilinear": half-pixel centres, to Size x Size, cropped, then to the original size
-	Threshold float32 `json:"threshold"` // a pixel is foreground above it
+	Upsample   string  `json:"upsample"`             // "bilinear": half-pixel centres, to S x S, cropped, then to the original size; "bilinear_once": straight to it
+	Activation string  `json:"activation,omitempty"` // "sigmoid": of the logits, before the threshold; with bilinear_once before upsampling
+	Threshold  float32 `json:"threshold"`            // a pixel is foreground above it
+	Mask       string  `json:"mask,omitempty"`       // which of M masks counts: "first" (or ""), "best_iou_multimask" (of all but the first), "first_plus_hq"
 }

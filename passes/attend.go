@@ -46,7 +46,7 @@ func (t tile) window(y, x int64) int64 {
 func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[string]*ir.Value) *ir.Value {
 	fixed := tensor.Static
 	batch, rows, cols, tokens, h, hd, w := qkv.Type.Shape[0], t.rows.size, t.cols.size, t.tokens(), a.h, a.hd(), a.w
-	q := b.Slice(qkv, 3, 0, h)
+	q := b.Add(b.Slice(qkv, 3, 0, h), a.queryBias(b))
 	relative := b.Concat(-1, b.MatMul(q, a.table(b, "rel_h", t.rows, rows, 1)), b.MatMul(q, a.table(b, "rel_w", t.cols, cols)))
 	columns := []*ir.Value{q, relative}
 	if t.windows() > 1 {
@@ -61,16 +61,19 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 	width := side(query, 4)
 	query = b.Transpose(b.Reshape(query, batch, fixed(tokens), fixed(h), fixed(width)), 0, 2, 1, 3)
 
-	pads := int64(0) // keys that stand for padding
-	if t.padded() {
-		pads = 1
-	}
 	split := b.Reshape(qkv, batch, fixed(tokens), fixed(3*h), fixed(hd))
-	key := b.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pads, 0, width - hd}}, b.Slice(split, 2, h, 2*h))
-	key = b.Add(key, t.share(shared, fmt.Sprint("keys", hd), func() *ir.Value { return t.keyColumns(b, hd, width, w, pads) }))
+	spread := func(x *ir.Value, n, width int64) *ir.Value { // to all prompts and heads
+		return b.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(h), fixed(width)}}, x)
+	}
+	key := b.Concat(-1, b.Slice(split, 2, h, 2*h), t.share(shared, fmt.Sprint("keys", batch), func() *ir.Value { return spread(t.keyColumns(b, width-hd, w), tokens, width-hd) }))
 	value := b.Slice(split, 2, 2*h, 3*h)
-	if pads > 0 {
-		value = b.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pads, 0, 0}}, value)
+	if t.padded() { // one key that stands for padding: 1 where queries have its logit, with value 0
+		one := make([]float32, width)
+		one[width-1] = 1
+		key = b.Concat(1, key, t.share(shared, fmt.Sprint("padding", batch, width), func() *ir.Value {
+			return spread(b.As("padding").Const(tensor.FromFloat32([]int64{1, 1, 1, width}, one)), 1, width)
+		}))
+		value = b.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, 1, 0, 0}}, value)
 	}
 	y := b.MatMul(b.Softmax(b.MatMul(query, b.Transpose(key, 0, 2, 3, 1)), -1), b.Transpose(value, 0, 2, 1, 3))
 	return b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(tokens), fixed(h*hd))
@@ -112,13 +115,19 @@ func (t tile) queryWindows(b *ir.Builder) *ir.Value {
 	return b.As("window").Const(tensor.FromFloat32([]int64{1, t.rows.size, t.cols.size, 1, t.windows()}, v))
 }
 
-// keyColumns is [1,tokens+pads,1,width]: after hd zeros each key's place in its window, the mask of every window but its own, and 1
-// for the key that stands for padding.
-func (t tile) keyColumns(b *ir.Builder, hd, width, w, pads int64) *ir.Value {
-	v, i := make([]float32, (t.tokens()+pads)*width), int64(0)
+// queryBias is the query's part of the qkv bias, [h,hd].
+func (a attention) queryBias(b *ir.Builder) *ir.Value {
+	bias := a.vars["qkv_bias"]
+	return b.As(bias.Name).Const(tensor.FromFloat32([]int64{a.h, a.hd()}, bias.Const.Float32s()[:a.d]))
+}
+
+// keyColumns is [1,tokens,1,width]: each key's place in its window, the mask of every window but its own, and 0 where queries
+// have the logit of the padding.
+func (t tile) keyColumns(b *ir.Builder, width, w int64) *ir.Value {
+	v, i := make([]float32, t.tokens()*width), int64(0)
 	for y := range t.rows.size {
 		for x := range t.cols.size {
-			row := v[i*width:][hd:width]
+			row := v[i*width:][:width]
 			row[t.rows.place(y)], row[w+t.cols.place(x)] = 1, 1
 			for k := range t.windows() {
 				if t.windows() > 1 && k != t.window(y, x) {
@@ -128,10 +137,7 @@ func (t tile) keyColumns(b *ir.Builder, hd, width, w, pads int64) *ir.Value {
 			i++
 		}
 	}
-	if pads > 0 {
-		v[len(v)-1] = 1
-	}
-	return b.As("place").Const(tensor.FromFloat32([]int64{1, t.tokens() + pads, 1, width}, v))
+	return b.As("place").Const(tensor.FromFloat32([]int64{1, t.tokens(), 1, width}, v))
 }
 
 // paddingLogit is [B,rows,cols,h,1], the logarithm of the sum of exp(relative position) over a window's padded keys: those right

@@ -80,5 +80,6 @@ func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Valu
 	for i, x := range old.Const.Float32s() {
 		sum[i] = x + bias.Const.Float32s()[i]
 	}
-	return b.As(tokens.Name).Add(tokens.Args[0], b.As(linear.Name).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum))))
+	const fused = ".fused" // these values are not the float model's, so they do not have its names
+	return b.As(tokens.Name+fused).Add(tokens.Args[0], b.As(linear.Name+fused).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum))))
 }

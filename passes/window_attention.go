@@ -141,11 +141,10 @@ func rewriteAttention(g *ir.Graph, rule string, wants func(attention) bool) (int
 
 // rewrite builds the layer over real tokens only. Values in shared stand for all layers of the graph.
 func (a attention) rewrite(b *ir.Builder, shared map[string]*ir.Value) *ir.Value {
-	qkv, bias, proj, projBias := a.weights(b)
+	qkv, proj, projBias := a.weights(b)
 	fixed := tensor.Static
 	b = b.As(a.root.Name)
-	y := b.Add(b.MatMul(a.vars["x"], qkv), bias)
-	y = b.Reshape(y, a.n, fixed(a.g), fixed(a.g), fixed(3*a.h), fixed(a.hd()))
+	y := b.Reshape(b.MatMul(a.vars["x"], qkv), a.n, fixed(a.g), fixed(a.g), fixed(3*a.h), fixed(a.hd()))
 	if a.g*a.g <= 2*a.w*a.w {
 		y = a.attend(b, y, a.wholeGrid(), shared)
 	} else {
@@ -155,8 +154,8 @@ func (a attention) rewrite(b *ir.Builder, shared map[string]*ir.Value) *ir.Value
 	return b.Add(b.MatMul(y, proj), projBias)
 }
 
-// weights folds scale and biases: key columns times scale, no bias on keys and values, the value bias through proj.
-func (a attention) weights(b *ir.Builder) (qkv, qkvBias, proj, projBias *ir.Value) {
+// weights folds scale and biases: key columns times scale, the value bias through proj. Queries keep theirs, keys need none.
+func (a attention) weights(b *ir.Builder) (qkv, proj, projBias *ir.Value) {
 	d, scale := int(a.d), a.vars["scale"].Const.Float32s()[0]
 	w, bias := a.vars["qkv"].Const, a.vars["qkv_bias"].Const
 	p, pb := a.vars["proj"].Const, a.vars["proj_bias"].Const
@@ -176,7 +175,6 @@ func (a attention) weights(b *ir.Builder) (qkv, qkvBias, proj, projBias *ir.Valu
 		}
 		return out
 	})
-	qkvBias = lazy("qkv_bias", bias.Dims(), func() []float32 { return append(slices.Clone(bias.Float32s()[:d]), make([]float32, 2*d)...) })
 	projBias = lazy("proj_bias", pb.Dims(), func() []float32 {
 		sum, rows := make([]float64, d), p.Float32s()
 		for i, v := range bias.Float32s()[2*d:] {
@@ -189,7 +187,7 @@ func (a attention) weights(b *ir.Builder) (qkv, qkvBias, proj, projBias *ir.Valu
 		}
 		return narrow(sum)
 	})
-	return qkv, qkvBias, a.vars["proj"], projBias
+	return qkv, a.vars["proj"], projBias
 }
 
 // byWindows cuts a grid into at most four kinds of windows, whole ones and those that the edge cuts, and attends in each kind.

@@ -8,13 +8,11 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/backends/onnx"
-	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir"
@@ -23,7 +21,8 @@ import (
 )
 
 type buildFlags struct {
-	out, target, precision, family string
+	out, target, precision string
+	model modelFlags
 	opset                          int64
 	external, force, nonFinite     bool
 	golden                         string
@@ -54,7 +53,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().StringVarP(&f.out, "output", "o", "", "artifact folder to write")
 	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
 	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for the CNN branch")
-	c.Flags().StringVar(&f.family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
+	f.model.register(c)
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
 	c.Flags().BoolVar(&f.external, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
 	c.Flags().BoolVar(&f.force, "force", false, "replace an artifact that stands at -o")
@@ -160,9 +159,9 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 		sum, _, err := artifact.Hash(path)
 		source <- hashed{sum, err}
 	}()
-	m, err := frontends.Load(ck, f.family)
+	m, err := f.model.load(cmd, ck, path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	if !f.nonFinite {
 		if err := ck.CheckFinite(ctx); err != nil {

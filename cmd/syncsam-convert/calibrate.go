@@ -14,7 +14,6 @@ import (
 
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/calib"
-	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/golden/dataset"
 	"syncsam-convert/golden/engine"
@@ -40,7 +39,8 @@ func (f *calibFlags) add(c *cobra.Command) {
 func calibrateCommand() *cobra.Command {
 	var f calibFlags
 	var v verifyFlags
-	var out, shard, family string
+	var out, shard string
+	var model modelFlags
 	c := &cobra.Command{
 		Use:   "calibrate CHECKPOINT --calib PATH -o FILE",
 		Short: "Collect activation statistics for int8",
@@ -55,9 +55,9 @@ func calibrateCommand() *cobra.Command {
 				return err
 			}
 			defer ck.Close()
-			m, err := frontends.Load(ck, family)
+			m, err := model.load(cmd, ck, args[0])
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return err
 			}
 			if _, err := passes.Run(cmd.Context(), m, passes.Simplify, passes.Options{}); err != nil {
 				return err
@@ -96,7 +96,7 @@ func calibrateCommand() *cobra.Command {
 	v.addEngine(c)
 	c.Flags().StringVarP(&out, "output", "o", "", "statistics file to write")
 	c.Flags().StringVar(&shard, "shard", "", "i/n: run only images i, i+n, i+2n, ... (i from 1)")
-	c.Flags().StringVar(&family, "family", "", "model family, where the keys do not tell")
+	model.register(c)
 	c.Flags().BoolVar(&v.progress, "progress", false, "show progress even when standard error is not a terminal")
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -105,11 +106,11 @@ func encoderModel(cmd *cobra.Command, path, dir string) (*frontend.Model, error)
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := frontends.Load(ck, "")
+	m, _, err := frontends.Load(ck, frontends.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if _, err := passes.Run(cmd.Context(), m, passes.Simplify, passes.Options{}); err != nil {
+	if _, err := passes.Run(cmd.Context(), m, slices.Concat(passes.Simplify, passes.Fuse), passes.Options{}); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 )
 
@@ -37,7 +36,7 @@ type module struct {
 
 func inspectCommand() *cobra.Command {
 	var asJSON bool
-	var family string
+	var model modelFlags
 	c := &cobra.Command{
 		Use:   "inspect CHECKPOINT",
 		Short: "Show a checkpoint's family, configuration and parameters",
@@ -48,9 +47,9 @@ func inspectCommand() *cobra.Command {
 				return err
 			}
 			defer ck.Close()
-			m, err := frontends.Load(ck, family)
+			m, err := model.load(cmd, ck, args[0])
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return err
 			}
 			x := inspect(ck)
 			x.Family, x.Config = m.Meta.Family, m.Meta.Config
@@ -64,7 +63,7 @@ func inspectCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	c.Flags().StringVar(&family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
+	model.register(c)
 	return c
 }
 

@@ -21,6 +21,8 @@ type Source interface {
 // Weights hands out a checkpoint's tensors and remembers what was asked for, so that missing, mis-shaped and unexpected
 // keys are reported together.
 type Weights struct {
+	ImageSize int64 // S that the model is built for; 0: the checkpoint's own
+
 	src      Source
 	used     map[string]bool
 	problems []string
