@@ -27,7 +27,7 @@ func buildIMIS(w *blocks.Weights) (*ir.Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	vit.Cubic = true
+	vit.Cubic, vit.Eps = true, blocks.EpsDecoder // IMIS-Net's ViT is timm's
 	vit.Out = w.Size(blocks.Dimension{Key: "image_encoder.neck.0.weight", Rank: 4, Axis: 0})
 	x := vit.PatchEmbed(sam, imageInput(b, vit))
 	for i := range vit.Depth {

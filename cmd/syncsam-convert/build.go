@@ -21,21 +21,21 @@ import (
 )
 
 type buildFlags struct {
-	out, target, precision string
-	model modelFlags
-	opset                          int64
-	external, force, nonFinite     bool
-	golden                         string
-	maxDrop                        float64
-	debug                          []string
-	dump                           string
-	stopAfter                      int
-	json                           bool
-	calib                          calibFlags
-	plan, planOut                  string
-	given, made                    *quant.Plan // a plan to use instead of plan or calib; the one that was used
-	verify                         verifyFlags
-	progress                       bool
+	out, target, precision     string
+	model                      modelFlags
+	opset                      int64
+	external, force, nonFinite bool
+	golden                     string
+	maxDrop                    float64
+	debug                      []string
+	dump                       string
+	stopAfter                  int
+	json                       bool
+	calib                      calibFlags
+	plan, planOut              string
+	given, made                *quant.Plan // a plan to use instead of plan or calib; the one that was used
+	verify                     verifyFlags
+	progress                   bool
 }
 
 func buildCommand() *cobra.Command {

@@ -15,6 +15,7 @@ type ViT struct {
 	Dim, Depth, Heads, Grid, Patch, MLP, Out int64
 	Window                                   []int64   // per block: the window's side in tokens, Grid where attention is global
 	Linear                                   [2]string // names of the MLP's layers: SAM's lin1, lin2 or timm's fc1, fc2
+	Eps                                      float32   // of the blocks' LayerNorm: SAM's 1e-6; timm's model has 1e-5
 	Cubic                                    bool      // absolute positions are resampled by timm's antialiased bicubic filter
 	Stored                                   int64     // the checkpoint's grid; positions are resampled where it is not Grid
 }
@@ -26,7 +27,7 @@ func ReadViT(s Scope) ViT {
 		Dim:    s.W.Size(at("pos_embed", 4, 3), at("patch_embed.proj.weight", 4, 0), at("neck.0.weight", 4, 1)),
 		Patch:  s.W.Size(at("patch_embed.proj.weight", 4, 2)),
 		Out:    s.W.Size(at("neck.0.weight", 4, 0), at("neck.2.weight", 4, 0)),
-		Linear: [2]string{"lin1", "lin2"}}
+		Linear: [2]string{"lin1", "lin2"}, Eps: EpsViT}
 	if s.W.Has(s.Key("blocks.0.mlp.fc1.weight")) {
 		v.Linear = [2]string{"fc1", "fc2"}
 	}
@@ -105,8 +106,8 @@ func (v ViT) relPos(s Scope, name string, w, hd int64) *tensor.Tensor {
 // Block applies transformer block i to tokens [N,g,g,D].
 func (v ViT) Block(s Scope, x *ir.Value, i int64) *ir.Value {
 	b := s.In("blocks").In(index(i))
-	x = b.Add(x, v.attention(b.In("attn"), b.In("norm1").LayerNorm(x, EpsViT), v.Window[i]))
-	y := b.In("norm2").LayerNorm(x, EpsViT)
+	x = b.Add(x, v.attention(b.In("attn"), b.In("norm1").LayerNorm(x, v.Eps), v.Window[i]))
+	y := b.In("norm2").LayerNorm(x, v.Eps)
 	m := b.In("mlp")
 	z := m.In(v.Linear[1]).Linear(m.Gelu(m.In(v.Linear[0]).Linear(y, v.MLP)), v.Dim)
 	if s.W.Has(b.Key("Adapter.norm.weight")) {
