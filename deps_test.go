@@ -24,7 +24,7 @@ internal/mapfile         :
 internal/onnxpb          : ir/tensor internal/mapfile
 internal/artifact        : ir internal/mapfile
 frontends/checkpoint     : ir/tensor ir/tensor/safetensors internal/mapfile
-frontends/blocks         : ir ir/tensor
+frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
 ir/quant                 : ir

@@ -36,7 +36,7 @@ var medSAM = Family{
 	Name:  "medsam",
 	Match: func(*blocks.Weights) bool { return false },
 	Build: func(w *blocks.Weights) (*ir.Module, error) {
-		return buildSAM(w, ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "skimage_cubic", Normalize: "min_max"},
+		return buildSAM(w, ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "skimage_cubic", Normalize: "min_max", Std: [3]float64{1, 1, 1}},
 			ir.Postprocess{Upsample: "bilinear_once", Activation: "sigmoid", Threshold: 0.5, Mask: "first"})
 	},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"syncsam-convert/golden/engine"
 	"syncsam-convert/golden/imaging"
@@ -15,7 +16,8 @@ import (
 // A Predictor runs an artifact's encoder and decoder as the models' own pipelines do.
 type Predictor struct {
 	man              *artifact.Manifest
-	encoder, decoder engine.Session
+	encoder, decoder engine.Session // nil for families with one graph
+	model            engine.Session // ScribblePrompt-UNet's, else nil
 }
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
@@ -28,6 +30,10 @@ func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
 		return nil, err
 	}
 	p := &Predictor{man: man}
+	if slices.ContainsFunc(man.Files, func(f artifact.File) bool { return f.Name == "model.onnx" }) {
+		p.model, err = engine.Load(engineName, filepath.Join(dir, "model.onnx"), o)
+		return p, err
+	}
 	if p.encoder, err = engine.Load(engineName, filepath.Join(dir, "encoder.onnx"), o); err != nil {
 		return nil, err
 	}
@@ -40,8 +46,16 @@ func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
 // Manifest is the artifact's manifest.
 func (p *Predictor) Manifest() *artifact.Manifest { return p.man }
 
-// Close ends both sessions.
-func (p *Predictor) Close() error { return errors.Join(p.encoder.Close(), p.decoder.Close()) }
+// Close ends its sessions.
+func (p *Predictor) Close() error {
+	var errs []error
+	for _, s := range []engine.Session{p.encoder, p.decoder, p.model} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // An Embedded is an image after the encoder: what all its prompts share.
 type Embedded struct {
@@ -54,6 +68,9 @@ func (p *Predictor) Embed(ctx context.Context, m *imaging.Image) (*Embedded, err
 	x, frame, err := imaging.Prepare(m, p.man.Preprocess)
 	if err != nil {
 		return nil, err
+	}
+	if p.model != nil {
+		return &Embedded{frame, map[string]*tensor.Tensor{"image": x}}, nil
 	}
 	out, err := p.encoder.Run(ctx, map[string]*tensor.Tensor{"image": x})
 	if err != nil {
@@ -84,6 +101,9 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr Prompt) (*Predi
 	}
 	if pr.Box == nil && len(pr.Points) == 0 {
 		return nil, errors.New("prompt: have neither a box nor a point")
+	}
+	if p.model != nil {
+		return p.predictPlanes(ctx, e, pr)
 	}
 	var coords, labels []float32
 	add := func(x, y float64, label int) {
@@ -121,11 +141,42 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr Prompt) (*Predi
 	if err != nil {
 		return nil, err
 	}
-	low := out["low_res_masks"]
+	logits, err := chosen(out, side, p.man.Postprocess.Mask)
+	if err != nil {
+		return nil, err
+	}
+	m, err := imaging.MaskOf(logits, int(side), e.Frame, p.man.Postprocess)
+	return &Prediction{m, logits, int(side)}, err
+}
+
+// chosen picks or makes one mask of a decoder's M, as ir.Postprocess.Mask says.
+func chosen(out map[string]*tensor.Tensor, side int64, how string) ([]float32, error) {
+	low, iou := out["low_res_masks"], out["iou_predictions"]
 	if low == nil || len(low.Dims()) != 4 || low.Dims()[2] != side || low.Dims()[3] != side || low.Dims()[1] < 1 {
 		return nil, fmt.Errorf("decoder: low_res_masks: want float32 [1,M,%d,%d]", side, side)
 	}
-	logits := low.Float32s()[:side*side] // the single-mask token comes first
-	m, err := imaging.MaskOf(logits, int(side), e.Frame, p.man.Postprocess)
-	return &Prediction{m, logits, int(side)}, err
+	m := low.Dims()[1]
+	mask := func(i int64) []float32 { return low.Float32s()[i*side*side : (i+1)*side*side] }
+	switch how {
+	case "", "first":
+		return mask(0), nil
+	case "best_iou_multimask":
+		if iou == nil || iou.Len() < m || m < 2 {
+			return nil, fmt.Errorf("decoder: iou_predictions: want float32 [1,%d]", m)
+		}
+		best := int64(1)
+		for i := best; i < m; i++ {
+			if iou.Float32s()[i] > iou.Float32s()[best] {
+				best = i
+			}
+		}
+		return mask(best), nil
+	case "first_plus_hq":
+		sum := slices.Clone(mask(0))
+		for i, x := range mask(m - 1) {
+			sum[i] += x
+		}
+		return sum, nil
+	}
+	return nil, fmt.Errorf("postprocess.mask: have %q: not known", how)
 }

@@ -167,3 +167,34 @@ func TestWriteMask(t *testing.T) {
 	require.Equal(t, image.Rect(0, 0, 5, 3), o.Bounds())
 	require.NoError(t, png.Encode(io.Discard, o))
 }
+
+// The stretches are those of OpenCV, PIL, PyTorch and scikit-image (testdata/make_stretch.py). Truncation to 8 bits may turn float64
+// rounding into a step of one.
+func TestStretchIsTheOthers(t *testing.T) {
+	f, err := safetensors.Open(filepath.Join("testdata", "stretch.safetensors"))
+	require.NoError(t, err)
+	defer f.Close()
+	n := 0
+	for _, x := range f.Tensors {
+		picture, how, _ := strings.Cut(x.Name, "/")
+		if how == "image" {
+			continue
+		}
+		n++
+		s := int(x.Tensor.Dims()[0])
+		have := resizers[how](imageOf(f.Get(picture+"/image")), s, s)
+		off := 0
+		for i, v := range x.Tensor.Float32s() {
+			if how == "bilinear" {
+				require.InDelta(t, v*255, have[i], 1e-4, x.Name)
+				continue
+			}
+			require.InDelta(t, v, have[i], 1, "%s: value %d", x.Name, i)
+			if v != have[i] {
+				off++
+			}
+		}
+		require.LessOrEqual(t, off, map[bool]int{true: 2, false: 0}[how == "skimage_cubic"], x.Name)
+	}
+	require.Equal(t, 12, n)
+}

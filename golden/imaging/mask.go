@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"math"
 
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
@@ -35,27 +36,43 @@ func (m *Mask) edge(x, y int) bool {
 	return in(x, y) && !(in(x-1, y) && in(x+1, y) && in(x, y-1) && in(x, y+1))
 }
 
-// MaskOf makes a mask at the image's size from low-resolution logits of side n (row-major): bilinear with half-pixel centres
-// to S x S, cropped to the resized image, bilinear to the original size, foreground above the threshold.
+// MaskOf makes a mask at the image's size from low-resolution logits of side n (row-major). "bilinear" upsampling has half-pixel
+// centres: to S x S, cropped to the resized image, then to the original size; "bilinear_once" goes straight there. A pixel is
+// foreground above the threshold.
 func MaskOf(logits []float32, n int, f Frame, p ir.Postprocess) (*Mask, error) {
-	if p.Upsample != "bilinear" {
-		return nil, fmt.Errorf("postprocess.upsample: have %q, want bilinear", p.Upsample)
-	}
-	if len(logits) != n*n {
+	switch {
+	case p.Upsample != "bilinear" && p.Upsample != "bilinear_once":
+		return nil, fmt.Errorf("postprocess.upsample: have %q, want bilinear or bilinear_once", p.Upsample)
+	case p.Activation != "" && p.Activation != "sigmoid":
+		return nil, fmt.Errorf("postprocess.activation: have %q, want sigmoid or nothing", p.Activation)
+	case len(logits) != n*n:
 		return nil, fmt.Errorf("logits: have %d values, want %d x %d", len(logits), n, n)
 	}
-	square := make([]float32, f.InH*f.S)
-	bilinear(logits, n, n, n, f.S, f.S, func(y int, row []float32) bool {
-		if y < f.InH {
-			copy(square[y*f.S:], row)
+	square, w, h, stride := logits, n, n, n
+	activate := func(x float32) float32 { return x }
+	if p.Activation == "sigmoid" {
+		activate = func(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+	}
+	if p.Upsample == "bilinear_once" {
+		square = make([]float32, n*n)
+		for i, x := range logits {
+			square[i] = activate(x)
 		}
-		return y+1 < f.InH
-	})
+		activate = func(x float32) float32 { return x }
+	} else {
+		square, w, h, stride = make([]float32, f.InH*f.S), f.InW, f.InH, f.S
+		bilinear(logits, n, n, n, f.S, f.S, func(y int, row []float32) bool {
+			if y < f.InH {
+				copy(square[y*f.S:], row)
+			}
+			return y+1 < f.InH
+		})
+	}
 	m := NewMask(f.W, f.H)
-	bilinear(square, f.InW, f.InH, f.S, f.W, f.H, func(y int, row []float32) bool {
+	bilinear(square, w, h, stride, f.W, f.H, func(y int, row []float32) bool {
 		to := m.Pix[y*f.W:][:f.W]
 		for x, v := range row {
-			if v > p.Threshold {
+			if activate(v) > p.Threshold {
 				to[x] = 1
 			}
 		}

@@ -2,6 +2,7 @@ package imaging
 
 import (
 	"fmt"
+	"slices"
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
@@ -21,25 +22,49 @@ func (f Frame) Point(x, y float64) (float32, float32) {
 	return float32(x * (float64(f.InW) / float64(f.W))), float32(y * (float64(f.InH) / float64(f.H)))
 }
 
-// Prepare makes the encoder's input, float32 [1,3,S,S]: resized as PIL does it, (x-mean)/std in float64 and rounded, then padded with
-// zeros at the right and bottom.
+// A resizer gives the channels of an image of w x h as values on the 0..255 scale, row-major, channels last.
+type resizer func(m *Image, w, h int) []float32
+
+// resizers are the interpolations of ir.Preprocess.
+var resizers = map[string]resizer{
+	"pil_bilinear":  func(m *Image, w, h int) []float32 { return values(Resize(m, w, h)) },
+	"pil_nearest":   func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, 0.5)) },
+	"nearest":       func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, 0)) },
+	"bilinear":      stretchBilinear,
+	"skimage_cubic": stretchCubic,
+}
+
+// Prepare makes the model's image input, float32 [1,3,S,S]: resized,
+// normalised in float64 and rounded, then padded with zeros at the right and bottom.
 func Prepare(m *Image, p ir.Preprocess) (*tensor.Tensor, Frame, error) {
+	resize := resizers[p.Interpolation]
 	switch {
-	case p.Resize != "longest_side" || p.Interpolation != "pil_bilinear" || p.Pad != "after_normalize" || p.Channels != "RGB":
-		return nil, Frame{}, fmt.Errorf("preprocess: have channels %q, resize %q, interpolation %q, pad %q: not known", p.Channels, p.Resize, p.Interpolation, p.Pad)
+	case resize == nil || p.Resize != "longest_side" && p.Resize != "stretch" || p.Channels != "RGB" && p.Channels != "grey" || p.Normalize != "" && p.Normalize != "min_max":
+		return nil, Frame{}, fmt.Errorf("preprocess: have channels %q, resize %q, interpolation %q, normalize %q: not known", p.Channels, p.Resize, p.Interpolation, p.Normalize)
 	case p.Size <= 0 || p.Size > 1<<14:
 		return nil, Frame{}, fmt.Errorf("preprocess.size: have %d, want 1 to %d", p.Size, 1<<14)
 	}
 	s := int(p.Size)
 	f := NewFrame(m.W, m.H, s)
-	small := Resize(m, f.InW, f.InH)
+	if p.Resize == "stretch" {
+		f.InW, f.InH = s, s
+	}
+	if p.Channels == "grey" {
+		m = grey(m)
+	}
+	small := resize(m, f.InW, f.InH)
+	shift, scale := p.Mean, p.Std
+	if p.Normalize == "min_max" {
+		lo, hi := float64(slices.Min(small)), float64(slices.Max(small))
+		span := max(hi-lo, 1e-8)
+		shift, scale = [3]float64{lo, lo, lo}, [3]float64{span, span, span}
+	}
 	x := make([]float32, 3*s*s)
 	for c := range 3 {
-		mean, std := p.Mean[c], p.Std[c]
 		for y := range f.InH {
 			row := x[(c*s+y)*s:]
 			for i := range f.InW {
-				row[i] = float32((float64(small.Pix[(y*f.InW+i)*3+c]) - mean) / std)
+				row[i] = float32((float64(small[(y*f.InW+i)*3+c]) - shift[c]) / scale[c])
 			}
 		}
 	}
