@@ -58,6 +58,9 @@ test-parity: build
 	@mkdir -p build/full
 	@for v in 34 50; do test -f build/full/syncsam-$$v.pth || \
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/full/syncsam-$$v/weights.json build/full/syncsam-$$v.pth || exit 1; done
+	@mkdir -p build/full/zoo
+	@for d in $(SHARED)/golden/zoo/* $(SHARED)/golden/ablation/*; do n=$$(basename $$d); test -f build/full/zoo/$$n.pth || \
+	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
 
 test-peers: check-onnx

@@ -108,9 +108,14 @@ func parityOf(t *testing.T, p *Predictor, file string) {
 
 // decoderInputs makes the graph's inputs of a reference's prompt: points, then box corners, or the padding point.
 func decoderInputs(t *testing.T, ref *safetensors.File, prompt string, features map[string]*tensor.Tensor, man *artifact.Manifest) map[string]*tensor.Tensor {
-	b := ref.Get(prompt + "/low_res_masks").Dims()[0]
 	side := man.Preprocess.Size / 4
 	points, labels, boxes := ref.Get(prompt+"/point_coords"), ref.Get(prompt+"/point_labels"), ref.Get(prompt+"/boxes")
+	b := int64(0)
+	if boxes != nil {
+		b = boxes.Dims()[0]
+	} else {
+		b = points.Dims()[0]
+	}
 	var coords, lab []float32
 	per := int64(0)
 	for i := range b {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"syncsam-convert/ir/tensor"
 )
@@ -11,13 +12,15 @@ import (
 // A Program is a graph made ready for evaluation. It may run in several goroutines at once.
 type Program struct {
 	g    *Graph
-	dead [][]*Value // values nobody needs after the i-th
+	dead [][]*Value                // values nobody needs after the i-th
+	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 
 	// Observe, when set, sees every computed value; it must not keep the tensor's memory past its return for long.
 	Observe func(v *Value, t *tensor.Tensor)
 }
 
-// Compile checks a graph and plans its evaluation. Lazy constants are computed once, here.
+// Compile checks a graph and plans its evaluation. Lazy constants and what depends on constants alone (dequantized weights, for
+// one) are computed once, here.
 func Compile(g *Graph) (*Program, error) {
 	if err := Check(g); err != nil {
 		return nil, err
@@ -35,14 +38,54 @@ func Compile(g *Graph) (*Program, error) {
 	for _, o := range g.Outputs {
 		last[o.Value] = len(g.Values)
 	}
-	p := &Program{g: g, dead: make([][]*Value, len(g.Values))}
+	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}}
+	if err := p.fold(last); err != nil {
+		return nil, err
+	}
 	for _, v := range g.Values { // in order, so that plans are reproducible
-		if i := last[v]; i < len(g.Values) && !v.IsConst() {
+		if i := last[v]; i < len(g.Values) && !v.IsConst() && p.done[v] == nil {
 			p.dead[i] = append(p.dead[i], v)
 		}
 	}
 	return p, nil
 }
+
+// fold evaluates what depends on constants alone, and keeps of it what something else needs.
+func (p *Program) fold(last map[*Value]int) error {
+	known := map[*Value]*tensor.Tensor{}
+	for _, v := range p.g.Values {
+		if v.IsConst() {
+			known[v] = v.Const
+			continue
+		}
+		_, static := v.Type.Static()
+		if v.IsInput() || !static || slices.ContainsFunc(v.Args, func(a *Value) bool { return a != nil && known[a] == nil }) {
+			continue
+		}
+		t, err := evalValue(v, known, nil)
+		if err != nil {
+			return fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
+		}
+		known[v] = t
+	}
+	for v, t := range known {
+		if v.IsConst() {
+			continue
+		}
+		needed := last[v] >= len(p.g.Values)
+		for _, u := range p.g.Values {
+			needed = needed || known[u] == nil && slices.Contains(u.Args, v)
+		}
+		p.done[v] = t
+		if !needed {
+			p.done[v] = nothing
+		}
+	}
+	return nil
+}
+
+// nothing stands for a folded value that only folded values need.
+var nothing = tensor.Scalar(0)
 
 // Graph is the graph that the program runs.
 func (p *Program) Graph() *Graph { return p.g }
@@ -64,6 +107,8 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 			values[v] = inputs[v.Name]
 		case v.IsConst():
 			values[v] = v.Const
+		case p.done[v] != nil:
+			values[v] = p.done[v]
 		default:
 			t, err := evalValue(v, values, syms)
 			if err != nil {

@@ -50,7 +50,7 @@ func writeCase(t *testing.T, path string, m *ir.Module) {
 
 // Each pass turns the graphs "before" and "before2" of its file into "after" and "after2", and both give the same on a probe.
 func TestBeforeAfter(t *testing.T) {
-	for _, p := range slices.Concat(Simplify, Fuse) {
+	for _, p := range slices.Concat(Simplify, Fuse, Execute) {
 		t.Run(p.Name, func(t *testing.T) {
 			path := filepath.Join("testdata", p.Name)
 			m := readCase(t, path)

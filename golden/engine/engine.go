@@ -11,6 +11,7 @@ import (
 	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/passes"
 )
 
 // A Session is one loaded model. Run may be called from several goroutines.
@@ -25,6 +26,7 @@ type Session interface {
 // Options of an engine.
 type Options struct {
 	Threads int    // 0: as many as the machine has
+	Trace   string // of onnxruntime: prefix of the trace file that it writes when the session ends; "": none
 	Library string // of onnxruntime: the shared library; "": ONNXRUNTIME_LIB, then build/onnxruntime beside the program or the working directory
 }
 
@@ -73,12 +75,20 @@ func loadGo(path string, o Options) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := ir.Compile(m.Graph)
+	p, err := prepare(m.Graph)
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &goSession{m, p}, nil
+}
+
+// prepare joins what files spell in primitives, and compiles.
+func prepare(g *ir.Graph) (*ir.Program, error) {
+	if _, err := passes.Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, passes.Execute, passes.Options{}); err != nil {
+		return nil, err
+	}
+	return ir.Compile(g)
 }
 
 func (s *goSession) Inputs() []string {

@@ -63,6 +63,11 @@ func loadORT(path string, o Options) (Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if o.Trace != "" {
+		if err := options.EnableProfiling(o.Trace); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
 	s := &ortSession{path: path}
 	for _, i := range in {
 		s.inputs = append(s.inputs, i.Name)

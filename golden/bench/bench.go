@@ -1,0 +1,201 @@
+// Package bench times ONNX files, side by side and op by op, against what the machine can do.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	frontend "syncsam-convert/frontends/onnx"
+	"syncsam-convert/golden/engine"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
+	"syncsam-convert/ir/tensor"
+)
+
+// Settings of a measurement.
+type Settings struct {
+	Engine  string
+	Options engine.Options
+	Rounds  int              // timed runs of each file; one more comes first, untimed
+	Sizes   map[string]int64 // of dynamic dimensions; 1 where not given
+}
+
+// A Timing is one file's measurement. Times are milliseconds.
+type Timing struct {
+	File         string          `json:"file"`
+	Median       float64         `json:"median_ms"`
+	Lower        float64         `json:"lower_quartile_ms"`
+	Upper        float64         `json:"upper_quartile_ms"`
+	MultiplyAdds int64           `json:"multiply_adds"` // 0 when the file's operators are not all known
+	Bytes        int64           `json:"bytes"`         // least traffic: every operand and result once
+	Nodes        int             `json:"nodes"`
+	GFLOPS       float64         `json:"gflops"`   // 2 multiply-adds / time
+	Roofline     float64         `json:"roofline"` // the least time that the machine needs / time
+	Ops          []engine.OpTime `json:"ops"`
+	samples      []float64
+}
+
+// A Ratio compares a file with another in the same rounds.
+type Ratio struct {
+	Median float64 `json:"median"`
+	Lower  float64 `json:"lower_quartile"`
+	Upper  float64 `json:"upper_quartile"`
+}
+
+// A Machine is what this one can do with the given number of threads, measured just before.
+type Machine struct {
+	GFLOPS    float64 `json:"gflops"` // of a float32 matrix product in cache
+	Bandwidth float64 `json:"gb_per_s"`
+}
+
+// Run times files with equal inputs in turns. The first is what ratios are relative to.
+func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, error) {
+	inputs, err := inputsOf(files, s.Sizes)
+	if err != nil {
+		return nil, Machine{}, err
+	}
+	machine := Measure(s.Options.Threads)
+	timings := make([]Timing, len(files))
+	sessions := make([]engine.Session, len(files))
+	for i, file := range files {
+		timings[i] = describe(file, s.Sizes)
+		if sessions[i], err = engine.Load(s.Engine, file, s.Options); err != nil {
+			return nil, Machine{}, err
+		}
+		defer sessions[i].Close()
+	}
+	for round := range s.Rounds + 1 {
+		for i, session := range sessions {
+			in := map[string]*tensor.Tensor{}
+			for _, name := range session.Inputs() {
+				if in[name] = inputs[name]; in[name] == nil {
+					return nil, Machine{}, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
+				}
+			}
+			start := time.Now()
+			if _, err := session.Run(ctx, in); err != nil {
+				return nil, Machine{}, err
+			}
+			if round > 0 {
+				timings[i].samples = append(timings[i].samples, float64(time.Since(start).Microseconds())/1e3)
+			}
+		}
+	}
+	for i := range timings {
+		t := &timings[i]
+		t.Lower, t.Median, t.Upper = quartiles(t.samples)
+		t.GFLOPS = 2 * float64(t.MultiplyAdds) / t.Median / 1e6
+		t.Roofline = max(2*float64(t.MultiplyAdds)/machine.GFLOPS, float64(t.Bytes)/machine.Bandwidth) / 1e6 / t.Median
+		if t.Ops, err = engine.Profile(ctx, s.Engine, t.File, pick(inputs, sessions[i].Inputs()), s.Options); err != nil {
+			return nil, Machine{}, err
+		}
+	}
+	return timings, machine, nil
+}
+
+func pick(all map[string]*tensor.Tensor, names []string) map[string]*tensor.Tensor {
+	in := map[string]*tensor.Tensor{}
+	for _, name := range names {
+		in[name] = all[name]
+	}
+	return in
+}
+
+// Against is t's time relative to another's, round by round.
+func (t Timing) Against(base Timing) Ratio {
+	ratios := make([]float64, len(t.samples))
+	for i := range ratios {
+		ratios[i] = t.samples[i] / base.samples[i]
+	}
+	lo, mid, hi := quartiles(ratios)
+	return Ratio{mid, lo, hi}
+}
+
+func quartiles(x []float64) (lower, median, upper float64) {
+	s := slices.Sorted(slices.Values(x))
+	at := func(q float64) float64 { return s[int(q*float64(len(s)-1)+0.5)] }
+	return at(0.25), at(0.5), at(0.75)
+}
+
+// inputsOf makes seeded inputs for the first of the files that can be read.
+func inputsOf(files []string, sizes map[string]int64) (map[string]*tensor.Tensor, error) {
+	var first error
+	for _, file := range files {
+		m, err := frontend.Open(file)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		defer m.Close()
+		return ir.Probe(m.Graph, 1, bind(m.Graph, sizes))
+	}
+	return nil, first
+}
+
+// bind gives every symbol of a graph's inputs a size.
+func bind(g *ir.Graph, sizes map[string]int64) map[string]int64 {
+	syms := map[string]int64{}
+	for _, in := range g.Inputs() {
+		for _, d := range in.Type.Shape {
+			if syms[d.Sym] = sizes[d.Sym]; syms[d.Sym] == 0 {
+				syms[d.Sym] = 1
+			}
+		}
+	}
+	return syms
+}
+
+// describe counts a file's work; a file with operators we do not know has none.
+func describe(file string, sizes map[string]int64) Timing {
+	t := Timing{File: file}
+	m, err := frontend.Open(file)
+	if err != nil {
+		return t
+	}
+	defer m.Close()
+	syms := bind(m.Graph, sizes)
+	for _, v := range m.Graph.Values {
+		c, err := ir.CostOf(v, syms)
+		if err != nil {
+			return Timing{File: file}
+		}
+		if !v.IsConst() && !v.IsInput() {
+			t.Nodes++
+		}
+		t.MultiplyAdds += c.MultiplyAdds
+		t.Bytes += c.Bytes
+	}
+	return t
+}
+
+// Measure runs a matrix product that fits the caches and a copy that does not, on so many threads (0: all).
+func Measure(threads int) Machine {
+	if threads > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
+	}
+	const n = 768
+	a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
+	for i := range a {
+		a[i], b[i] = float32(i%7), float32(i%5)
+	}
+	best := func(f func()) float64 {
+		least := time.Duration(1 << 62)
+		for range 5 {
+			start := time.Now()
+			f()
+			least = min(least, time.Since(start))
+		}
+		return float64(least.Nanoseconds())
+	}
+	m := Machine{GFLOPS: 2 * n * n * n / best(func() { kernel.Gemm(false, false, n, n, n, 1, a, n, b, n, 0, c, n) })}
+	x, y := make([]float32, 32<<20), make([]float32, 32<<20)
+	m.Bandwidth = 2 * 4 * float64(len(x)) / best(func() {
+		kernel.Parallel(len(x), 1<<20, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })
+	})
+	return m
+}

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"syncsam-convert/frontends/onnx"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// An OpTime is the time of all nodes of one operator in one run, as the engine ran them: fused operators under their own names.
+type OpTime struct {
+	Name  string  `json:"name"`
+	Count int     `json:"count"`
+	MS    float64 `json:"ms"`
+}
+
+// profiled is how many runs a profile takes the mean of, after one that does not count.
+const profiled = 3
+
+// Profile runs a file and gives the time per operator, longest first: from ONNX Runtime's profiler, or between the embedded engine's
+// values.
+func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options) ([]OpTime, error) {
+	times := map[string]*OpTime{}
+	add := func(op string, d time.Duration) {
+		if times[op] == nil {
+			times[op] = &OpTime{Name: op}
+		}
+		times[op].Count++
+		times[op].MS += float64(d.Microseconds()) / 1e3
+	}
+	runs := profiled + 1
+	var err error
+	if name == engines[0].name {
+		runs = profiled
+		err = profileGo(ctx, path, inputs, add)
+	} else {
+		err = profileORT(ctx, name, path, inputs, o, add)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []OpTime
+	for _, t := range times {
+		out = append(out, OpTime{t.Name, (t.Count + runs/2) / runs, t.MS / float64(runs)})
+	}
+	slices.SortFunc(out, func(a, b OpTime) int { return cmp.Or(cmp.Compare(b.MS, a.MS), cmp.Compare(a.Name, b.Name)) })
+	return out, nil
+}
+
+func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tensor, add func(string, time.Duration)) error {
+	m, err := onnx.Open(path)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	p, err := prepare(m.Graph)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for i := range profiled + 1 {
+		last := time.Now()
+		p.Observe = func(v *ir.Value, _ *tensor.Tensor) {
+			now := time.Now()
+			if i > 0 {
+				add(v.Op.Name, now.Sub(last))
+			}
+			last = now
+		}
+		if _, err := p.Run(ctx, inputs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// profileORT reads the trace that ONNX Runtime writes when a session ends.
+func profileORT(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) error {
+	dir, err := os.MkdirTemp("", "profile")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o.Trace = filepath.Join(dir, "trace")
+	s, err := Load(name, path, o)
+	if err != nil {
+		return err
+	}
+	for range profiled + 1 {
+		if _, err := s.Run(ctx, inputs); err != nil {
+			s.Close()
+			return err
+		}
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("%s: ONNX Runtime wrote %d traces, want 1", path, len(files))
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		return err
+	}
+	var events []struct {
+		Cat, Name string
+		Dur       int64
+		Args      struct {
+			Op string `json:"op_name"`
+		}
+	}
+	if err := json.Unmarshal(text, &events); err != nil {
+		return fmt.Errorf("%s: trace: %w", path, err)
+	}
+	for _, e := range events {
+		if e.Cat == "Node" && strings.HasSuffix(e.Name, "_kernel_time") {
+			add(e.Args.Op, time.Duration(e.Dur)*time.Microsecond)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package ir
+
+import "fmt"
+
+// A Cost is the least work of one value: multiply-adds of its products and convolutions, and bytes read and written once.
+type Cost struct{ MultiplyAdds, Bytes int64 }
+
+// CostOf counts a value's work with symbols bound to sizes.
+func CostOf(v *Value, syms map[string]int64) (Cost, error) {
+	if v.IsInput() || v.IsConst() {
+		return Cost{}, nil
+	}
+	sizes := func(x *Value) ([]int64, int64, error) {
+		dims, n := make([]int64, len(x.Type.Shape)), int64(1)
+		for i, d := range x.Type.Shape {
+			var err error
+			if dims[i], err = d.Eval(syms); err != nil {
+				return nil, 0, fmt.Errorf("%s: %w", v, err)
+			}
+			n *= dims[i]
+		}
+		return dims, n, nil
+	}
+	_, out, err := sizes(v)
+	if err != nil {
+		return Cost{}, err
+	}
+	c := Cost{Bytes: out * v.Type.DType.Size()}
+	var dims [][]int64
+	for _, a := range v.Args {
+		if a == nil {
+			dims = append(dims, nil)
+			continue
+		}
+		d, n, err := sizes(a)
+		if err != nil {
+			return Cost{}, err
+		}
+		dims = append(dims, d)
+		c.Bytes += n * a.Type.DType.Size()
+	}
+	last := func(d []int64) int64 { return d[len(d)-1] }
+	switch v.Op.Name {
+	case "MatMul":
+		c.MultiplyAdds = out * last(dims[0])
+	case "Gemm":
+		k := dims[0][1]
+		if v.Attrs.(GemmAttrs).TransA != 0 {
+			k = dims[0][0]
+		}
+		c.MultiplyAdds = out * k
+	case "ProjectAdd":
+		c.MultiplyAdds = out * dims[2][1]
+	case "Conv":
+		c.MultiplyAdds = out * dims[1][1] * dims[1][2] * dims[1][3]
+	case "ConvTranspose":
+		in := dims[0][0] * dims[0][1] * dims[0][2] * dims[0][3]
+		c.MultiplyAdds = in * dims[1][1] * dims[1][2] * dims[1][3]
+	case "Reshape", "Squeeze", "Unsqueeze", "Identity":
+		c.Bytes = 0 // the same memory under another shape
+	}
+	return c, nil
+}

@@ -1,0 +1,63 @@
+package passes
+
+import (
+	"math"
+	"slices"
+
+	"syncsam-convert/ir"
+)
+
+// Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
+var Execute = []Pass{
+	{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding},
+}
+
+// fuseGelu recognises the spelling of Gelu that files below opset 20 have, PyTorch's exporters' as well as ours.
+func fuseGelu(g *ir.Graph) (int, error) {
+	n := 0
+	for _, v := range slices.Clone(g.Values) {
+		x := geluOf(v)
+		if x == nil {
+			continue
+		}
+		b := g.Before(v, "fuse-gelu")
+		y := b.Gelu(x)
+		if err := b.Err(); err != nil {
+			return 0, err
+		}
+		if err := g.Replace("fuse-gelu", v, y); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	g.Sweep()
+	return n, nil
+}
+
+// geluOf is x where v is Mul(Mul(x, Add(Erf(Div(x, sqrt 2)), 1)), 0.5), nil where it is not.
+func geluOf(v *ir.Value) *ir.Value {
+	half := scaled(v, "Mul", 0.5)
+	if half == nil || half.Op.Name != "Mul" {
+		return nil
+	}
+	x, sum := half.Args[0], half.Args[1]
+	erf := scaled(sum, "Add", 1)
+	if erf == nil || erf.Op.Name != "Erf" {
+		return nil
+	}
+	if scaled(erf.Args[0], "Div", math.Sqrt2) != x || !x.Type.Equal(v.Type) {
+		return nil
+	}
+	return x
+}
+
+// scaled is the first argument of an op whose second is a scalar constant of about the given value.
+func scaled(v *ir.Value, op string, by float64) *ir.Value {
+	if v.Op.Name != op || !v.Args[1].IsConst() || v.Args[1].Const.Len() != 1 || !v.Args[1].Const.DType().IsFloat() {
+		return nil
+	}
+	if c := float64(v.Args[1].Const.Float32s()[0]); math.Abs(c-by) > 1e-6 {
+		return nil
+	}
+	return v.Args[0]
+}
