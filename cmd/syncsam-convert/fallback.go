@@ -52,33 +52,81 @@ func (f *buildFlags) fallBack(cmd *cobra.Command, path, dir string, man *artifac
 	}
 	plan := *f.made
 	plan.Float = maps.Clone(f.made.Float)
-	taken := 0
-	for step := 1; taken < len(costs); step = max(1, taken/4) {
+	if plan.Float == nil {
+		plan.Float = map[string]string{}
+	}
+	// attempt builds with a plan, and says whether the golden results hold.
+	attempt := func(p *quant.Plan) (*artifact.Manifest, bool, error) {
+		trial := *f
+		trial.given = p
+		next, err := trial.compile(cmd, path, dir, passes.Options{}, bar)
+		if err != nil {
+			return nil, false, err
+		}
+		if err := next.Write(dir); err != nil {
+			return nil, false, err
+		}
+		err = f.prove(cmd, dir, next)
+		if errors.Is(err, errMismatch) {
+			return next, false, nil
+		}
+		return next, err == nil, err
+	}
+	taken, holds := 0, false
+	for step := 1; !holds; step = max(1, taken/4) {
+		if taken == len(costs) {
+			return nil, fmt.Errorf("%w, even with all %d convolutions in float", errMismatch, taken)
+		}
 		for _, c := range costs[taken:min(taken+step, len(costs))] {
 			plan.Float[c.key] = fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", c.db)
 			taken++
 		}
-		trial := *f
-		trial.given = &plan
-		next, err := trial.compile(cmd, path, dir, passes.Options{}, bar)
-		if err != nil {
-			return nil, err
-		}
-		if err := next.Write(dir); err != nil {
-			return nil, err
-		}
-		err = f.prove(cmd, dir, next)
-		if err == nil {
-			if f.planOut != "" {
-				err = mapfile.WriteAtomic(f.planOut, plan.Write)
-			}
-			return next, err
-		}
-		if !errors.Is(err, errMismatch) {
+		if _, holds, err = attempt(&plan); err != nil {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%w, even with all %d convolutions in float", errMismatch, taken)
+	if err := giveBack(&plan, costs[:taken], attempt); err != nil {
+		return nil, err
+	}
+	next, holds, err := attempt(&plan)
+	if err == nil && !holds {
+		err = errMismatch // the same build held before
+	}
+	if err == nil && f.planOut != "" {
+		err = mapfile.WriteAtomic(f.planOut, plan.Write)
+	}
+	return next, err
+}
+
+// mostTrials bounds how many builds giveBack tries.
+const mostTrials = 40
+
+// giveBack returns convolutions to int8 that the golden results do not need in float: groups first, the least costly ones first, then
+// smaller groups.
+func giveBack(plan *quant.Plan, float []cost, attempt func(*quant.Plan) (*artifact.Manifest, bool, error)) error {
+	float = slices.Clone(float)
+	trials := 0
+	for size := len(float) / 2; size >= 1; size /= 2 {
+		for at := len(float) - size; at >= 0 && len(float) > 1; at -= size {
+			if trials++; trials > mostTrials {
+				return nil
+			}
+			less := *plan
+			less.Float = maps.Clone(plan.Float)
+			for _, c := range float[at : at+size] {
+				delete(less.Float, c.key)
+			}
+			_, holds, err := attempt(&less)
+			if err != nil {
+				return err
+			}
+			if holds {
+				plan.Float = less.Float
+				float = slices.Delete(float, at, at+size)
+			}
+		}
+	}
+	return nil
 }
 
 // A cost is what quantizing one convolution alone leaves of the outputs, in dB.
