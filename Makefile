@@ -63,7 +63,13 @@ test-parity: build
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
 
+# Other people's programs on our files: onnx.checker, and SAM's official client (about 7 GB for PyTorch).
 test-peers: check-onnx
+	sh scripts/venv.sh numpy onnxruntime==1.32.0 segment-anything torch torchvision
+	@mkdir -p build/full/zoo
+	@test -f build/full/zoo/sam-vit-b.pth || build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/zoo/sam-vit-b/weights.json build/full/zoo/sam-vit-b.pth
+	$(BIN) build build/full/zoo/sam-vit-b.pth -o build/check/sam --force --decoder-postprocess --family sam >/dev/null
+	build/venv/bin/python scripts/check_client.py build/check/sam build/full/zoo/sam-vit-b.pth
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./golden/engine

@@ -137,6 +137,9 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr Prompt) (*Predi
 			inputs[name] = t
 		}
 	}
+	if engine.Has(p.decoder, "orig_im_size") {
+		inputs["orig_im_size"] = tensor.FromFloat32([]int64{2}, []float32{float32(e.Frame.H), float32(e.Frame.W)})
+	}
 	out, err := p.decoder.Run(ctx, inputs)
 	if err != nil {
 		return nil, err

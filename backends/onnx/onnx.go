@@ -4,6 +4,7 @@ package onnx
 import (
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
@@ -26,6 +27,8 @@ type Options struct {
 	Opset    int64             // 0: DefaultOpset
 	External bool              // large tensors go to NAME.data; by itself past 2 GiB
 	Metadata map[string]string // metadata_props, written in key order
+
+	Postprocess *Postprocess // nil: none; only for a graph with an output low_res_masks
 }
 
 // externalThreshold is the size from which a tensor is worth a place in the data file.
@@ -71,6 +74,13 @@ func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, 
 			e.node("Identity", o.Name, []string{e.names[o.Value]}, []string{o.Name}, nil)
 		}
 		e.graph.Output = append(e.graph.Output, valueInfo(o.Name, o.Value.Type))
+	}
+	if opts.Postprocess != nil {
+		e.postprocess(opts.Postprocess)
+		if opts.Metadata = maps.Clone(opts.Metadata); opts.Metadata == nil {
+			opts.Metadata = map[string]string{}
+		}
+		opts.Metadata[PostprocessKey] = "masks"
 	}
 	irVersion := int64(8)
 	if opset > 18 {

@@ -35,7 +35,7 @@ type buildFlags struct {
 	plan, planOut              string
 	given, made                *quant.Plan // a plan to use instead of plan or calib; the one that was used
 	verify                     verifyFlags
-	progress                   bool
+	progress, postprocess      bool
 }
 
 func buildCommand() *cobra.Command {
@@ -54,6 +54,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
 	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for the CNN branch")
 	f.model.register(c)
+	c.Flags().BoolVar(&f.postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
 	c.Flags().BoolVar(&f.external, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
 	c.Flags().BoolVar(&f.force, "force", false, "replace an artifact that stands at -o")
@@ -218,9 +219,11 @@ func (f *buildFlags) write(ctx context.Context, dir string, m *ir.Module, man *a
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		files, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, onnx.Options{Opset: f.opset, External: f.external, Metadata: map[string]string{
-			"family": man.Family, "precision": man.Precision,
-		}})
+		o := onnx.Options{Opset: f.opset, External: f.external, Metadata: map[string]string{"family": man.Family, "precision": man.Precision}}
+		if f.postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
+			o.Postprocess = &onnx.Postprocess{Size: man.Preprocess.Size, Crop: man.Preprocess.Resize == "longest_side"}
+		}
+		files, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ package onnx
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"syncsam-convert/internal/onnxpb"
@@ -54,6 +55,9 @@ func Import(f *onnxpb.File) (*Model, error) {
 	if !tensor.IsIdent(name) {
 		name = "graph"
 	}
+	if skip := m.Metadata["postprocess_output"]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
+		without(f.Model.Graph, skip)
+	}
 	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}
 	if err := im.run(f); err != nil {
 		return nil, err
@@ -65,6 +69,27 @@ func Import(f *onnxpb.File) (*Model, error) {
 	g.Sweep()
 	m.Graph = g
 	return m, ir.Check(g)
+}
+
+// without drops an output of a graph, and the nodes and inputs that only it needs.
+func without(g *onnxpb.GraphProto, output string) {
+	g.Output = slices.DeleteFunc(g.Output, func(o *onnxpb.ValueInfoProto) bool { return o.GetName() == output })
+	needed := map[string]bool{}
+	for _, o := range g.Output {
+		needed[o.GetName()] = true
+	}
+	var nodes []*onnxpb.NodeProto
+	for _, n := range slices.Backward(g.Node) {
+		if slices.ContainsFunc(n.Output, func(name string) bool { return needed[name] }) {
+			nodes = append(nodes, n)
+			for _, in := range n.Input {
+				needed[in] = true
+			}
+		}
+	}
+	slices.Reverse(nodes)
+	g.Node = nodes
+	g.Input = slices.DeleteFunc(g.Input, func(in *onnxpb.ValueInfoProto) bool { return !needed[in.GetName()] })
 }
 
 // A value is what a name stands for: an IR value, or a vector of sizes that only exists while reading (both, for small integer constants).
