@@ -27,6 +27,8 @@ type Series struct {
 
 // Stats are the statistics of a model's values over images.
 type Stats struct {
+	Last map[string]bool // keys whose channels are their last axis; others have them on axis 1 of NCHW
+
 	Source string // sha256 of the checkpoint
 	Images int64
 	Values map[string]*Series
@@ -92,7 +94,11 @@ func (s *Stats) add(values map[string]*tensor.Tensor) error {
 			s.Values[key] = &Series{}
 		}
 		series := s.Values[key]
-		wg.Go(func() { errs[i] = series.add(values[key]) })
+		axis := 1
+		if s.Last[key] {
+			axis = len(values[key].Dims()) - 1
+		}
+		wg.Go(func() { errs[i] = series.add(values[key], axis) })
 	}
 	wg.Wait()
 	for i, err := range errs {
@@ -104,31 +110,41 @@ func (s *Stats) add(values map[string]*tensor.Tensor) error {
 	return nil
 }
 
-func (s *Series) add(t *tensor.Tensor) error {
+func (s *Series) add(t *tensor.Tensor, axis int) error {
 	x, dims := t.Float32s(), t.Dims()
 	if err := s.Add(x); err != nil {
 		return err
 	}
-	if len(dims) != 4 {
+	if axis == 1 && len(dims) != 4 || axis < 1 {
 		return nil
 	}
-	channels, plane := int(dims[1]), int(dims[2]*dims[3])
+	outer, channels, plane := 1, int(dims[axis]), 1
+	for i, d := range dims {
+		if i < axis {
+			outer *= int(d)
+		} else if i > axis {
+			plane *= int(d)
+		}
+	}
 	if s.MeanSum == nil {
 		s.MeanSum, s.Channels = make([]int64, channels), make([]float32, channels)
 	}
 	if len(s.MeanSum) != channels {
 		return fmt.Errorf("have %d channels, want %d", channels, len(s.MeanSum))
 	}
-	for c := range channels {
-		sum, low, high := 0.0, float32(0), s.Channels[c]
-		for n := range int(dims[0]) {
+	sums := make([]float64, channels)
+	for n := range outer {
+		for c := range channels {
+			low, high := float32(0), s.Channels[c]
 			for _, v := range x[(n*channels+c)*plane:][:plane] {
-				sum += float64(v)
+				sums[c] += float64(v)
 				low, high = min(low, v), max(high, v)
 			}
+			s.Channels[c] = max(high, -low)
 		}
-		s.Channels[c] = max(high, -low)
-		s.MeanSum[c] += int64(math.Round(sum / float64(int(dims[0])*plane) / meanUnit))
+	}
+	for c, sum := range sums {
+		s.MeanSum[c] += int64(math.Round(sum / float64(outer*plane) / meanUnit))
 	}
 	return nil
 }

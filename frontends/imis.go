@@ -56,7 +56,7 @@ func buildIMIS(w *blocks.Weights) (*ir.Module, error) {
 		graphs = append(graphs, withText, text)
 		config["text_tokens"] = tokens
 	}
-	return &ir.Module{Graphs: graphs, Meta: ir.Meta{Family: "imis-net", Config: config,
+	return &ir.Module{Graphs: graphs, Meta: ir.Meta{Family: "imis-net", Config: config, Linears: []string{"image_encoder.sam_encoder.blocks"},
 		Preprocess:  ir.Preprocess{Size: vit.Size(), Channels: "RGB", Resize: "stretch", Interpolation: "pil_nearest", Mean: imageNetMean, Std: imageNetStd},
 		Postprocess: ir.Postprocess{Upsample: "bilinear", Activation: "sigmoid", Threshold: 0.5, Mask: "best_iou_multimask"},
 	}}, nil

@@ -89,7 +89,8 @@ func readViT(s blocks.Scope) (blocks.ViT, error) {
 // samModule puts a SAM-like model together.
 func samModule(family string, vit blocks.ViT, pre ir.Preprocess, post ir.Postprocess, graphs ...*ir.Graph) *ir.Module {
 	pre.Size = vit.Size()
-	return &ir.Module{Graphs: graphs, Meta: ir.Meta{Family: family, Config: vitConfig(vit), Preprocess: pre, Postprocess: post}}
+	return &ir.Module{Graphs: graphs, Meta: ir.Meta{Family: family, Config: vitConfig(vit), Preprocess: pre, Postprocess: post,
+		Linears: []string{"image_encoder.blocks"}}}
 }
 
 func vitConfig(v blocks.ViT) map[string]any {

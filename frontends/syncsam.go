@@ -74,6 +74,9 @@ func buildSyncSAM(w *blocks.Weights) (*ir.Module, error) {
 	}
 	meta := ir.Meta{Family: "syncsam", Config: vitConfig(vit), Preprocess: samPreprocess, Postprocess: samPostprocess}
 	meta.Preprocess.Size = vit.Size()
+	if p.vit {
+		meta.Linears = []string{"image_encoder.sam_img_encoder.blocks"}
+	}
 	if p.medToken {
 		meta.Config["mask_tokens"] = int64(1)
 	}

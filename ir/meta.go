@@ -6,7 +6,8 @@ type Meta struct {
 	Config      map[string]any `json:"config"` // read off the checkpoint's shapes; values are int64, bool, string or []int64
 	Preprocess  Preprocess     `json:"preprocess"`
 	Postprocess Postprocess    `json:"postprocess"`
-	Branch      []string       `json:"-"` // source paths of the modules that int8 quantizes: the trainable CNN branch
+	Branch      []string       `json:"-"` // source paths of the modules whose convolutions int8 quantizes: the trainable CNN branch
+	Linears     []string       `json:"-"` // source paths of the modules whose linear layers it can quantize: the ViT's blocks
 }
 
 // Preprocess says how an image becomes the encoder's input. The words are those of reference/MODELS.md's systems.

@@ -37,22 +37,24 @@ type Quantized struct {
 	All   int64             // multiply-adds of the branch's convolutions
 }
 
-// Quantize makes the pipeline that writes a plan into the branch, and where it will report.
-func Quantize(plan *quant.Plan, branch []string, spell Spelling) ([]Pass, *Quantized) {
-	q := &inserter{plan: plan, branch: branch, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
+// Quantize makes the pipeline that writes a plan into the modules of the scope, and where it will report.
+func Quantize(plan *quant.Plan, scope quant.Scope, spell Spelling) ([]Pass, *Quantized) {
+	q := &inserter{plan: plan, branch: scope.Convolutions, modules: scope.Linears, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
 		scaled: map[*ir.Value][]float32{}}
 	return []Pass{
-		{"insert-qdq", "writes the quantization plan into the graph", q.run, Lossy},
+		{"insert-qdq", "writes the quantization plan into the convolutions", q.run, Lossy},
+		{"quantize-linear", "writes the quantization plan into the linear layers", q.linears, Lossy},
 		{"dead-code", "drops what no output needs", deadCode, Exact},
 	}, q.done
 }
 
 type inserter struct {
-	plan   *quant.Plan
-	branch []string
-	spell  Spelling
-	done   *Quantized
-	scaled map[*ir.Value][]float32 // values whose channels are equalized: the factor that integers carry less
+	plan    *quant.Plan
+	branch  []string // modules whose convolutions, and modules whose linear layers, take part
+	modules []string
+	spell   Spelling
+	done    *Quantized
+	scaled  map[*ir.Value][]float32 // values whose channels are equalized: the factor that integers carry less
 }
 
 const qdqRule = "insert-qdq"
@@ -142,10 +144,10 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 				v.Name += equalized
 			}
 		}
-		scale, zero := b.As(v.Name+".scale").Const(tensor.Scalar(q.scale(r, top))), b.As(v.Name+".zero_point").Const(q.zeroPoint(r))
 		x := perChannel(b, v, mul)
-		quantized := b.Op("QuantizeLinear", nil, x, scale, zero)
-		back := perChannel(b, b.Op("DequantizeLinear", nil, quantized, scale, zero), div)
+		back := q.roundTrip(b, x, r, top, mul)
+		quantized := back.Args[0]
+		back = perChannel(b, back, div)
 		if err := b.Err(); err != nil {
 			return err
 		}
@@ -186,23 +188,44 @@ func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map
 	})
 }
 
-// scale is what one step is worth when the largest amplitude is top.
-func (q *inserter) scale(r quant.Range, top float32) float32 {
-	if q.spell.Activations == tensor.Uint8 && r.NonNegative {
-		return top / 255
-	}
-	return top / 127
-}
+// geluFloor is the least value of GELU, at x = -0.7518.
+const geluFloor = -0.17
 
-// zeroPoint is the integer that stands for 0.
-func (q *inserter) zeroPoint(r quant.Range) *tensor.Tensor {
-	switch {
-	case q.spell.Activations == tensor.Int8:
-		return tensor.FromInt8([]int64{}, []int8{0})
+// roundTrip is DequantizeLinear(QuantizeLinear(x)) with amplitudes up to top. UINT8 takes no steps for what cannot be: below 0 after
+// ReLU, below GELU's least value (times the largest factor per channel, where there are any).
+func (q *inserter) roundTrip(b *ir.Builder, x *ir.Value, r quant.Range, top float32, factors []float32) *ir.Value {
+	low := -top
+	switch producer := x; {
 	case r.NonNegative:
-		return tensor.FromUint8([]int64{}, []uint8{0})
+		low = 0
+	case x.From == qdqRule && x.Op.Name == "Mul":
+		producer = x.Args[0]
+		fallthrough
+	default:
+		if producer.Op.Name == "Gelu" {
+			most := float32(1)
+			for _, f := range factors {
+				most = max(most, f)
+			}
+			low = max(low, geluFloor*most)
+		}
 	}
-	return tensor.FromUint8([]int64{}, []uint8{128})
+	scale, zero := top/127, tensor.FromInt8([]int64{}, []int8{0})
+	if q.spell.Activations == tensor.Uint8 {
+		point := uint8(128)
+		if low > -top {
+			scale = (top - low) / 255
+			point = uint8(math.Round(float64(-low / scale)))
+		}
+		zero = tensor.FromUint8([]int64{}, []uint8{point})
+	}
+	base := x.Name
+	if x.From == qdqRule && x.Op.Name == "Mul" {
+		base = x.Args[0].Name
+	}
+	b = b.As(base)
+	s, z := b.As(base+".scale").Const(tensor.Scalar(scale)), b.As(base+".zero_point").Const(zero)
+	return b.Op("DequantizeLinear", nil, b.Op("QuantizeLinear", nil, x, s, z), s, z)
 }
 
 // perChannel multiplies the channels of x (axis 1); without factors it is x. A Mul and one scale for all channels, because executors have

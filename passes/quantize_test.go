@@ -95,7 +95,7 @@ func TestInsertQDQ(t *testing.T) {
 			in, err := ir.Probe(g, 5, map[string]int64{"N": 4}) // what the ranges were measured on: nothing is clipped
 			require.NoError(t, err)
 			want := run(t, g, in)
-			pipeline, done := Quantize(plan, []string{"cnn"}, c.spell)
+			pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, c.spell)
 			_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{Probe: true})
 			require.NoError(t, err)
 			require.Len(t, done.Nodes, 4)
@@ -140,7 +140,7 @@ func TestKeptFloat(t *testing.T) {
 	plan := planOf(t, g, true)
 	plan.Float["cnn.c1/Conv"] = "first convolution"
 	delete(plan.Values, "cnn.r2/Relu")
-	pipeline, done := Quantize(plan, []string{"cnn"}, ONNXRuntime)
+	pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, ONNXRuntime)
 	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"cnn.c1/Conv": "first convolution", "cnn.c3/Conv": "the plan has no range for cnn.r2/Relu"}, done.Float)
@@ -156,7 +156,7 @@ func TestAllFloat(t *testing.T) {
 		plan.Float[key] = "all"
 	}
 	before := ir.PrintGraph(g)
-	pipeline, done := Quantize(plan, []string{"cnn"}, ONNXRuntime)
+	pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, ONNXRuntime)
 	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline[:1], Options{})
 	require.NoError(t, err)
 	require.Empty(t, done.Nodes)

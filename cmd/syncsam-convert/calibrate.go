@@ -29,10 +29,11 @@ import (
 // fewImages is the number below which calibration warns.
 const fewImages = 8
 
-type calibFlags struct{ path, method string }
+type calibFlags struct{ path, method, quantize string }
 
 func (f *calibFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.path, "calib", "", "calibration data: a folder of pictures, a data set index (.json), or files that calibrate wrote (comma-separated)")
+	c.Flags().StringVar(&f.quantize, "quantize", "", "what becomes int8: cnn (the CNN branch), linear (the ViT's linear layers) or all (default cnn where there is a branch, else linear)")
 	c.Flags().StringVar(&f.method, "calib-method", calib.DefaultMethod, "how clipping ranges are chosen: "+strings.Join(calib.MethodNames(), ", "))
 }
 
@@ -82,7 +83,11 @@ func calibrateCommand() *cobra.Command {
 			}
 			defer os.RemoveAll(tmp)
 			s := calib.NewStats(sum)
-			if err := collect(cmd, s, m, images, tmp, &v); err != nil {
+			scope, err := f.scope(m)
+			if err != nil {
+				return err
+			}
+			if err := collect(cmd, s, m, scope, images, tmp, &v); err != nil {
 				return err
 			}
 			if err := s.WriteFile(out); err != nil {
@@ -157,6 +162,25 @@ func (f *calibFlags) images() ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
+// scope is what --quantize chooses of a model; without it its CNN branch, or the linear layers where it has none.
+func (f *calibFlags) scope(m *ir.Module) (quant.Scope, error) {
+	all := quant.Scope{Convolutions: m.Meta.Branch, Linears: m.Meta.Linears}
+	switch f.quantize {
+	case "":
+		if len(all.Convolutions) > 0 {
+			all.Linears = nil
+		}
+	case "cnn":
+		all.Linears = nil
+	case "linear":
+		all.Convolutions = nil
+	case "all":
+	default:
+		return all, fmt.Errorf("--quantize: have %q, want cnn, linear or all", f.quantize)
+	}
+	return all, nil
+}
+
 // stats gives the statistics: merged from files, or collected now.
 func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string, v *verifyFlags) (*calib.Stats, error) {
 	s := calib.NewStats(source)
@@ -176,22 +200,34 @@ func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string,
 	if err != nil {
 		return nil, err
 	}
-	return s, collect(cmd, s, m, images, tmp, v)
+	scope, err := f.scope(m)
+	if err != nil {
+		return nil, err
+	}
+	return s, collect(cmd, s, m, scope, images, tmp, v)
 }
 
 // collect runs the encoder over images; tmp is a folder for the model that shows the observed values.
-func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, images []string, tmp string, v *verifyFlags) error {
+func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope, images []string, tmp string, v *verifyFlags) error {
 	g := m.Graph("encoder")
 	if g == nil {
 		return errors.New("int8: the model has no encoder graph")
 	}
 	keys, shown := quant.Keys(g), *g
 	shown.Outputs = nil
-	for _, o := range quant.FindSites(g, m.Meta.Branch).Observed() {
-		shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[o], Value: o})
+	s.Last = map[string]bool{}
+	observed := quant.FindSites(g, scope.Convolutions).Observed()
+	for _, l := range quant.FindLinears(g, scope.Linears) {
+		observed = append(observed, l.Args[0])
+		s.Last[keys[l.Args[0]]] = true
+	}
+	for i, o := range observed {
+		if !slices.Contains(observed[:i], o) {
+			shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[o], Value: o})
+		}
 	}
 	if len(shown.Outputs) == 0 {
-		return errors.New("int8: the model has no convolutions to quantize")
+		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
 	}
 	path := filepath.Join(tmp, "observed.onnx")
 	files, err := onnx.WriteFile(path, &shown, onnx.Options{External: true}) // external data can be mapped
@@ -247,6 +283,10 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 	if err != nil {
 		return nil, err
 	}
+	scope, err := f.calib.scope(m)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := f.makePlan(cmd, m, source, dir)
 	if err != nil {
 		return nil, err
@@ -257,7 +297,7 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 			return nil, err
 		}
 	}
-	pipeline, done := passes.Quantize(plan, m.Meta.Branch, passes.ONNXRuntime)
+	pipeline, done := passes.Quantize(plan, scope, passes.ONNXRuntime)
 	more, err := passes.Run(cmd.Context(), encoder, pipeline, passes.Options{})
 	if err != nil {
 		return nil, err

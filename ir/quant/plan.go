@@ -31,6 +31,12 @@ func (r Range) Peak() float32 {
 	return slices.Max(r.Channels)
 }
 
+// A Scope says which modules of a graph a plan is for, by source path.
+type Scope struct {
+	Convolutions []string // the CNN branch
+	Linears      []string // modules whose linear layers take part: the ViT's blocks
+}
+
 // A Plan says everything that insert-qdq does; it can be reviewed, changed and replayed without data.
 type Plan struct {
 	Method string
