@@ -118,6 +118,8 @@ def main():
         ours, int8 = f"{BUILD}/{model}-float", f"{BUILD}/{model}-int8"
         run(program, "build", source, "-o", ours, "--force")
         run(program, "build", source, "-o", int8, "--force", "--precision", "int8", "--calib", f"{shared}/golden/calibration", "--engine", "onnxruntime")
+        every = f"{BUILD}/{model}-all"
+        run(program, "build", source, "-o", every, "--force", "--precision", "int8", "--quantize", "all", "--calib", f"{shared}/golden/calibration", "--engine", "onnxruntime")
         peers = {}
         for graph in SHAPES:
             for how in ("script", "dynamo"):
@@ -130,7 +132,7 @@ def main():
         for graph in SHAPES:
             files = {"exporter, dynamo=False": peers[graph, "script"], "exporter, dynamo=True": peers[graph, "dynamo"], "ours, float": f"{ours}/{graph}.onnx"}
             if graph == "encoder":
-                files |= {"quantize_static": static, "ours, int8": f"{int8}/{graph}.onnx"}
+                files |= {"quantize_static": static, "ours, int8": f"{int8}/{graph}.onnx", "ours, int8, linear layers too": f"{every}/{graph}.onnx"}
             nodes = {name: len(onnx.load(path, load_external_data=False).graph.node) for name, path in files.items()}
             print(f"{model} {graph}, nodes: " + ", ".join(f"{k} {v}" for k, v in nodes.items()))
             for threads in (1, 2):

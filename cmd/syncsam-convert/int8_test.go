@@ -144,3 +144,32 @@ func TestFallBackNeedsAFloatModelThatHolds(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, entries)
 }
+
+// The ViT's linear layers in INT8, alone and with the branch: every node, close to float, both engines; a model without a branch gets
+// them by itself.
+func TestQuantizeLinear(t *testing.T) {
+	float := built(t, tiny34)
+	sizes := map[string]int64{}
+	for _, what := range []string{"linear", "all"} {
+		a := built(t, tiny34, "--precision", "int8", "--calib", calibration, "--quantize", what)
+		man, err := artifact.Read(a)
+		require.NoError(t, err)
+		require.Len(t, man.Quantization.QuantizedNodes, map[string]int{"linear": 48, "all": 100}[what])
+		require.Equal(t, 1.0, man.Quantization.Int8Share)
+		sizes[what] = man.Files[0].Bytes
+		want := encoded(t, float, "go")
+		names := engine.Names()
+		if _, err := engine.FindLibrary(""); err != nil {
+			names = names[:1]
+		}
+		for _, name := range names {
+			for output, y := range encoded(t, a, name) {
+				d, err := tensor.Compare(y, want[output])
+				require.NoError(t, err)
+				require.Greater(t, d.SNR, map[string]float64{"linear": 40, "all": 25}[what], "%s, %s, %s", what, name, output)
+			}
+		}
+	}
+	require.Less(t, sizes["all"], sizes["linear"])
+	refused(t, `--quantize: have "vit", want cnn, linear or all`, "build", tiny34, "-o", filepath.Join(t.TempDir(), "x"), "--precision", "int8", "--calib", calibration, "--quantize", "vit")
+}
