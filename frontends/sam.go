@@ -1,6 +1,7 @@
 package frontends
 
 import (
+	"cmp"
 	"fmt"
 
 	"syncsam-convert/frontends/blocks"
@@ -13,7 +14,7 @@ import (
 var sam = Family{
 	Name:    "sam",
 	Match:   func(w *blocks.Weights) bool { return w.Has("image_encoder.pos_embed") },
-	Build:   func(w *blocks.Weights) (*ir.Module, error) { return buildSAM(w, samPreprocess, samPostprocess) },
+	Build:   func(w *blocks.Weights) (*ir.Module, error) { return buildSAM(w, "", samPreprocess, samPostprocess) },
 	Assumed: "MedSAM, FT-SAM and ScribblePrompt-SAM have the keys of SAM; SAM's preprocessing is assumed, --family chooses theirs",
 }
 
@@ -28,7 +29,9 @@ var (
 var ftSAM = Family{
 	Name:  "ft-sam",
 	Match: func(*blocks.Weights) bool { return false }, // by name alone
-	Build: sam.Build,
+	Build: func(w *blocks.Weights) (*ir.Module, error) {
+		return buildSAM(w, "ft-sam", samPreprocess, samPostprocess)
+	},
 }
 
 // medSAM stretches to S x S with a cubic spline and scales each image to [0,1]; its masks are upsampled as probabilities.
@@ -36,7 +39,7 @@ var medSAM = Family{
 	Name:  "medsam",
 	Match: func(*blocks.Weights) bool { return false },
 	Build: func(w *blocks.Weights) (*ir.Module, error) {
-		return buildSAM(w, ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "skimage_cubic", Normalize: "min_max", Std: [3]float64{1, 1, 1}},
+		return buildSAM(w, "medsam", ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "skimage_cubic", Normalize: "min_max", Std: [3]float64{1, 1, 1}},
 			ir.Postprocess{Upsample: "bilinear_once", Activation: "sigmoid", Threshold: 0.5, Mask: "first"})
 	},
 }
@@ -46,12 +49,13 @@ var scribblePromptSAM = Family{
 	Name:  "scribbleprompt-sam",
 	Match: func(*blocks.Weights) bool { return false },
 	Build: func(w *blocks.Weights) (*ir.Module, error) {
-		return buildSAM(w, ir.Preprocess{Channels: "grey", Resize: "stretch", Interpolation: "bilinear", Mean: imageNetMean, Std: imageNetStd},
+		return buildSAM(w, "scribbleprompt-sam", ir.Preprocess{Channels: "grey", Resize: "stretch", Interpolation: "bilinear", Mean: imageNetMean, Std: imageNetStd},
 			ir.Postprocess{Upsample: "bilinear", Threshold: 0, Mask: "best_iou_multimask"})
 	},
 }
 
-func buildSAM(w *blocks.Weights, pre ir.Preprocess, post ir.Postprocess) (*ir.Module, error) {
+// buildSAM lowers SAM; without a name the width tells which it is.
+func buildSAM(w *blocks.Weights, family string, pre ir.Preprocess, post ir.Postprocess) (*ir.Module, error) {
 	root := blocks.NewScope(ir.NewBuilder(""), w)
 	vit, err := readViT(root.In("image_encoder"))
 	if err != nil {
@@ -65,9 +69,8 @@ func buildSAM(w *blocks.Weights, pre ir.Preprocess, post ir.Postprocess) (*ir.Mo
 	if err != nil {
 		return nil, err
 	}
-	family := map[int64]string{768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"}[vit.Dim]
 	if family == "" {
-		family = "sam"
+		family = cmp.Or(map[int64]string{768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"}[vit.Dim], "sam")
 	}
 	return samModule(family, vit, pre, post, encoder, decoder), nil
 }

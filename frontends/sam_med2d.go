@@ -16,12 +16,11 @@ var samMed2D = Family{
 		if g := w.Shape("image_encoder.pos_embed", 4)[1]; g%2 != 0 && w.Has("image_encoder.pos_embed") {
 			return nil, fmt.Errorf("image_encoder.pos_embed: a grid of %d tokens a side cannot be halved", g)
 		}
-		m, err := buildSAM(w, ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "nearest", Mean: imageNetMean, Std: imageNetStd},
+		m, err := buildSAM(w, "sam-med2d", ir.Preprocess{Channels: "RGB", Resize: "stretch", Interpolation: "nearest", Mean: imageNetMean, Std: imageNetStd},
 			ir.Postprocess{Upsample: "bilinear", Activation: "sigmoid", Threshold: 0.5, Mask: "best_iou_multimask"})
 		if err != nil {
 			return nil, err
 		}
-		m.Meta.Family = "sam-med2d"
 		for i := range m.Meta.Config["vit_depth"].(int64) {
 			m.Meta.Branch = append(m.Meta.Branch, fmt.Sprintf("image_encoder.blocks.%d.Adapter", i))
 		}
