@@ -84,7 +84,7 @@ func (d *decoder) token(s blocks.Scope, first, n int64) *ir.Value {
 
 // product is hyper [B,M,C/8] times features [B,C/8,4h,4h]: [B,M,16hh].
 func (d *decoder) product(s blocks.Scope, hyper, features *ir.Value) *ir.Value {
-	return s.MatMul(hyper, s.Reshape(features, features.Type.Shape[0], tensor.Static(d.c/8), tensor.Static(16*d.h*d.h)))
+	return s.MatMul(hyper, s.Reshape(features, blocks.Dim(features, 0), tensor.Static(d.c/8), tensor.Static(16*d.h*d.h)))
 }
 
 // masks is [B,M,16hh] of SAM's mask tokens, which follow the iou token: a hypernetwork each.
@@ -103,5 +103,5 @@ func (d *decoder) iou(s blocks.Scope) *ir.Value {
 
 // output names [B,M,16hh] as the masks [B,M,4h,4h].
 func (d *decoder) output(masks *ir.Value) {
-	d.Output("low_res_masks", d.Reshape(masks, masks.Type.Shape[0], masks.Type.Shape[1], tensor.Static(4*d.h), tensor.Static(4*d.h)))
+	d.Output("low_res_masks", d.Reshape(masks, blocks.Dim(masks, 0), blocks.Dim(masks, 1), tensor.Static(4*d.h), tensor.Static(4*d.h)))
 }

@@ -211,7 +211,7 @@ func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string,
 func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope, images []string, tmp string, v *verifyFlags) error {
 	g := m.Graph("encoder")
 	if g == nil {
-		return errors.New("int8: the model has no encoder graph")
+		return fmt.Errorf("int8: %s has no encoder; only encoders are quantized", m.Meta.Family)
 	}
 	keys, shown := quant.Keys(g), *g
 	shown.Outputs = nil

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -477,4 +478,18 @@ func TestInterrupted(t *testing.T) {
 	require.Equal(t, 2, run(ctx, []string{"build", tiny34, "-o", dir}, &out, &errs))
 	require.Equal(t, "syncsam-convert: interrupted\n", errs.String())
 	require.NoDirExists(t, dir)
+}
+
+// Leaving out any one pass gives the same model.
+func TestEachPassOff(t *testing.T) {
+	want := encoded(t, built(t, tiny50), "go")
+	for _, p := range slices.Concat(passes.Simplify, passes.Fuse) {
+		dir := filepath.Join(t.TempDir(), "a")
+		must(t, "build", tiny50, "-o", dir, "-d", p.Name+"/off")
+		for name, y := range encoded(t, dir, "go") {
+			d, err := tensor.Compare(y, want[name])
+			require.NoError(t, err)
+			require.LessOrEqual(t, d.Relative(), 2e-5, "without %s: %s", p.Name, name)
+		}
+	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -27,6 +29,11 @@ var paperRows = map[string]map[string]string{
 func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
 	if f.table != "" && (f.data == "" || f.golden != "") {
 		return fmt.Errorf("--table: needs --data, and no --golden")
+	}
+	if tables, err := golden.Paper(); err != nil {
+		return err
+	} else if _, ok := tables[f.table]; !ok && f.table != "" {
+		return fmt.Errorf("--table: have %q, want one of %s", f.table, strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
 	}
 	if f.table == "" && strings.HasPrefix(f.golden, paperScheme) {
 		return fmt.Errorf("--golden %s: one row is for one artifact; --table N takes several", f.golden)
@@ -53,10 +60,7 @@ func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
 				row = paperRows[man.Family][f.table]
 			}
 			one.golden = paperScheme + f.table + "/" + row
-			if _, _, err := golden.LookupPaper(one.golden[len(paperScheme):]); err != nil {
-				if row != "" && !strings.Contains(err.Error(), "row") {
-					return err
-				}
+			if _, _, err := golden.LookupPaper(one.golden[len(paperScheme):]); err != nil { // the table has no such row
 				one.golden = unpublished
 			}
 			if !cmd.Flags().Changed("tolerance") {

@@ -24,26 +24,27 @@ func width(x *ir.Value, axis int) int64 {
 	return shape[axis].B
 }
 
-// dim is x's axis; 1 after a builder error.
-func dim(x *ir.Value, axis int) tensor.Dim {
+// Dim is x's axis; 1 after a builder error.
+func Dim(x *ir.Value, axis int) tensor.Dim {
 	if axis >= len(x.Type.Shape) {
 		return tensor.Static(1)
 	}
 	return x.Type.Shape[axis]
 }
 
-// Linear is x [..., in] times weight [out, in] transposed, plus bias [out] when the checkpoint holds one.
+// Linear is x [..., in] times weight [out, in] transposed, plus bias [out].
 func (s Scope) Linear(x *ir.Value, out int64) *ir.Value {
+	return s.Add(s.LinearNoBias(x, out), s.Param("bias", out))
+}
+
+// LinearNoBias is Linear of a layer that has no bias.
+func (s Scope) LinearNoBias(x *ir.Value, out int64) *ir.Value {
 	in := width(x, -1)
 	w, err := tensor.Transpose(s.W.Tensor(s.Key("weight"), out, in), 1, 0)
 	if err != nil {
 		return s.Fail("%w", err)
 	}
-	y := s.MatMul(x, s.Builder.As(s.Key("weight")).Const(w))
-	if bias := s.ParamOr("bias", out); bias != nil {
-		y = s.Add(y, bias)
-	}
-	return y
+	return s.MatMul(x, s.Builder.As(s.Key("weight")).Const(w))
 }
 
 // LayerNorm normalises the last axis.
@@ -57,16 +58,25 @@ func (s Scope) LayerNorm2d(x *ir.Value) *ir.Value {
 	return s.Transpose(s.LayerNorm(s.Transpose(x, 0, 2, 3, 1), EpsViT), 0, 3, 1, 2)
 }
 
-// Conv convolves with a k x k kernel to out channels; bias when the checkpoint holds one.
+// Conv convolves with a k x k kernel to out channels, and adds a bias.
 func (s Scope) Conv(x *ir.Value, out, k, stride, pad int64) *ir.Value {
+	return s.conv(x, out, k, stride, pad, s.Param("bias", out))
+}
+
+// ConvNoBias is Conv of a layer that has no bias.
+func (s Scope) ConvNoBias(x *ir.Value, out, k, stride, pad int64) *ir.Value {
+	return s.conv(x, out, k, stride, pad, nil)
+}
+
+func (s Scope) conv(x *ir.Value, out, k, stride, pad int64, bias *ir.Value) *ir.Value {
 	a := ir.ConvAttrs{Strides: []int64{stride, stride}, Pads: []int64{pad, pad, pad, pad}}
-	return s.Op("Conv", a, x, s.Param("weight", out, width(x, 1), k, k), s.ParamOr("bias", out))
+	return s.Op("Conv", a, x, s.Param("weight", out, width(x, 1), k, k), bias)
 }
 
 // ConvTranspose2 doubles height and width: kernel and stride 2, out channels, bias.
 func (s Scope) ConvTranspose2(x *ir.Value, out int64) *ir.Value {
 	a := ir.ConvTransposeAttrs{Strides: []int64{2, 2}}
-	return s.Op("ConvTranspose", a, x, s.Param("weight", width(x, 1), out, 2, 2), s.ParamOr("bias", out))
+	return s.Op("ConvTranspose", a, x, s.Param("weight", width(x, 1), out, 2, 2), s.Param("bias", out))
 }
 
 // BatchNorm normalises with the checkpoint's running statistics (eval mode).

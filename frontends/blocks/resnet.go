@@ -20,7 +20,7 @@ func ReadResNet(s Scope) ResNet {
 // Stem is conv 7x7 stride 2, BatchNorm, ReLU, max-pool 3x3 stride 2: a quarter of the side.
 func (r ResNet) Stem(s Scope, x *ir.Value) *ir.Value {
 	st := s.In("stage0")
-	x = st.In("0").Conv(x, s.W.Shape(st.Key("0.weight"), 4)[0], 7, 2, 3)
+	x = st.In("0").ConvNoBias(x, s.W.Shape(st.Key("0.weight"), 4)[0], 7, 2, 3)
 	x = st.In("2").Relu(st.In("1").BatchNorm(x))
 	return st.In("3").Op("MaxPool", ir.MaxPoolAttrs{Kernel: []int64{3, 3}, Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}, x)
 }
@@ -42,7 +42,7 @@ func (r ResNet) Stage(s Scope, x *ir.Value, i int) *ir.Value {
 func (r ResNet) block(s Scope, x *ir.Value, stride int64) *ir.Value {
 	layer := func(y *ir.Value, n string, k, stride int64) *ir.Value {
 		c := s.In("conv" + n)
-		y = c.Conv(y, s.W.Shape(c.Key("weight"), 4)[0], k, stride, k/2)
+		y = c.ConvNoBias(y, s.W.Shape(c.Key("weight"), 4)[0], k, stride, k/2)
 		return s.In("bn" + n).BatchNorm(y)
 	}
 	var y *ir.Value
@@ -55,7 +55,7 @@ func (r ResNet) block(s Scope, x *ir.Value, stride int64) *ir.Value {
 		y = layer(y, "2", 3, 1)
 	}
 	if d := s.In("downsample"); s.W.Has(d.Key("0.weight")) {
-		x = d.In("1").BatchNorm(d.In("0").Conv(x, width(y, 1), 1, stride, 0))
+		x = d.In("1").BatchNorm(d.In("0").ConvNoBias(x, width(y, 1), 1, stride, 0))
 	}
 	return s.Relu(s.Add(y, x))
 }

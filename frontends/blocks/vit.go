@@ -122,11 +122,11 @@ func (v ViT) adapter(s Scope, y *ir.Value) *ir.Value {
 	x := s.Transpose(y, 0, 3, 1, 2)
 	channel := s.In("channel")
 	gate := s.Op("ReduceMean", ir.ReduceAttrs{Axes: []int64{1, 2}}, y) // [N,D]
-	gate = channel.Relu(channel.In("0").Linear(gate, s.W.Shape(channel.Key("0.weight"), 2)[0]))
-	gate = channel.Op("Sigmoid", nil, channel.In("2").Linear(gate, v.Dim))
+	gate = channel.Relu(channel.In("0").LinearNoBias(gate, s.W.Shape(channel.Key("0.weight"), 2)[0]))
+	gate = channel.Op("Sigmoid", nil, channel.In("2").LinearNoBias(gate, v.Dim))
 	spatial := s.In("spatial")
 	z := s.Mul(x, s.Unsqueeze(gate, 2, 3))
-	z = spatial.Relu(spatial.In("0").Conv(z, s.W.Shape(spatial.Key("0.weight"), 4)[0], 3, 2, 1))
+	z = spatial.Relu(spatial.In("0").ConvNoBias(z, s.W.Shape(spatial.Key("0.weight"), 4)[0], 3, 2, 1))
 	up := spatial.In("2")
 	z = spatial.Relu(up.Op("ConvTranspose", ir.ConvTransposeAttrs{Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}, z, up.Param("weight", width(z, 1), v.Dim, 4, 4)))
 	z = s.Transpose(s.Add(z, x), 0, 2, 3, 1)
@@ -136,7 +136,7 @@ func (v ViT) adapter(s Scope, y *ir.Value) *ir.Value {
 // attention is multi-head attention over the whole grid or over windows of w x w tokens, with decomposed relative positions.
 // Windows take part with the zeros that pad the grid to a multiple of w, as SAM's code does.
 func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
-	n, g, d := dim(x, 0), v.Grid, v.Dim
+	n, g, d := Dim(x, 0), v.Grid, v.Dim
 	cuts := (g + w - 1) / w // windows a side
 	padded := cuts * w
 	fixed := tensor.Static
@@ -163,7 +163,7 @@ func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
 
 // heads attends within x [batch, w*w, D].
 func (v ViT) heads(s Scope, x *ir.Value, w int64) *ir.Value {
-	batch, d, h := dim(x, 0), v.Dim, v.Heads
+	batch, d, h := Dim(x, 0), v.Dim, v.Heads
 	fixed := tensor.Static
 	hd := d / h
 	qkv := s.In("qkv").Linear(x, 3*d)
@@ -209,7 +209,7 @@ func (v ViT) relative(s Scope, name string, w, hd int64) *ir.Value {
 // Neck turns tokens [N,g,g,D] into the image embedding [N,Out,g,g].
 func (v ViT) Neck(s Scope, x *ir.Value) *ir.Value {
 	n := s.In("neck")
-	x = n.In("0").Conv(n.Transpose(x, 0, 3, 1, 2), v.Out, 1, 1, 0)
-	x = n.In("2").Conv(n.In("1").LayerNorm2d(x), v.Out, 3, 1, 1)
+	x = n.In("0").ConvNoBias(n.Transpose(x, 0, 3, 1, 2), v.Out, 1, 1, 0)
+	x = n.In("2").ConvNoBias(n.In("1").LayerNorm2d(x), v.Out, 3, 1, 1)
 	return n.In("3").LayerNorm2d(x)
 }

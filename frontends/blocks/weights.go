@@ -160,14 +160,6 @@ func (s Scope) Param(name string, dims ...int64) *ir.Value {
 	return s.Builder.As(s.Key(name)).Const(s.W.Tensor(s.Key(name), dims...))
 }
 
-// ParamOr is Param, or nil when the checkpoint does not hold it (an optional bias).
-func (s Scope) ParamOr(name string, dims ...int64) *ir.Value {
-	if !s.W.Has(s.Key(name)) {
-		return nil
-	}
-	return s.Param(name, dims...)
-}
-
 // Const adds a constant that the model's code, not its checkpoint, defines.
 func (s Scope) Float32(name string, dims []int64, v []float32) *ir.Value {
 	return s.Builder.As(s.Key(name)).Const(tensor.FromFloat32(dims, v))
