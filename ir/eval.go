@@ -13,6 +13,7 @@ import (
 type Program struct {
 	g    *Graph
 	dead [][]*Value                // values nobody needs after the i-th
+	memo map[*Value]*memo          // of values whose arguments but the first are constants
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 
 	// Observe, when set, sees every computed value; it must not keep the tensor's memory past its return for long.
@@ -38,7 +39,12 @@ func Compile(g *Graph) (*Program, error) {
 	for _, o := range g.Outputs {
 		last[o.Value] = len(g.Values)
 	}
-	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}}
+	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}, memo: map[*Value]*memo{}}
+	for _, v := range g.Values {
+		if len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() }) {
+			p.memo[v] = &memo{}
+		}
+	}
 	if err := p.fold(last); err != nil {
 		return nil, err
 	}
@@ -62,7 +68,7 @@ func (p *Program) fold(last map[*Value]int) error {
 		if v.IsInput() || !static || slices.ContainsFunc(v.Args, func(a *Value) bool { return a != nil && known[a] == nil }) {
 			continue
 		}
-		t, err := evalValue(v, known, nil)
+		t, err := evalValue(v, known, nil, nil)
 		if err != nil {
 			return fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
 		}
@@ -110,7 +116,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 		case p.done[v] != nil:
 			values[v] = p.done[v]
 		default:
-			t, err := evalValue(v, values, syms)
+			t, err := evalValue(v, values, syms, p.memo[v])
 			if err != nil {
 				return nil, fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
 			}
@@ -130,13 +136,13 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	return out, nil
 }
 
-func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64) (t *tensor.Tensor, err error) {
+func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64, kept *memo) (t *tensor.Tensor, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
 		}
 	}()
-	env := &Env{Type: v.Type, Dims: make([]int64, len(v.Type.Shape))}
+	env := &Env{Type: v.Type, Dims: make([]int64, len(v.Type.Shape)), memo: kept}
 	for i, d := range v.Type.Shape {
 		if env.Dims[i], err = d.Eval(syms); err != nil {
 			return nil, err
@@ -211,5 +217,5 @@ func EvalConst(v *Value) (*tensor.Tensor, error) {
 			values[a] = a.Const
 		}
 	}
-	return evalValue(v, values, nil)
+	return evalValue(v, values, nil, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 
 	"syncsam-convert/ir/tensor"
 )
@@ -32,6 +33,22 @@ const Many = 1 << 30
 type Env struct {
 	Type tensor.Type // the result's type
 	Dims []int64     // the result's shape, symbols resolved
+	memo *memo       // nil: nothing is kept between evaluations
+}
+
+// memo is what a program keeps for one value.
+type memo struct {
+	once sync.Once
+	kept any
+}
+
+// Memo gives what make makes from arguments other than the first: once for a program in which they are constants.
+func (e *Env) Memo(make func() any) any {
+	if e.memo == nil {
+		return make()
+	}
+	e.memo.once.Do(func() { e.memo.kept = make() })
+	return e.memo.kept
 }
 
 // newOp makes a row from functions over the op's own attribute struct.
@@ -70,7 +87,7 @@ var ops = map[string]*Op{}
 
 // The operator table. It is filled here, not in a literal, because expansions build values and so refer back to it.
 func init() {
-	for _, rows := range [][]*Op{{opInput, opConstant}, unaryOps(), binaryOps(), convOps(), linearOps(), normOps(), shapeOps(), reduceOps(), quantOps()} {
+	for _, rows := range [][]*Op{{opInput, opConstant}, unaryOps(), binaryOps(), convOps(), linearOps(), normOps(), shapeOps(), reduceOps(), quantOps(), qlinearOps()} {
 		for _, op := range rows {
 			if ops[op.Name] != nil {
 				panic("BUG: operator " + op.Name + " has two rows")

@@ -39,6 +39,11 @@ func quantOps() []*Op {
 			}
 			return tensor.Type{DType: tensor.Float32, Shape: in[0].Shape}, checkScale(a, in)
 		}, func(e *Env, a QuantAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			if in[0].DType() == tensor.Uint8 && in[1].Len() == 1 && len(in) > 2 {
+				return e.float32(func(y []float32) {
+					kernel.DequantizeUint8(in[0].Bytes(), in[1].Float32s()[0], in[2].Bytes()[0], y)
+				})
+			}
 			outer, n, inner := quantLayout(a, in[0].Dims(), in[1])
 			s, x := in[1].Float32s(), in[0].Int64s()
 			zero := make([]int64, n)

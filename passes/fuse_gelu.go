@@ -10,6 +10,7 @@ import (
 // Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
 var Execute = []Pass{
 	{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding},
+	{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding},
 }
 
 // fuseGelu recognises the spelling of Gelu that files below opset 20 have, PyTorch's exporters' as well as ours.

@@ -38,7 +38,7 @@ var table = map[string]row{
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
-	"ProjectAdd":     {fused, nil},
+	"ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv3},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 
@@ -222,6 +222,13 @@ func emitConv(e *emission, v *ir.Value) error {
 	if !ok {
 		return fmt.Errorf("weights: have %s, want a static kernel", v.Args[1].Type)
 	}
+	e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
+	return nil
+}
+
+// emitConv3 is emitConv for weights that are the fourth argument.
+func emitConv3(e *emission, v *ir.Value) error {
+	kernel, _ := tensor.Type{Shape: v.Args[3].Type.Shape[2:]}.Static()
 	e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
 	return nil
 }

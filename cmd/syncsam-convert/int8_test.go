@@ -68,11 +68,11 @@ func TestInt8(t *testing.T) {
 		}
 	}
 	if ort := results["onnxruntime"]; ort != nil {
-		for name, x := range ort { // integer sums against float sums of the same integers: some values land one step apart
+		for name, x := range ort { // the same integers; what is left is float32 in the ViT
 			d, err := tensor.Compare(results["go"][name], x)
 			require.NoError(t, err)
 			t.Logf("go against onnxruntime, %s: %.1f dB", name, d.SNR)
-			require.Greater(t, d.SNR, 28.0, name)
+			require.Greater(t, d.SNR, 100.0, name)
 		}
 	}
 }

@@ -1,0 +1,3 @@
+package kernel
+
+func setVNNI(on bool) { hasVNNI = on }
