@@ -15,7 +15,7 @@ func foldAddends(g *ir.Graph) (int, error) {
 		var build func(b *ir.Builder) *ir.Value
 		switch {
 		case v.Op.Name == "MatMul" && v.Args[1].IsConst():
-			if x, c := addend(v.Args[0]); c != nil && x.Type.Equal(v.Args[0].Type) && c.Type.Rank() >= 2 {
+			if x, c := addend(v.Args[0]); c != nil && x.Type.Equal(v.Args[0].Type) && c.Type.Rank() >= 2 && onlyProducts(v.Args[0], uses) && !isOutput(g, v.Args[0]) {
 				build = func(b *ir.Builder) *ir.Value {
 					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
 				}
@@ -44,6 +44,11 @@ func foldAddends(g *ir.Graph) (int, error) {
 		n++
 	}
 	return n, nil
+}
+
+// onlyProducts reports whether all that v is used for are products with constants, so that nothing is left of v behind them.
+func onlyProducts(v *ir.Value, uses map[*ir.Value][]*ir.Value) bool {
+	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return u.Op.Name != "MatMul" || u.Args[0] != v || !u.Args[1].IsConst() })
 }
 
 // addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.
