@@ -20,7 +20,6 @@ type decoder struct {
 
 // decoderSpec says what a family's decoder adds to SAM's.
 type decoderSpec struct {
-	name          string
 	prompt, sam   blocks.Scope                  // prompt encoder; transformer and output_upscaling
 	learned       []blocks.Scope                // embeddings whose rows are the first tokens
 	features      []feature                     // encoder outputs beside image_embeddings
