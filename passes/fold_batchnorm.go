@@ -12,14 +12,14 @@ import (
 // s = gamma / sqrt(var + epsilon) per output channel, computed in float64. The weights stay lazy. The convolution must
 // have no other use.
 func foldBatchNorm(g *ir.Graph) (int, error) {
-	uses, n := g.Uses(), 0
-	for _, bn := range slices.Clone(g.Values) {
+	uses := g.Uses()
+	return rewrite(g, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
 		if bn.Op.Name != "BatchNormalization" {
-			continue
+			return nil, nil
 		}
 		conv := bn.Args[0]
 		if conv.Op.Name != "Conv" || len(uses[conv]) != 1 || isOutput(g, conv) || !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]) {
-			continue
+			return nil, nil
 		}
 		s, shift := affine(bn)
 		if len(conv.Args) > 2 && conv.Args[2] != nil {
@@ -30,20 +30,11 @@ func foldBatchNorm(g *ir.Graph) (int, error) {
 		weight := conv.Args[1].Const
 		scaled, err := tensor.MapFloat32(weight.Dims(), func() []float32 { return scaleRows(weight.Float32s(), s) })
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		b := g.Before(bn, "fold-batchnorm")
-		folded := b.As(conv.Name).Op("Conv", conv.Attrs, conv.Args[0], b.As(conv.Args[1].Name).Const(scaled),
-			b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift))))
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace("fold-batchnorm", bn, folded); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
+		return b.As(conv.Name).Op("Conv", conv.Attrs, conv.Args[0], b.As(conv.Args[1].Name).Const(scaled),
+			b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift)))), nil
+	})
 }
 
 // affine is what a batch normalization does to each channel: x*s + shift.

@@ -1,8 +1,6 @@
 package passes
 
 import (
-	"slices"
-
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 )
@@ -12,31 +10,18 @@ const maxFolded = 4 << 20
 
 // foldConstants evaluates values that depend on constants alone.
 func foldConstants(g *ir.Graph) (int, error) {
-	n := 0
-	for _, v := range slices.Clone(g.Values) {
-		if len(v.Args) == 0 || slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && !a.IsConst() }) {
-			continue
-		}
+	return rewrite(g, "fold-constants", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		dims, ok := v.Type.Static()
-		if !ok {
-			continue
+		if len(v.Args) == 0 || !allConst(v.Args) || !ok {
+			return nil, nil
 		}
 		if size, err := tensor.Elements(dims); err != nil || size*v.Type.DType.Size() > maxFolded {
-			continue
+			return nil, nil
 		}
 		t, err := ir.EvalConst(v)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		b := g.Before(v, "fold-constants")
-		folded := b.Const(t)
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace("fold-constants", v, folded); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
+		return b.Const(t), nil
+	})
 }

@@ -15,28 +15,18 @@ import (
 // prompt is a product of f with k*k vectors, whose planes a convolution with constant one-hot weights shifts and adds.
 // M times fewer multiply-adds (SAM-HQ's and SyncSAM's mask heads: 32).
 func foldHypernetwork(g *ir.Graph) (int, error) {
-	const rule = "fold-hypernetwork"
-	n := 0
-	for _, v := range slices.Clone(g.Values) {
+	return rewrite(g, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		conv, rest := hypernetwork(v)
 		if conv == nil {
-			continue
+			return nil, nil
 		}
-		b := g.Before(v, rule)
 		h := v.Args[0]
 		y := maskConv(b, h, conv)
 		if rest != nil {
 			y = b.Add(y, b.MatMul(h, flat(b.As(rest.Name), rest)))
 		}
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
+		return y, nil
+	})
 }
 
 // hypernetwork recognises MatMul(h, Reshape(Conv(f, W, bias))) and the same with Add(Conv, rest) inside.

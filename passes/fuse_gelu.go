@@ -2,7 +2,6 @@ package passes
 
 import (
 	"math"
-	"slices"
 
 	"syncsam-convert/ir"
 )
@@ -15,24 +14,14 @@ var Execute = []Pass{
 
 // fuseGelu recognises the spelling of Gelu that files below opset 20 have, PyTorch's exporters' as well as ours.
 func fuseGelu(g *ir.Graph) (int, error) {
-	n := 0
-	for _, v := range slices.Clone(g.Values) {
-		x := geluOf(v)
-		if x == nil {
-			continue
+	n, err := rewrite(g, "fuse-gelu", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+		if x := geluOf(v); x != nil {
+			return b.Gelu(x), nil
 		}
-		b := g.Before(v, "fuse-gelu")
-		y := b.Gelu(x)
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace("fuse-gelu", v, y); err != nil {
-			return 0, err
-		}
-		n++
-	}
+		return nil, nil
+	})
 	g.Sweep()
-	return n, nil
+	return n, err
 }
 
 // geluOf is x where v is Mul(Mul(x, Add(Erf(Div(x, sqrt 2)), 1)), 0.5), nil where it is not.

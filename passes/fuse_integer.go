@@ -10,31 +10,18 @@ import (
 // fuseQLinear makes integer products of what files spell as products of dequantized integers: a linear layer with a float result, and a
 // convolution (with its ReLU) whose result is quantized. Activations are uint8, weights int8 per output channel with zero points 0.
 func fuseQLinear(g *ir.Graph) (int, error) {
-	const rule = "fuse-qlinear"
-	n, uses := 0, g.Uses()
-	for _, v := range slices.Clone(g.Values) {
-		b := g.Before(v, rule)
-		var y *ir.Value
+	uses := g.Uses() // of convolutions and ReLUs, which the rewriting does not give new users
+	n, err := rewrite(g, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		switch v.Op.Name {
 		case "MatMul":
-			y = integerMatMul(b, v)
+			return integerMatMul(b, v), nil
 		case "QuantizeLinear":
-			y = integerConv(b, v, uses)
+			return integerConv(b, v, uses), nil
 		}
-		if y == nil {
-			continue
-		}
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return 0, err
-		}
-		uses = g.Uses()
-		n++
-	}
+		return nil, nil
+	})
 	g.Sweep()
-	return n, nil
+	return n, err
 }
 
 // activation is the DequantizeLinear of uint8 by one scale that v is, nil when it is not.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,6 +177,29 @@ func apply(ctx context.Context, g *ir.Graph, p Pass, probe bool, log func(string
 		if p.Numerics == Exact && !tensor.Equal(after[o.Name], before[o.Name]) || p.Numerics == Rounding && !(d.Relative() <= RoundingTolerance) {
 			return 0, fmt.Errorf("graph %s: output %s changes by %.2g of a standard deviation on the probe", g.Name, o.Name, d.Relative())
 		}
+	}
+	return n, nil
+}
+
+// rewrite replaces, in order, each value for which build makes another; build gets a builder before the value and gives nil to leave it.
+func rewrite(g *ir.Graph, rule string, build func(b *ir.Builder, v *ir.Value) (*ir.Value, error)) (int, error) {
+	n := 0
+	for _, v := range slices.Clone(g.Values) {
+		b := g.Before(v, rule)
+		y, err := build(b, v)
+		if err == nil {
+			err = b.Err()
+		}
+		if err != nil {
+			return 0, err
+		}
+		if y == nil {
+			continue
+		}
+		if err := g.Replace(rule, v, y); err != nil {
+			return 0, err
+		}
+		n++
 	}
 	return n, nil
 }

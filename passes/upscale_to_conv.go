@@ -10,21 +10,19 @@ import (
 // upscaleToConv writes a transposed convolution of kernel and stride 2 as a 1x1 convolution to four times the channels and a
 // rearrangement: each output pixel has exactly one input pixel. Executors have integer kernels for the one and not for the other.
 func upscaleToConv(g *ir.Graph) (int, error) {
-	n := 0
-	for _, v := range slices.Clone(g.Values) {
+	return rewrite(g, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !isUpscale(v) {
-			continue
+			return nil, nil
 		}
 		x, w := v.Args[0], v.Args[1].Const
 		c, m := w.Dims()[0], w.Dims()[1]
 		rows, err := tensor.Transpose(w, 2, 3, 1, 0) // [2,2,M,C]
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if rows, err = tensor.Reshape(rows, 4*m, c, 1, 1); err != nil {
-			return 0, err
+			return nil, err
 		}
-		b := g.Before(v, "upscale-to-conv")
 		var bias *ir.Value
 		if len(v.Args) > 2 {
 			four := slices.Repeat(v.Args[2].Const.Float32s(), 4)
@@ -34,16 +32,8 @@ func upscaleToConv(g *ir.Graph) (int, error) {
 		batch, h, wd := x.Type.Shape[0], x.Type.Shape[2], x.Type.Shape[3]
 		two, channels := tensor.Static(2), tensor.Static(m)
 		y := b.Transpose(b.Reshape(conv, batch, two, two, channels, h, wd), 0, 3, 4, 1, 5, 2)
-		y = b.Reshape(y, batch, channels, h.Times(2), wd.Times(2))
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace("upscale-to-conv", v, y); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
+		return b.Reshape(y, batch, channels, h.Times(2), wd.Times(2)), nil
+	})
 }
 
 func isUpscale(v *ir.Value) bool {

@@ -119,24 +119,15 @@ func fuseAttention(g *ir.Graph) (int, error) {
 }
 
 func rewriteAttention(g *ir.Graph, rule string, wants func(attention) bool) (int, error) {
-	n, shared := 0, map[string]*ir.Value{}
-	for _, v := range slices.Clone(g.Values) {
-		a, ok := findAttention(v)
-		if !ok || !wants(a) {
-			continue
+	shared := map[string]*ir.Value{}
+	n, err := rewrite(g, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+		if a, ok := findAttention(v); ok && wants(a) {
+			return a.rewrite(b, shared), nil
 		}
-		b := g.Before(v, rule)
-		y := a.rewrite(b, shared)
-		if err := b.Err(); err != nil {
-			return 0, err
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return 0, err
-		}
-		n++
-	}
+		return nil, nil
+	})
 	g.Sweep() // the layers replaced contain layers
-	return n, nil
+	return n, err
 }
 
 // rewrite builds the layer over real tokens only. Values in shared stand for all layers of the graph.
