@@ -29,11 +29,7 @@ func buildIMIS(w *blocks.Weights) (*ir.Module, error) {
 	}
 	vit.Cubic, vit.Eps = true, blocks.EpsDecoder // IMIS-Net's ViT is timm's
 	vit.Out = w.Size(blocks.Dimension{Key: "image_encoder.neck.0.weight", Rank: 4, Axis: 0})
-	x := vit.PatchEmbed(sam, imageInput(b, vit))
-	for i := range vit.Depth {
-		x = vit.Block(sam, x, i)
-	}
-	b.Output("image_embeddings", vit.Neck(image, x))
+	b.Output("image_embeddings", vit.Neck(image, tokensOf(sam, vit, func(int64, *ir.Value) {})))
 	encoder, err := b.Graph()
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package frontends
 
 import (
-	"cmp"
 	"fmt"
 
 	"syncsam-convert/frontends/blocks"
@@ -70,9 +69,14 @@ func buildSAM(w *blocks.Weights, family string, pre ir.Preprocess, post ir.Postp
 		return nil, err
 	}
 	if family == "" {
-		family = cmp.Or(map[int64]string{768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"}[vit.Dim], "sam")
+		family = sized("sam", vit)
 	}
 	return samModule(family, vit, pre, post, encoder, decoder), nil
+}
+
+// sized is a family's name with the size of its ViT, where the width is one of SAM's.
+func sized(family string, v blocks.ViT) string {
+	return family + map[int64]string{768: "-vit-b", 1024: "-vit-l", 1280: "-vit-h"}[v.Dim]
 }
 
 // readViT reads an image encoder's configuration and checks what building relies on.
@@ -107,12 +111,18 @@ func vitConfig(v blocks.ViT) map[string]any {
 func samEncoder(w *blocks.Weights, vit blocks.ViT) (*ir.Graph, error) {
 	b := ir.NewBuilder("encoder")
 	s := blocks.NewScope(b, w).In("image_encoder")
-	x := vit.PatchEmbed(s, imageInput(b, vit))
+	b.Output("image_embeddings", vit.Neck(s, tokensOf(s, vit, func(int64, *ir.Value) {})))
+	return b.Graph()
+}
+
+// tokensOf runs the image input through the ViT at s; each sees every block's tokens.
+func tokensOf(s blocks.Scope, vit blocks.ViT, each func(block int64, x *ir.Value)) *ir.Value {
+	x := vit.PatchEmbed(s, imageInput(s.Builder, vit))
 	for i := range vit.Depth {
 		x = vit.Block(s, x, i)
+		each(i, x)
 	}
-	b.Output("image_embeddings", vit.Neck(s, x))
-	return b.Graph()
+	return x
 }
 
 func imageInput(b *ir.Builder, vit blocks.ViT) *ir.Value {

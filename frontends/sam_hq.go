@@ -23,14 +23,13 @@ func buildSAMHQ(w *blocks.Weights) (*ir.Module, error) {
 	}
 	b := ir.NewBuilder("encoder")
 	s := blocks.NewScope(b, w).In("image_encoder")
-	x := vit.PatchEmbed(s, imageInput(b, vit))
 	first := int64(slices.Index(vit.Window, vit.Grid)) // the first global block
 	var interm *ir.Value
-	for i := range vit.Depth {
-		if x = vit.Block(s, x, i); i == first {
+	x := tokensOf(s, vit, func(i int64, x *ir.Value) {
+		if i == first {
 			interm = x
 		}
-	}
+	})
 	b.Output("image_embeddings", vit.Neck(s, x))
 	if interm == nil {
 		return nil, errors.New("image_encoder: no block attends globally")
@@ -46,11 +45,7 @@ func buildSAMHQ(w *blocks.Weights) (*ir.Module, error) {
 	}
 	post := samPostprocess
 	post.Mask = "first_plus_hq"
-	family := map[int64]string{768: "sam-hq-vit-b", 1024: "sam-hq-vit-l", 1280: "sam-hq-vit-h"}[vit.Dim]
-	if family == "" {
-		family = "sam-hq"
-	}
-	return samModule(family, vit, samPreprocess, post, encoder, decoder), nil
+	return samModule(sized("sam-hq", vit), vit, samPreprocess, post, encoder, decoder), nil
 }
 
 // samHQDecoder: SAM's masks, then the HQ mask.

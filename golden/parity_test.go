@@ -34,11 +34,7 @@ func TestParity(t *testing.T) {
 	require.NotEmpty(t, shared)
 	program, err := filepath.Abs("../bin/syncsam-convert")
 	require.NoError(t, err)
-	names := engine.Names()
-	if _, err := engine.FindLibrary(""); err != nil {
-		t.Log(err)
-		names = names[:1]
-	}
+	names := engines(t)
 	for _, model := range []string{"syncsam-34", "syncsam-50"} {
 		dir := filepath.Join(t.TempDir(), model)
 		out, err := exec.Command(program, "build", filepath.Join(checkpoints, model+".pth"), "-o", dir).CombinedOutput()
@@ -55,6 +51,16 @@ func TestParity(t *testing.T) {
 			require.NoError(t, p.Close())
 		}
 	}
+}
+
+// engines lists those that this machine has.
+func engines(t *testing.T) []string {
+	names := engine.Names()
+	if _, err := engine.FindLibrary(""); err != nil {
+		t.Log(err)
+		names = names[:1]
+	}
+	return names
 }
 
 func parityOf(t *testing.T, p *Predictor, file string) {

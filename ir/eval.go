@@ -74,16 +74,20 @@ func (p *Program) fold(last map[*Value]int) error {
 		}
 		known[v] = t
 	}
+	needed := map[*Value]bool{}
+	for _, v := range p.g.Values {
+		if known[v] == nil {
+			for _, a := range v.Args {
+				needed[a] = true
+			}
+		}
+	}
 	for v, t := range known {
-		if v.IsConst() {
-			continue
-		}
-		needed := last[v] >= len(p.g.Values)
-		for _, u := range p.g.Values {
-			needed = needed || known[u] == nil && slices.Contains(u.Args, v)
-		}
-		p.done[v] = t
-		if !needed {
+		switch {
+		case v.IsConst():
+		case needed[v] || last[v] >= len(p.g.Values):
+			p.done[v] = t
+		default:
 			p.done[v] = nothing
 		}
 	}

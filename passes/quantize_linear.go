@@ -52,11 +52,19 @@ func (q *inserter) linears(g *ir.Graph) (int, error) {
 			}
 			mean = divided(mean, up)
 		}
-		y, err := q.linear(b, v, quantized[x], weights)
+		columns, err := tensor.Transpose(weights, 1, 0)
 		if err != nil {
 			return 0, err
 		}
-		q.correctLinear(g, v, uses, weights, mean)
+		columns = tensor.Dense(columns)
+		scales := weightScales(columns.Float32s(), int(columns.Dims()[0]))
+		y, err := q.linear(b, v, quantized[x], weights, scales)
+		if err != nil {
+			return 0, err
+		}
+		if err := q.correctLinear(g, v, uses, columns, scales, mean); err != nil {
+			return 0, err
+		}
 		if err := g.Replace(linearRule, v, y); err != nil {
 			return 0, err
 		}
@@ -67,18 +75,13 @@ func (q *inserter) linears(g *ir.Graph) (int, error) {
 	return n, nil
 }
 
-// linear is the product with INT8 weights [K,N] under a scale per column.
-func (q *inserter) linear(b *ir.Builder, v, x *ir.Value, w *tensor.Tensor) (*ir.Value, error) {
+// linear is the product with INT8 weights [K,N] under a scale per column. The integers stay lazy.
+func (q *inserter) linear(b *ir.Builder, v, x *ir.Value, w *tensor.Tensor, scales []float32) (*ir.Value, error) {
 	name, k, n := v.Args[1].Name, w.Dims()[0], w.Dims()[1]
-	columns := func() []float32 {
-		t := make([]float32, k*n)
-		tensor.TransposeFloat32(t, w.Float32s(), []int64{k, n}, []int{1, 0})
-		return t
-	}
-	scales := weightScales(columns(), int(n))
 	integers, err := tensor.NewLazy(tensor.Int8, w.Dims(), func() []byte {
-		rows, out := roundWeights(columns(), scales), make([]byte, k*n)
-		tensor.TransposeBytes(out, rows, []int64{n, k}, []int{1, 0}, 1)
+		columns, out := make([]float32, k*n), make([]byte, k*n)
+		tensor.TransposeFloat32(columns, w.Float32s(), []int64{k, n}, []int{1, 0})
+		tensor.TransposeBytes(out, roundWeights(columns, scales), []int64{n, k}, []int{1, 0}, 1)
 		return out
 	})
 	if err != nil {
@@ -91,32 +94,32 @@ func (q *inserter) linear(b *ir.Builder, v, x *ir.Value, w *tensor.Tensor) (*ir.
 	return y, b.Err()
 }
 
-// correctLinear adds to the bias behind v, where there is one, what rounding the weights takes from each column's mean.
-func (q *inserter) correctLinear(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value, w *tensor.Tensor, mean []float32) {
-	if len(uses[v]) != 1 || uses[v][0].Op.Name != "Add" || int64(len(mean)) != w.Dims()[0] {
-		return
+// correctLinear adds to the bias behind v, where there is one, what rounding the weights, columns [N,K], takes from each column's mean.
+func (q *inserter) correctLinear(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value, columns *tensor.Tensor, scales, mean []float32) error {
+	n, k := columns.Dims()[0], columns.Dims()[1]
+	if len(uses[v]) != 1 || uses[v][0].Op.Name != "Add" || int64(len(mean)) != k {
+		return nil
 	}
 	add := uses[v][0]
-	at := slices.IndexFunc(add.Args, func(a *ir.Value) bool { return a.IsConst() && a.Type.Rank() == 1 && a.Const.Len() == w.Dims()[1] })
+	at := slices.IndexFunc(add.Args, func(a *ir.Value) bool { return a.IsConst() && a.Type.Rank() == 1 && a.Const.Len() == n })
 	if at < 0 {
-		return
+		return nil
 	}
-	k, n := w.Dims()[0], w.Dims()[1]
-	columns := make([]float32, k*n)
-	tensor.TransposeFloat32(columns, w.Float32s(), []int64{k, n}, []int{1, 0})
-	t, err := tensor.Reshape(tensor.FromFloat32([]int64{n, k}, columns), n, k, 1, 1)
+	asConv, err := tensor.Reshape(columns, n, k, 1, 1)
 	if err != nil {
-		return
+		return err
 	}
 	bias := slices.Clone(add.Args[at].Const.Float32s())
-	correctBias(bias, t, weightScales(columns, int(n)), mean)
+	correctBias(bias, asConv, scales, mean)
 	b := g.Before(add, linearRule)
 	args := slices.Clone(add.Args)
 	args[at] = b.As(add.Args[at].Name).Const(tensor.FromFloat32([]int64{n}, bias))
-	if y := b.As(add.Name).Op("Add", nil, args...); b.Err() == nil {
-		_ = g.Replace(linearRule, add, y)
-		uses[y] = uses[add]
+	y := b.As(add.Name).Op("Add", nil, args...)
+	if err := b.Err(); err != nil {
+		return err
 	}
+	uses[y] = uses[add]
+	return g.Replace(linearRule, add, y)
 }
 
 // smooth gives what a LayerNorm's channels are multiplied with before they are quantized: sqrt(largest weight of the row / largest

@@ -32,13 +32,13 @@ var table = map[string]row{
 	"Relu": {0, plain}, "LeakyRelu": {0, plain}, "Erf": {0, plain}, "Exp": {0, plain}, "Log": {0, plain}, "Sqrt": {0, plain}, "Sin": {0, plain}, "Cos": {0, plain},
 	"Tanh": {0, plain}, "Sigmoid": {0, plain}, "Neg": {0, plain}, "Abs": {0, plain}, "Reciprocal": {0, plain}, "Floor": {0, plain}, "Ceil": {0, plain}, "Round": {0, plain},
 	"Gelu": {20, plain}, "Clip": {0, emitClip},
-	"Conv": {0, emitConv}, "ConvTranspose": {0, emitConv}, "MaxPool": {0, plain}, "AveragePool": {0, plain}, "BatchNormalization": {0, plain},
+	"Conv": {0, emitConv(1)}, "ConvTranspose": {0, emitConv(1)}, "MaxPool": {0, plain}, "AveragePool": {0, plain}, "BatchNormalization": {0, plain},
 	"MatMul": {0, plain}, "Gemm": {0, plain}, "LayerNormalization": {17, plain}, "Softmax": {0, plain},
 	"Identity": {0, plain}, "Transpose": {0, plain}, "Concat": {0, plain}, "Gather": {0, plain}, "Cast": {0, emitCast},
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
-	"ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv3},
+	"ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 
@@ -216,21 +216,16 @@ func stringAttr(name, x string) *onnxpb.AttributeProto {
 	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte(x)}
 }
 
-// emitConv spells kernel_shape too, which ONNX lets readers infer from the weights and some readers do not.
-func emitConv(e *emission, v *ir.Value) error {
-	kernel, ok := tensor.Type{Shape: v.Args[1].Type.Shape[2:]}.Static()
-	if !ok {
-		return fmt.Errorf("weights: have %s, want a static kernel", v.Args[1].Type)
+// emitConv spells kernel_shape too, which ONNX lets readers infer from the weights, the argument of that number, and some readers do not.
+func emitConv(weights int) func(e *emission, v *ir.Value) error {
+	return func(e *emission, v *ir.Value) error {
+		kernel, ok := tensor.Type{Shape: v.Args[weights].Type.Shape[2:]}.Static()
+		if !ok {
+			return fmt.Errorf("weights: have %s, want a static kernel", v.Args[weights].Type)
+		}
+		e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
+		return nil
 	}
-	e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
-	return nil
-}
-
-// emitConv3 is emitConv for weights that are the fourth argument.
-func emitConv3(e *emission, v *ir.Value) error {
-	kernel, _ := tensor.Type{Shape: v.Args[3].Type.Shape[2:]}.Static()
-	e.op(v, e.args(v), append(attributes(v.Attrs), intsAttr("kernel_shape", kernel)))
-	return nil
 }
 
 func emitCast(e *emission, v *ir.Value) error {

@@ -80,7 +80,7 @@ func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, 
 		if opts.Metadata = maps.Clone(opts.Metadata); opts.Metadata == nil {
 			opts.Metadata = map[string]string{}
 		}
-		opts.Metadata[PostprocessKey] = "masks"
+		opts.Metadata[onnxpb.PostprocessKey] = "masks"
 	}
 	irVersion := int64(8)
 	if opset > 18 {

@@ -15,9 +15,6 @@ type Postprocess struct {
 	Crop bool  // the image keeps its aspect in the input; otherwise it fills it
 }
 
-// PostprocessKey in metadata_props names the output that only executors of such files compute.
-const PostprocessKey = "postprocess_output"
-
 func (e *emission) postprocess(p *Postprocess) {
 	const place = "postprocess/"
 	step := func(op, name string, attrs []*onnxpb.AttributeProto, in ...string) string {

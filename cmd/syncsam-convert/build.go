@@ -52,7 +52,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	}
 	c.Flags().StringVarP(&f.out, "output", "o", "", "artifact folder to write")
 	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for the CNN branch")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for what --quantize says")
 	f.model.register(c)
 	c.Flags().BoolVar(&f.postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))

@@ -55,7 +55,7 @@ func Import(f *onnxpb.File) (*Model, error) {
 	if !tensor.IsIdent(name) {
 		name = "graph"
 	}
-	if skip := m.Metadata["postprocess_output"]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
+	if skip := m.Metadata[onnxpb.PostprocessKey]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
 		without(f.Model.Graph, skip)
 	}
 	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}

@@ -67,16 +67,19 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, er
 		}
 		defer sessions[i].Close()
 	}
+	feeds := make([]map[string]*tensor.Tensor, len(files))
+	for i, session := range sessions {
+		feeds[i] = map[string]*tensor.Tensor{}
+		for _, name := range session.Inputs() {
+			if feeds[i][name] = inputs[name]; inputs[name] == nil {
+				return nil, Machine{}, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
+			}
+		}
+	}
 	for round := range s.Rounds + 1 {
 		for i, session := range sessions {
-			in := map[string]*tensor.Tensor{}
-			for _, name := range session.Inputs() {
-				if in[name] = inputs[name]; in[name] == nil {
-					return nil, Machine{}, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
-				}
-			}
 			start := time.Now()
-			if _, err := session.Run(ctx, in); err != nil {
+			if _, err := session.Run(ctx, feeds[i]); err != nil {
 				return nil, Machine{}, err
 			}
 			if round > 0 {
@@ -89,19 +92,11 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, er
 		t.Lower, t.Median, t.Upper = quartiles(t.samples)
 		t.GFLOPS = 2 * float64(t.MultiplyAdds) / t.Median / 1e6
 		t.Roofline = max(2*float64(t.MultiplyAdds)/machine.GFLOPS, float64(t.Bytes)/machine.Bandwidth) / 1e6 / t.Median
-		if t.Ops, err = engine.Profile(ctx, s.Engine, t.File, pick(inputs, sessions[i].Inputs()), s.Options); err != nil {
+		if t.Ops, err = engine.Profile(ctx, s.Engine, t.File, feeds[i], s.Options); err != nil {
 			return nil, Machine{}, err
 		}
 	}
 	return timings, machine, nil
-}
-
-func pick(all map[string]*tensor.Tensor, names []string) map[string]*tensor.Tensor {
-	in := map[string]*tensor.Tensor{}
-	for _, name := range names {
-		in[name] = all[name]
-	}
-	return in
 }
 
 // Against is t's time relative to another's, round by round.

@@ -11,6 +11,9 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
+// PostprocessKey in metadata_props names the output whose shape depends on values: executors compute it, the IR cannot.
+const PostprocessKey = "postprocess_output"
+
 // MaxInline is the size past which a model cannot be one file: protobuf messages end at 2 GiB.
 const MaxInline = 1<<31 - 1
 

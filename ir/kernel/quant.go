@@ -13,25 +13,21 @@ func QuantizeUint8(outer, n, inner int, x, scale []float32, zero, y []uint8) {
 }
 
 func quantize[T int8 | uint8](outer, n, inner int, x, scale []float32, zero, y []T, lo, hi float32) {
-	if n == 1 { // one scale: rows as long as they need to be
-		outer, inner = 1, outer*inner
+	part := func(from, to, channel int) {
+		s, z := scale[channel], float32(zero[channel])
+		least, most, out := lo-z, hi-z, y[from:to]
+		for j, v := range x[from:to] {
+			v = min(max(v/s, least), most)
+			out[j] = T(int32(v+roundMagic-roundMagic) + int32(zero[channel]))
+		}
 	}
-	rows, length := outer*n, inner
-	for rows == 1 && length > grain && length%2 == 0 {
-		rows, length = rows*2, length/2
+	if n == 1 { // one scale: cut anywhere
+		Parallel(outer*inner, grain/8, func(from, to int) { part(from, to, 0) })
+		return
 	}
-	rows = outer * n * (inner / max(1, length))
-	Parallel(rows, max(1, grain/8/max(1, length)), func(from, to int) {
+	Parallel(outer*n, max(1, grain/8/max(1, inner)), func(from, to int) {
 		for i := from; i < to; i++ {
-			channel := i * length / max(1, inner) % n
-			s, z := scale[channel], float32(zero[channel])
-			least, most := lo-z, hi-z
-			in := x[i*length:][:length]
-			out := y[i*length:][:length]
-			for j, v := range in {
-				v = min(max(v/s, least), most)
-				out[j] = T(int32(v+roundMagic-roundMagic) + int32(zero[channel]))
-			}
+			part(i*inner, (i+1)*inner, i%n)
 		}
 	})
 }
