@@ -106,6 +106,11 @@ func (b *Builder) Const(t *tensor.Tensor) *Value {
 // Scalar adds a float32 constant of rank 0.
 func (b *Builder) Scalar(x float32) *Value { return b.Const(tensor.Scalar(x)) }
 
+// ScalarLike adds a constant of rank 0 and x's element type.
+func (b *Builder) ScalarLike(v *Value, x float32) *Value {
+	return b.Const(tensor.Dense(tensor.Cast(tensor.Scalar(x), v.Type.DType)))
+}
+
 // Op applies an operator. Trailing absent arguments are dropped; the attributes are the op's own struct, nil for none.
 func (b *Builder) Op(name string, attrs any, args ...*Value) *Value {
 	for len(args) > 0 && args[len(args)-1] == nil {

@@ -16,7 +16,7 @@ type Program struct {
 	memo map[*Value]*memo          // of values whose arguments but the first are constants
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 
-	// Observe, when set, sees every computed value; it must not keep the tensor's memory past its return for long.
+	// Observe, when set, sees every computed value, half precision as float32; it must not keep the tensor's memory past its return for long.
 	Observe func(v *Value, t *tensor.Tensor)
 }
 
@@ -61,7 +61,10 @@ func (p *Program) fold(last map[*Value]int) error {
 	known := map[*Value]*tensor.Tensor{}
 	for _, v := range p.g.Values {
 		if v.IsConst() {
-			known[v] = v.Const
+			known[v] = widened(v.Const)
+			if known[v] != v.Const {
+				p.done[v] = known[v]
+			}
 			continue
 		}
 		_, static := v.Type.Static()
@@ -114,11 +117,11 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 		}
 		switch {
 		case v.IsInput():
-			values[v] = inputs[v.Name]
-		case v.IsConst():
-			values[v] = v.Const
+			values[v] = widened(inputs[v.Name])
 		case p.done[v] != nil:
 			values[v] = p.done[v]
+		case v.IsConst():
+			values[v] = v.Const
 		default:
 			t, err := evalValue(v, values, syms, p.memo[v])
 			if err != nil {
@@ -135,7 +138,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	}
 	out := make(map[string]*tensor.Tensor, len(p.g.Outputs))
 	for _, o := range p.g.Outputs {
-		out[o.Name] = values[o.Value]
+		out[o.Name] = tensor.Dense(tensor.Cast(values[o.Value], o.Value.Type.DType))
 	}
 	return out, nil
 }
@@ -146,7 +149,7 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
 		}
 	}()
-	env := &Env{Type: v.Type, Dims: make([]int64, len(v.Type.Shape)), memo: kept}
+	env := &Env{Type: inFloat32(v.Type), Dims: make([]int64, len(v.Type.Shape)), memo: kept}
 	for i, d := range v.Type.Shape {
 		if env.Dims[i], err = d.Eval(syms); err != nil {
 			return nil, err
@@ -164,7 +167,10 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 	if t, err = v.Op.Eval(env, v.Attrs, args); err != nil {
 		return nil, err
 	}
-	if have, want := t.Type(), tensor.Of(v.Type.DType, env.Dims...); !have.Equal(want) {
+	if v.Type.DType == tensor.Float16 {
+		t = rounded(t, args)
+	}
+	if have, want := t.Type(), tensor.Of(env.Type.DType, env.Dims...); !have.Equal(want) {
 		return nil, fmt.Errorf("internal error: evaluated to %s, want %s", have, want)
 	}
 	return t, nil
@@ -218,8 +224,12 @@ func EvalConst(v *Value) (*tensor.Tensor, error) {
 			return nil, fmt.Errorf("%s: its argument %s is not a constant", v, a)
 		}
 		if a != nil {
-			values[a] = a.Const
+			values[a] = widened(a.Const)
 		}
 	}
-	return evalValue(v, values, nil, nil)
+	t, err := evalValue(v, values, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return tensor.Dense(tensor.Cast(t, v.Type.DType)), nil
 }

@@ -122,9 +122,16 @@ func (op *Op) infer(attrs any, args []*Value) (tensor.Type, error) {
 			return tensor.Type{}, fmt.Errorf("%s: argument %d is absent", op.Name, i)
 		}
 	}
+	in, half, err := op.typesInFloat32(in)
+	if err != nil {
+		return tensor.Type{}, fmt.Errorf("%s: %w", op.Name, err)
+	}
 	t, err := op.Infer(attrs, in)
 	if err != nil {
 		return tensor.Type{}, fmt.Errorf("%s: %w", op.Name, err)
+	}
+	if half {
+		t = inFloat16(t)
 	}
 	for _, d := range t.Shape {
 		if d.IsStatic() && d.B < 0 {

@@ -80,11 +80,11 @@ func expandGelu(b *Builder, v *Value) *Value {
 	x := v.Args[0]
 	if v.Attrs.(GeluAttrs).Approximate == "tanh" { // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
 		cube := b.Mul(b.Mul(x, x), x)
-		inner := b.Mul(b.Add(x, b.Mul(cube, b.Scalar(0.044715))), b.Scalar(0.7978845608028654))
-		return b.Mul(b.Mul(x, b.Scalar(0.5)), b.Add(b.Op("Tanh", nil, inner), b.Scalar(1)))
+		inner := b.Mul(b.Add(x, b.Mul(cube, b.ScalarLike(x, 0.044715))), b.ScalarLike(x, 0.7978845608028654))
+		return b.Mul(b.Mul(x, b.ScalarLike(x, 0.5)), b.Add(b.Op("Tanh", nil, inner), b.ScalarLike(x, 1)))
 	}
-	erf := b.Op("Erf", nil, b.Op("Div", nil, x, b.Scalar(1.4142135623730951)))
-	return b.Mul(b.Mul(x, b.Add(erf, b.Scalar(1))), b.Scalar(0.5))
+	erf := b.Op("Erf", nil, b.Op("Div", nil, x, b.ScalarLike(x, 1.4142135623730951)))
+	return b.Mul(b.Mul(x, b.Add(erf, b.ScalarLike(x, 1))), b.ScalarLike(x, 0.5))
 }
 
 func binaryOps() []*Op {

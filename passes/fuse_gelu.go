@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
 )
 
 // Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
@@ -46,7 +47,11 @@ func scaled(v *ir.Value, op string, by float64) *ir.Value {
 	if v.Op.Name != op || !v.Args[1].IsConst() || v.Args[1].Const.Len() != 1 || !v.Args[1].Const.DType().IsFloat() {
 		return nil
 	}
-	if c := float64(v.Args[1].Const.Float32s()[0]); math.Abs(c-by) > 1e-6 {
+	tolerance := 1e-6
+	if v.Args[1].Type.DType == tensor.Float16 {
+		tolerance = 1e-3 // 1.4140625 is float16's sqrt 2
+	}
+	if c := float64(v.Args[1].Const.Float32s()[0]); math.Abs(c-by) > tolerance {
 		return nil
 	}
 	return v.Args[0]

@@ -151,6 +151,11 @@ func (e *emission) constant(base string, t *tensor.Tensor) string {
 	return name
 }
 
+// scalar adds a constant of rank 0.
+func (e *emission) scalar(base string, x float32, d tensor.DType) string {
+	return e.constant(base, tensor.Dense(tensor.Cast(tensor.Scalar(x), d)))
+}
+
 // int64s adds a vector of integers, once per content.
 func (e *emission) int64s(v ...int64) string {
 	key := fmt.Sprint(v)
@@ -359,7 +364,7 @@ func emitPad(e *emission, v *ir.Value) error {
 	if a.Mode != "" {
 		attrs = []*onnxpb.AttributeProto{stringAttr("mode", a.Mode)}
 	} else if a.Value != 0 {
-		in = append(in, e.constant("pad_value", tensor.Dense(tensor.Cast(tensor.Scalar(a.Value), v.Type.DType))))
+		in = append(in, e.scalar("pad_value", a.Value, v.Type.DType))
 	}
 	e.op(v, in, attrs)
 	return nil
@@ -374,10 +379,10 @@ func emitClip(e *emission, v *ir.Value) error {
 	a := v.Attrs.(ir.ClipAttrs)
 	in := append(e.args(v), "", "")
 	if !math.IsInf(float64(a.Min), -1) {
-		in[1] = e.constant("clip_min", tensor.Scalar(a.Min))
+		in[1] = e.scalar("clip_min", a.Min, v.Type.DType)
 	}
 	if !math.IsInf(float64(a.Max), 1) {
-		in[2] = e.constant("clip_max", tensor.Scalar(a.Max))
+		in[2] = e.scalar("clip_max", a.Max, v.Type.DType)
 	}
 	e.op(v, in, nil)
 	return nil
