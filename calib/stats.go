@@ -32,10 +32,13 @@ type Stats struct {
 	Source string // sha256 of the checkpoint
 	Images int64
 	Values map[string]*Series
+	Peaks  map[string]float32 // largest amplitude by key, of every floating-point value that was watched for float16's range
 }
 
 // NewStats is empty.
-func NewStats(source string) *Stats { return &Stats{Source: source, Values: map[string]*Series{}} }
+func NewStats(source string) *Stats {
+	return &Stats{Source: source, Values: map[string]*Series{}, Peaks: map[string]float32{}}
+}
 
 // Collect adds images: run gives every observed value of one image by key. While one image is counted the next one runs; run is
 // never called twice at once, and no longer when Collect has returned.
@@ -169,6 +172,9 @@ func (s *Stats) Merge(o *Stats) error {
 			mine.Channels[i] = max(mine.Channels[i], other.Channels[i])
 		}
 	}
+	for key, p := range o.Peaks {
+		s.Peaks[key] = max(s.Peaks[key], p)
+	}
 	s.Images += o.Images
 	return nil
 }
@@ -176,6 +182,9 @@ func (s *Stats) Merge(o *Stats) error {
 // Plan chooses a range for every value. Values that are 0 on all images get the range 1 and that reason: their channel is dead.
 func (s *Stats) Plan(method string) (*quant.Plan, error) {
 	p := &quant.Plan{Method: method, Images: s.Images, Values: map[string]quant.Range{}, Float: map[string]string{}}
+	if len(s.Peaks) > 0 {
+		p.Peaks = maps.Clone(s.Peaks)
+	}
 	for key, v := range s.Values {
 		r := quant.Range{NonNegative: !v.Negative, Reason: method, Max: 1}
 		if v.Max == 0 {
@@ -212,6 +221,9 @@ func (s *Stats) WriteFile(path string) error {
 			safetensors.Named{Name: key + "/means", Tensor: tensor.FromInt64([]int64{int64(len(v.MeanSum))}, v.MeanSum)},
 			safetensors.Named{Name: key + "/channels", Tensor: tensor.FromFloat32([]int64{int64(len(v.Channels))}, v.Channels)})
 	}
+	for _, key := range slices.Sorted(maps.Keys(s.Peaks)) {
+		all = append(all, safetensors.Named{Name: key + "/peak", Tensor: tensor.FromFloat32([]int64{1}, []float32{s.Peaks[key]})})
+	}
 	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
 }
 
@@ -229,6 +241,12 @@ func ReadFile(path string) (*Stats, error) {
 	s := NewStats(f.Metadata["source"])
 	s.Images = images
 	for _, t := range f.Tensors {
+		if key, ok := strings.CutSuffix(t.Name, "/peak"); ok {
+			if t.Tensor.DType() != tensor.Float32 || t.Tensor.Len() != 1 || !(t.Tensor.Float32s()[0] >= 0) {
+				return nil, fmt.Errorf("%s: value %q: its peak is no number", path, key)
+			}
+			s.Peaks[key] = t.Tensor.Float32s()[0]
+		}
 		key, ok := strings.CutSuffix(t.Name, "/counts")
 		if !ok {
 			continue

@@ -34,6 +34,7 @@ type buildFlags struct {
 	calib                      calibFlags
 	plan, planOut              string
 	given, made                *quant.Plan // a plan to use instead of plan or calib; the one that was used
+	peaks                      bool        // calibration watches every value's amplitude
 	verify                     verifyFlags
 	progress, postprocess      bool
 }
@@ -51,8 +52,8 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	c.Flags().StringVarP(&f.out, "output", "o", "", "artifact folder to write")
-	c.Flags().StringVar(&f.target, "target", "onnx", "onnx")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, or int8 for what --quantize says")
+	c.Flags().StringVar(&f.target, "target", "onnx", "onnx, or tensorrt for a folder plan/ beside it")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "fp32, fp16, or int8 for what --quantize says")
 	f.model.register(c)
 	c.Flags().BoolVar(&f.postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
@@ -62,8 +63,8 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().StringVar(&f.golden, "golden", "", "golden folder to verify against before publishing")
 	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance; int8 puts convolutions back to float until it holds")
 	f.calib.add(c)
-	c.Flags().StringVar(&f.plan, "plan", "", "with int8: a quantization plan to replay, instead of --calib")
-	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8: file for the quantization plan")
+	c.Flags().StringVar(&f.plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib")
+	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
 	f.verify.addEngine(c)
 	c.Flags().StringArrayVarP(&f.debug, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every pass)")
 	c.Flags().StringVar(&f.dump, "dump", "", "folder for the program's text after each pass")
@@ -83,6 +84,10 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 		if err := opts.ParseDebug(slices.Concat(passes.Simplify, passes.Fuse), d, func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }); err != nil {
 			return fmt.Errorf("--debug: %w", err)
 		}
+	}
+	plan := f.target == targetTensorRT
+	if plan { // the same model for ONNX Runtime is the artifact; the plan stands beside it
+		f.target, f.peaks = targetONNX, true
 	}
 	stage, err := artifact.Stage(f.out, f.force)
 	if err != nil {
@@ -107,6 +112,11 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 			return err
 		}
 	}
+	if plan {
+		if err := f.addPlan(cmd, path, stage.Dir, man, opts, bar); err != nil {
+			return err
+		}
+	}
 	bar.step("publish")
 	if err := ctx.Err(); err != nil {
 		return err
@@ -123,14 +133,18 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 	switch {
 	case f.out == "":
 		return fmt.Errorf("-o: missing, want the artifact folder")
-	case f.target != "onnx":
-		return fmt.Errorf("--target: have %q, want onnx", f.target)
-	case f.precision != "fp32" && f.precision != "int8":
-		return fmt.Errorf("--precision: have %q, want fp32 or int8", f.precision)
+	case f.target != targetONNX && f.target != targetTensorRT:
+		return fmt.Errorf("--target: have %q, want %s or %s", f.target, targetONNX, targetTensorRT)
+	case f.precision != "fp32" && f.precision != "fp16" && f.precision != "int8":
+		return fmt.Errorf("--precision: have %q, want fp32, fp16 or int8", f.precision)
+	case f.calib.path != "" && f.plan != "":
+		return fmt.Errorf("--calib, --plan: have both, want one")
 	case f.precision == "int8" && (f.calib.path == "") == (f.plan == ""):
 		return fmt.Errorf("--precision int8: needs one of --calib (images, a data set index or collected statistics) and --plan")
-	case f.precision != "int8" && (f.calib.path != "" || f.plan != "" || f.planOut != ""):
-		return fmt.Errorf("--calib, --plan, --plan-out: only with --precision int8")
+	case f.precision == "fp32" && (f.calib.path != "" || f.plan != "" || f.planOut != ""):
+		return fmt.Errorf("--calib, --plan, --plan-out: only with --precision int8 or fp16")
+	case f.planOut != "" && f.calib.path == "" && f.plan == "":
+		return fmt.Errorf("--plan-out: needs --calib")
 	case f.opset < onnx.MinOpset || f.opset > onnx.MaxOpset:
 		return fmt.Errorf("--opset: have %d, want %d to %d", f.opset, onnx.MinOpset, onnx.MaxOpset)
 	case f.stopAfter < 0:
@@ -170,29 +184,11 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 		}
 	}
 	bar.step("compile")
-	pipeline, last := passes.Simplify, passes.Fuse
-	if f.precision != "int8" {
-		pipeline, last = slices.Concat(pipeline, last), nil
-	}
-	results, err := passes.Run(ctx, m, pipeline, opts)
-	if err != nil {
-		return nil, err
-	}
 	man := &artifact.Manifest{Tool: "syncsam-convert " + version(), Meta: m.Meta, Target: f.target, Precision: f.precision, Opset: f.opset, Passes: []artifact.Pass{}}
 	src := sync.OnceValue(func() hashed { return <-source })
-	if f.precision == "int8" {
-		if err := src().err; err != nil {
-			return nil, err
-		}
-		more, err := f.quantize(cmd, m, man, src().sum, dir)
-		if err != nil {
-			return nil, err
-		}
-		fused, err := passes.Run(ctx, m, last, passes.Options{Off: opts.Off})
-		if err != nil {
-			return nil, err
-		}
-		results = slices.Concat(results, more, fused)
+	results, err := f.lower(cmd, m, man, opts, dir, func() (string, error) { return src().sum, src().err })
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range results {
 		man.Passes = append(man.Passes, artifact.Pass(r))
@@ -206,6 +202,72 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 	}
 	man.Source = artifact.Source{SHA256: src().sum, Format: ck.Format(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
 	return man, nil
+}
+
+// lower runs the pipelines of the target and the precision: Simplify, the quantizer, Fuse, and float16 last. source is asked only for
+// calibration.
+func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manifest, opts passes.Options, dir string, source func() (string, error)) ([]passes.Result, error) {
+	ctx := cmd.Context()
+	calibrated := f.calib.path != "" || f.plan != ""
+	half := f.precision == "fp16" || f.precision == "int8" && f.target == targetTensorRT
+	pipeline := passes.Simplify
+	if half || f.peaks {
+		pipeline = slices.Concat(pipeline, passes.Narrow)
+	}
+	if !calibrated {
+		pipeline = slices.Concat(pipeline, passes.Fuse)
+	}
+	results, err := passes.Run(ctx, m, pipeline, opts)
+	if err != nil {
+		return nil, err
+	}
+	var peaks map[string]float32
+	if calibrated {
+		sum, err := source()
+		if err != nil {
+			return nil, err
+		}
+		var scope quant.Scope
+		if f.precision == "int8" {
+			if scope, err = f.calib.scope(m); err != nil {
+				return nil, err
+			}
+			prepared, err := passes.Run(ctx, encoderOf(m), targets[f.target].prepare, passes.Options{})
+			if err != nil {
+				return nil, err
+			}
+			results = append(results, prepared...)
+		}
+		plan, err := f.makePlan(cmd, m, scope, sum, dir)
+		if err != nil {
+			return nil, err
+		}
+		if f.precision == "int8" {
+			more, err := f.quantize(ctx, m, man, plan, scope)
+			if err != nil {
+				return nil, err
+			}
+			results = append(results, more...)
+		}
+		fused, err := passes.Run(ctx, m, passes.Fuse, passes.Options{Off: opts.Off})
+		if err != nil {
+			return nil, err
+		}
+		results, peaks = append(results, fused...), plan.Peaks
+	}
+	if half {
+		pipeline, done := passes.Half(peaks)
+		halved, err := passes.Run(ctx, m, pipeline, passes.Options{Off: opts.Off})
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, halved...)
+		man.Float16 = &artifact.Float16{Values: done.Values, Audited: peaks != nil, Float32: []artifact.Float32{}}
+		for _, v := range done.Float32 {
+			man.Float16.Float32 = append(man.Float16.Float32, artifact.Float32(v))
+		}
+	}
+	return results, nil
 }
 
 // write emits every graph, and hashes each file while the next is written.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,17 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/backends/onnx"
 	"syncsam-convert/calib"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/golden/dataset"
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
-	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
 )
 
@@ -44,8 +39,8 @@ func calibrateCommand() *cobra.Command {
 	var model modelFlags
 	c := &cobra.Command{
 		Use:   "calibrate CHECKPOINT --calib PATH -o FILE",
-		Short: "Collect activation statistics for int8",
-		Long:  "Runs the float model over calibration images and writes the statistics that build --calib takes. With --shard i/n only each n-th image is run; build --calib a,b,c merges the files.",
+		Short: "Collect activation statistics for int8 and fp16",
+		Long:  "Runs the float model over calibration images and writes the statistics that build --calib takes: ranges for int8, and the largest amplitude of every value for fp16. With --shard i/n only each n-th image is run; build --calib a,b,c merges the files.",
 		Args:  exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.path == "" || out == "" {
@@ -60,7 +55,7 @@ func calibrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := passes.Run(cmd.Context(), m, passes.Simplify, passes.Options{}); err != nil {
+			if _, err := passes.Run(cmd.Context(), m, slices.Concat(passes.Simplify, passes.Narrow), passes.Options{}); err != nil {
 				return err
 			}
 			if _, err := passes.Run(cmd.Context(), encoderOf(m), passes.Prepare, passes.Options{}); err != nil {
@@ -87,7 +82,7 @@ func calibrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := collect(cmd, s, m, scope, images, tmp, &v); err != nil {
+			if err := collect(cmd, s, m, scope, true, images, tmp, &v); err != nil {
 				return err
 			}
 			if err := s.WriteFile(out); err != nil {
@@ -181,8 +176,8 @@ func (f *calibFlags) scope(m *ir.Module) (quant.Scope, error) {
 	return all, nil
 }
 
-// stats gives the statistics: merged from files, or collected now.
-func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string, v *verifyFlags) (*calib.Stats, error) {
+// stats gives the statistics: merged from files, or collected now, with peaks where they are asked for.
+func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, scope quant.Scope, peaks bool, source, tmp string, v *verifyFlags) (*calib.Stats, error) {
 	s := calib.NewStats(source)
 	if strings.HasSuffix(f.path, ".safetensors") {
 		for _, path := range strings.Split(f.path, ",") {
@@ -200,71 +195,7 @@ func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, source, tmp string,
 	if err != nil {
 		return nil, err
 	}
-	scope, err := f.scope(m)
-	if err != nil {
-		return nil, err
-	}
-	return s, collect(cmd, s, m, scope, images, tmp, v)
-}
-
-// collect runs the encoder over images; tmp is a folder for the model that shows the observed values.
-func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope, images []string, tmp string, v *verifyFlags) error {
-	g := m.Graph("encoder")
-	if g == nil {
-		return fmt.Errorf("int8: %s has no encoder; only encoders are quantized", m.Meta.Family)
-	}
-	keys, shown := quant.Keys(g), *g
-	shown.Outputs = nil
-	s.Last = map[string]bool{}
-	observed := quant.FindSites(g, scope.Convolutions).Observed()
-	for _, l := range quant.FindLinears(g, scope.Linears) {
-		observed = append(observed, l.Args[0])
-		s.Last[keys[l.Args[0]]] = true
-	}
-	for i, o := range observed {
-		if !slices.Contains(observed[:i], o) {
-			shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[o], Value: o})
-		}
-	}
-	if len(shown.Outputs) == 0 {
-		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
-	}
-	path := filepath.Join(tmp, "observed.onnx")
-	files, err := onnx.WriteFile(path, &shown, onnx.Options{External: true}) // external data can be mapped
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, f := range files {
-			os.Remove(f)
-		}
-	}()
-	session, err := engine.Load(v.engine, path, v.options())
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	bar := newBar(cmd, v.progress, len(images), "calibrate")
-	defer bar.Finish()
-	return s.Collect(cmd.Context(), len(images), func(i int) (map[string]*tensor.Tensor, error) {
-		return observe(cmd.Context(), session, images[i], m.Meta.Preprocess)
-	}, func() { _ = bar.Add(1) })
-}
-
-func observe(ctx context.Context, s engine.Session, path string, p ir.Preprocess) (map[string]*tensor.Tensor, error) {
-	picture, err := imaging.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	x, _, err := imaging.Prepare(picture, p)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	out, err := s.Run(ctx, map[string]*tensor.Tensor{"image": x})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return out, nil
+	return s, collect(cmd, s, m, scope, peaks, images, tmp, v)
 }
 
 // encoderOf is the module of the encoder alone: what int8 builds change.
@@ -276,29 +207,10 @@ func encoderOf(m *ir.Module) *ir.Module {
 	return e
 }
 
-// quantize makes or reads the plan, and writes it into the encoder.
-func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Manifest, source, dir string) ([]passes.Result, error) {
-	encoder := encoderOf(m)
-	results, err := passes.Run(cmd.Context(), encoder, passes.Prepare, passes.Options{})
-	if err != nil {
-		return nil, err
-	}
-	scope, err := f.calib.scope(m)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := f.makePlan(cmd, m, source, dir)
-	if err != nil {
-		return nil, err
-	}
-	f.made = plan
-	if f.planOut != "" {
-		if err := mapfile.WriteAtomic(f.planOut, plan.Write); err != nil {
-			return nil, err
-		}
-	}
-	pipeline, done := passes.Quantize(plan, scope, passes.ONNXRuntime)
-	more, err := passes.Run(cmd.Context(), encoder, pipeline, passes.Options{})
+// quantize writes the plan into the encoder.
+func (f *buildFlags) quantize(ctx context.Context, m *ir.Module, man *artifact.Manifest, plan *quant.Plan, scope quant.Scope) ([]passes.Result, error) {
+	pipeline, done := passes.Quantize(plan, scope, targets[f.target].spelling)
+	results, err := passes.Run(ctx, encoderOf(m), pipeline, passes.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -310,13 +222,26 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 		q.Int8Share = float64(done.Int8) / float64(done.All)
 	}
 	man.Quantization = q
-	return append(results, more...), nil
+	return results, nil
 }
 
-func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, source, dir string) (*quant.Plan, error) {
+// makePlan gives the plan of the build: given, read, or made from calibration data; it is kept and written where that is asked for.
+func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, scope quant.Scope, source, dir string) (*quant.Plan, error) {
 	if f.given != nil {
 		return f.given, nil
 	}
+	plan, err := f.newPlan(cmd, m, scope, source, dir)
+	if err != nil {
+		return nil, err
+	}
+	f.made = plan
+	if f.planOut != "" {
+		err = mapfile.WriteAtomic(f.planOut, plan.Write)
+	}
+	return plan, err
+}
+
+func (f *buildFlags) newPlan(cmd *cobra.Command, m *ir.Module, scope quant.Scope, source, dir string) (*quant.Plan, error) {
 	if f.plan != "" {
 		file, err := os.Open(f.plan)
 		if err != nil {
@@ -332,7 +257,7 @@ func (f *buildFlags) makePlan(cmd *cobra.Command, m *ir.Module, source, dir stri
 	if !slices.Contains(calib.MethodNames(), f.calib.method) {
 		return nil, fmt.Errorf("--calib-method: have %q, want one of %s", f.calib.method, strings.Join(calib.MethodNames(), ", "))
 	}
-	s, err := f.calib.stats(cmd, m, source, dir, &f.verify)
+	s, err := f.calib.stats(cmd, m, scope, f.needsPeaks(), source, dir, &f.verify)
 	if err != nil {
 		return nil, err
 	}

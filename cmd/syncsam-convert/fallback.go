@@ -92,6 +92,7 @@ func (f *buildFlags) fallBack(cmd *cobra.Command, path, dir string, man *artifac
 	if err == nil && !holds {
 		err = errMismatch // the same build held before
 	}
+	f.made = &plan
 	if err == nil && f.planOut != "" {
 		err = mapfile.WriteAtomic(f.planOut, plan.Write)
 	}

@@ -32,7 +32,24 @@ type Manifest struct {
 	Files        []File          `json:"files"`
 	Passes       []Pass          `json:"passes"`
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
+	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
 	Verification json.RawMessage `json:"verification,omitempty"`
+}
+
+// Float16 says what computes in half precision, and what was kept from it.
+type Float16 struct {
+	Values  int       `json:"values"`  // results in float16
+	Audited bool      `json:"audited"` // amplitudes were recorded: nothing in float16 overflows on the calibration data
+	Float32 []Float32 `json:"kept_float32"`
+}
+
+// Float32 is a value that stays in float32 beside those that stand between integers.
+type Float32 struct {
+	Graph  string  `json:"graph"`
+	Value  string  `json:"value"`
+	Rule   string  `json:"rule"`
+	Reason string  `json:"reason"`
+	Peak   float32 `json:"peak"` // largest amplitude on the calibration data; 0: none recorded
 }
 
 // Source identifies the checkpoint.

@@ -41,15 +41,17 @@ type Scope struct {
 type Plan struct {
 	Method string
 	Images int64
-	Values map[string]Range  // by value key
-	Float  map[string]string // convolutions that stay in float: key -> reason
+	Values map[string]Range   // by value key
+	Float  map[string]string  // convolutions that stay in float: key -> reason
+	Peaks  map[string]float32 // largest amplitude by value key: what float16 must hold; nil where it was not recorded
 }
 
-// The text form: a header line, then one line per value and per convolution that stays in float, in key order:
+// The text form: a header line, then one line per value, per convolution that stays in float and per recorded peak, in key order:
 //
 //	plan method=mse images=32
 //	value "resnet.stage0.2/Relu" max=3.25 nonnegative reason="mse" mean=[0.1,0.2] channels=[3.5,1.25]
 //	float "resnet.stage0.0/Conv" reason="first convolution"
+//	peak "image_encoder.blocks.0/Add" max=31.5
 
 // Write prints the plan.
 func (p *Plan) Write(w io.Writer) error {
@@ -68,6 +70,9 @@ func (p *Plan) Write(w io.Writer) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Float)) {
 		fmt.Fprintf(b, "float %q reason=%q\n", key, p.Float[key])
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Peaks)) {
+		fmt.Fprintf(b, "peak %q max=%s\n", key, short(p.Peaks[key]))
 	}
 	return b.Flush()
 }
@@ -142,9 +147,19 @@ func (p *Plan) line(n int, text string) error {
 	case "float":
 		p.Float[key] = fields["reason"]
 		return nil
+	case "peak":
+		x, err := strconv.ParseFloat(fields["max"], 32)
+		if err != nil || !(x >= 0) {
+			return fmt.Errorf("peak %q: max: have %q, want a number of 0 or more", key, fields["max"])
+		}
+		if p.Peaks == nil {
+			p.Peaks = map[string]float32{}
+		}
+		p.Peaks[key] = float32(x)
+		return nil
 	case "value":
 	default:
-		return fmt.Errorf("have %q, want value or float", kind)
+		return fmt.Errorf("have %q, want value, float or peak", kind)
 	}
 	m, err := strconv.ParseFloat(fields["max"], 32)
 	if err != nil || !(m > 0) || m > 3e38 {
@@ -208,3 +223,6 @@ func Keys(g *ir.Graph) map[*ir.Value]string {
 	}
 	return keys
 }
+
+// NameOf is the source path in a key of Keys.
+func NameOf(key string) string { return key[:max(strings.LastIndex(key, "/"), 0)] }

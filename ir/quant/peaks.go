@@ -1,0 +1,44 @@
+package quant
+
+import (
+	"slices"
+	"strings"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+)
+
+// peakPrefix starts the names of the outputs that WithPeaks adds; no source path does.
+const peakPrefix = "peak:"
+
+// WithPeaks is g with one more output per floating-point result: its largest amplitude, a scalar.
+func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
+	keys, shown := Keys(g), *g
+	shown.Values, shown.Outputs = slices.Clone(g.Values), slices.Clone(g.Outputs)
+	for _, v := range g.Values {
+		if v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32 || v.Type.Rank() == 0 {
+			continue
+		}
+		b := shown.After(v, "")
+		axes := make([]int64, v.Type.Rank())
+		for i := range axes {
+			axes[i] = int64(i)
+		}
+		peak := b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes}, b.Op("Abs", nil, v))
+		if b.Err() != nil {
+			return nil, b.Err()
+		}
+		shown.Outputs = append(shown.Outputs, ir.Output{Name: peakPrefix + keys[v], Value: peak})
+	}
+	return &shown, nil
+}
+
+// TakePeaks moves the outputs that WithPeaks added out of a run's results, into the largest seen by key.
+func TakePeaks(results map[string]*tensor.Tensor, into map[string]float32) {
+	for name, t := range results {
+		if key, ok := strings.CutPrefix(name, peakPrefix); ok {
+			into[key] = max(into[key], t.Float32s()[0])
+			delete(results, name)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package passes
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+)
+
+// The limits of float16. Calibration sees a sample, so a recorded amplitude may be exceeded twofold; squares and exponentials of what
+// is below their limits stay below maxFloat16.
+const (
+	maxFloat16  = 65504.0
+	rangeLimit  = maxFloat16 / 2
+	leastNormal = 1.0 / (1 << 14)
+)
+
+var (
+	squareLimit = float32(math.Sqrt(maxFloat16)) // 255.9
+	expLimit    = float32(math.Log(rangeLimit))  // 10.4
+)
+
+// Halved says what cast-half did.
+type Halved struct {
+	Values  int       // results in float16
+	Float32 []Float32 // results that stay in float32, but for those between integers
+}
+
+// Float32 is a value that stays in float32, the rule that keeps it there, and its recorded amplitude (0: none recorded).
+type Float32 struct {
+	Graph, Value, Rule, Reason string
+	Peak                       float32
+}
+
+// Half makes the pipeline that moves a module to float16 but for what needs float32: strongly typed, precision in the graph alone.
+// peaks are recorded amplitudes by value key, nil where there are none. Inputs and outputs stay float32.
+func Half(peaks map[string]float32) ([]Pass, *Halved) {
+	h := &Halved{Float32: []Float32{}}
+	byName := map[string]float32{}
+	for key, p := range peaks {
+		if name := quant.NameOf(key); p > byName[name] {
+			byName[name] = p
+		}
+	}
+	return []Pass{{"cast-half", "computes in float16 where ranges and precision allow it", func(g *ir.Graph) (int, error) {
+		return castHalf(&halver{g: g, keys: quant.Keys(g), uses: g.Uses(), peaks: peaks, byName: byName, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
+			phase: leading(g, []string{"Sin", "Cos"}, ""), log: leading(g, []string{"Log"}, "Exp")}, h)
+	}, Lossy}}, h
+}
+
+// A halver decides for the values of one graph, in order.
+type halver struct {
+	g        *ir.Graph
+	keys     map[*ir.Value]string
+	uses     map[*ir.Value][]*ir.Value
+	peaks    map[string]float32
+	byName   map[string]float32 // the largest peak of a source path, for values that another pass made from the recorded one
+	wide     map[*ir.Value]bool // stays in float32
+	integers map[*ir.Value]bool // stands between integers
+	phase    map[*ir.Value]bool // leads to a sine
+	log      map[*ir.Value]bool // leads from an exponential to its logarithm
+}
+
+// peak is the recorded amplitude; false where there is none.
+func (h *halver) peak(v *ir.Value) (float32, bool) {
+	if p, ok := h.peaks[h.keys[v]]; ok {
+		return p, true
+	}
+	p, ok := h.byName[v.Name]
+	return p, ok && v.Name != ""
+}
+
+// rules say what stays in float32, and why; the first that applies counts.
+var rules = []struct {
+	Name, Why string
+	applies   func(h *halver, v *ir.Value) bool
+}{
+	{"integers", "stands between integers: their kernels take float32 at no cost, and opsets below 19 have no other scales", (*halver).betweenIntegers},
+	{"phase", "leads to a sine or cosine, whose argument needs its absolute precision", func(h *halver, v *ir.Value) bool { return h.phase[v] }},
+	{"logarithm", "leads from an exponential to its logarithm: what is lost below float16's least number comes back as infinity", func(h *halver, v *ir.Value) bool { return h.log[v] }},
+	{"range", "reaches more than half of float16's largest number", (*halver).outOfRange},
+	{"constant", "has a constant that float16 cannot hold", func(_ *halver, v *ir.Value) bool { return slices.ContainsFunc(v.Args, unholdable) }},
+	{"square", "squares an input that is not known to stay below 255", (*halver).squares},
+	{"exponential", "raises to the power of an input that is not known to stay below 10", func(h *halver, v *ir.Value) bool {
+		return (v.Op.Name == "Exp" || v.Op.Name == "ReduceLogSumExp") && !h.below(v.Args[0], expLimit)
+	}},
+}
+
+// below reports whether a value is known to stay within a limit.
+func (h *halver) below(v *ir.Value, limit float32) bool {
+	p, ok := h.peak(v)
+	return ok && p <= limit
+}
+
+func (h *halver) betweenIntegers(v *ir.Value) bool {
+	isInteger := func(a *ir.Value) bool { return a != nil && h.integers[a] }
+	switch {
+	case v.Op.Name == "QuantizeLinear", v.Op.Name == "DequantizeLinear":
+		return true
+	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && a.Op.Name == "DequantizeLinear" }):
+		return true
+	}
+	return slices.ContainsFunc(v.Args, isInteger) && slices.ContainsFunc(h.uses[v], func(u *ir.Value) bool { return u.Op.Name == "QuantizeLinear" })
+}
+
+func (h *halver) outOfRange(v *ir.Value) bool {
+	for _, x := range append([]*ir.Value{v}, v.Args...) {
+		if x == nil || x.IsConst() {
+			continue
+		}
+		if p, ok := h.peak(x); ok && p > rangeLimit {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *halver) squares(v *ir.Value) bool {
+	switch v.Op.Name {
+	case "LayerNormalization", "Pow":
+	case "Mul":
+		if v.Args[0] != v.Args[1] {
+			return false
+		}
+	default:
+		return false
+	}
+	return !h.below(v.Args[0], squareLimit)
+}
+
+// unholdable reports whether a constant has an element past float16's range, or none above its normal numbers but 0.
+func unholdable(v *ir.Value) bool {
+	if !v.IsConst() || v.Type.DType != tensor.Float32 {
+		return false
+	}
+	top := float32(0)
+	for _, x := range v.Const.Float32s() {
+		top = max(top, x, -x)
+	}
+	v.Const.Release()
+	return top > maxFloat16 || top != 0 && top < leastNormal
+}
+
+// leading marks the values of some ops and everything that leads to them, back to the values of the op from ("": to the inputs).
+func leading(g *ir.Graph, to []string, from string) map[*ir.Value]bool {
+	marked := map[*ir.Value]bool{}
+	for _, v := range slices.Backward(g.Values) {
+		if slices.Contains(to, v.Op.Name) {
+			marked[v] = true
+		}
+		if marked[v] && v.Op.Name != from {
+			for _, a := range v.Args {
+				if a != nil && a.Type.DType == tensor.Float32 {
+					marked[a] = true
+				}
+			}
+		}
+	}
+	return marked
+}
+
+// Narrow is the pipeline before calibration of what will be float16.
+var Narrow = []Pass{
+	{"soften-masks", "writes what keeps a key from a query as a number that float16 holds", softenMasks, Rounding},
+}
+
+// softMask is masked in float16: sums of two stay in range, its exponential is 0, and no logit that a softmax can tell from others is
+// near it.
+const softMask = -8192
+
+func softenMasks(g *ir.Graph) (int, error) {
+	return rewrite(g, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+		if !v.IsConst() || v.Type.DType != tensor.Float32 || v.Const.Len() > maxFolded/4 || !slices.Contains(v.Const.Float32s(), masked) {
+			return nil, nil
+		}
+		x := slices.Clone(v.Const.Float32s())
+		for i := range x {
+			x[i] = max(x[i], softMask)
+		}
+		return b.Const(tensor.FromFloat32(v.Const.Dims(), x)), nil
+	})
+}
+
+// castHalf builds the graph anew with the types that the rules decide, and casts where they meet.
+func castHalf(h *halver, done *Halved) (int, error) {
+	b := ir.NewBuilder(h.g.Name)
+	made := map[*ir.Value]*ir.Value{}
+	type typed struct {
+		v *ir.Value
+		d tensor.DType
+	}
+	cast := map[typed]*ir.Value{}
+	// as gives a value's new form as an element type; other types than float32 and float16 stay.
+	as := func(v *ir.Value, d tensor.DType) *ir.Value {
+		if v == nil || v.Type.DType != tensor.Float32 {
+			return made[v]
+		}
+		have := made[v]
+		if v.IsConst() {
+			if have = cast[typed{v, d}]; have == nil {
+				have = b.As(v.Name).Const(tensor.Cast(v.Const, d))
+				cast[typed{v, d}] = have
+			}
+			return have
+		}
+		if have.Type.DType == d {
+			return have
+		}
+		if cast[typed{v, d}] == nil {
+			c := b.As(v.Name).Op("Cast", ir.CastAttrs{To: d}, have)
+			c.From = "cast-half"
+			cast[typed{v, d}] = c
+		}
+		return cast[typed{v, d}]
+	}
+	n := 0
+	for _, v := range h.g.Values {
+		switch {
+		case v.IsInput():
+			made[v] = b.Input(v.Name, v.Type.DType, v.Type.Shape...)
+			h.wide[v] = true
+			continue
+		case v.IsConst():
+			if v.Type.DType != tensor.Float32 {
+				made[v] = b.As(v.Name).Const(v.Const)
+			}
+			continue
+		}
+		d := tensor.Float16
+		if h.staysWide(v, done) {
+			d = tensor.Float32
+			h.wide[v] = true
+		} else if v.Type.DType == tensor.Float32 {
+			n++
+		}
+		args := make([]*ir.Value, len(v.Args))
+		for i, a := range v.Args {
+			args[i] = as(a, d)
+		}
+		made[v] = b.As(v.Name).Op(v.Op.Name, v.Attrs, args...)
+		if err := b.Err(); err != nil {
+			return 0, fmt.Errorf("cast-half: %w", err)
+		}
+		made[v].From = v.From
+	}
+	for _, o := range h.g.Outputs {
+		v := made[o.Value]
+		if o.Value.Type.DType == tensor.Float32 {
+			v = as(o.Value, tensor.Float32)
+		}
+		b.Output(o.Name, v)
+	}
+	g, err := b.Graph()
+	if err != nil {
+		return 0, err
+	}
+	*h.g = *g
+	done.Values += n
+	return n, nil
+}
+
+// staysWide decides a value. What gives no float32 itself (a comparison) takes its arguments as they come.
+func (h *halver) staysWide(v *ir.Value, done *Halved) bool {
+	for _, r := range rules {
+		if !r.applies(h, v) {
+			continue
+		}
+		if r.Name == "integers" {
+			h.integers[v] = true
+		} else if v.Type.DType == tensor.Float32 {
+			p, _ := h.peak(v)
+			done.Float32 = append(done.Float32, Float32{h.g.Name, h.keys[v], r.Name, r.Why, p})
+		}
+		return true
+	}
+	return v.Type.DType != tensor.Float32 && !slices.ContainsFunc(v.Args, func(a *ir.Value) bool {
+		return a != nil && a.Type.DType == tensor.Float32 && !a.IsConst() && !h.wide[a]
+	})
+}
