@@ -15,13 +15,14 @@ import (
 type Spelling struct {
 	Activations tensor.DType // Uint8: zero point 128, or 0 and 256 steps where a value is never negative; Int8: zero point 0
 	IntegerBias bool         // bias as int32 with scale scale(x)*scale(w), else in float
+	FusedSum    bool         // a residual addition is part of the convolution before it, whose result is not quantized on its way there
 }
 
 // ONNXRuntime's integer convolutions are fast for UINT8 activations on x86, and take an int32 bias. TensorRT takes INT8 with
-// zero point 0 and a float bias.
+// zero point 0 and a float bias, and adds the shortcut, quantized, in the kernel of the block's last convolution.
 var (
-	ONNXRuntime = Spelling{tensor.Uint8, true}
-	TensorRT    = Spelling{tensor.Int8, false}
+	ONNXRuntime = Spelling{tensor.Uint8, true, false}
+	TensorRT    = Spelling{tensor.Int8, false, true}
 )
 
 // Prepare is the pipeline between Simplify and calibration of an int8 build.
@@ -118,7 +119,14 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 	for pool, x := range sites.Same {
 		pooled[x] = pool
 	}
+	fused := map[*ir.Value]bool{}
+	if q.spell.FusedSum {
+		fused = fusedSums(sites, uses, inInt8)
+	}
 	for _, v := range append(slices.Clone(sites.Inputs), sites.Values...) {
+		if fused[v] {
+			continue
+		}
 		decides := v
 		if p := pooled[v]; p != nil {
 			decides = p
@@ -157,6 +165,24 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 		}
 	}
 	return nil
+}
+
+// fusedSums gives, of each residual addition, the convolution whose kernel can add: the last one, when nothing else reads its result.
+func fusedSums(sites *quant.Sites, uses map[*ir.Value][]*ir.Value, inInt8 map[*ir.Value]bool) map[*ir.Value]bool {
+	fused := map[*ir.Value]bool{}
+	for _, v := range sites.Values {
+		sum := producer(v)
+		if sum.Op.Name != "Add" {
+			continue
+		}
+		for _, c := range slices.Backward(sites.Convs) {
+			if slices.Contains(sum.Args, c) && inInt8[c] && len(uses[c]) == 1 {
+				fused[c] = true
+				break
+			}
+		}
+	}
+	return fused
 }
 
 // equalized ends the names of values that carry another scale than the float model's, so that nobody compares the two.

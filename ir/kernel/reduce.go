@@ -7,10 +7,10 @@ import "math"
 var folds = map[string]func(x []float32) float64{
 	"ReduceSum":  sum,
 	"ReduceMean": func(x []float32) float64 { return sum(x) / float64(len(x)) },
-	"ReduceMax":  func(x []float32) float64 { return extreme(x, math.Inf(-1), math.Max) },
-	"ReduceMin":  func(x []float32) float64 { return extreme(x, math.Inf(1), math.Min) },
+	"ReduceMax":  largest,
+	"ReduceMin":  least,
 	"ReduceLogSumExp": func(x []float32) float64 {
-		most := extreme(x, math.Inf(-1), math.Max)
+		most := largest(x)
 		if math.IsInf(most, 0) || math.IsNaN(most) {
 			return most
 		}
@@ -30,18 +30,44 @@ func sum(x []float32) float64 {
 	return total
 }
 
-func extreme(x []float32, start float64, pick func(a, b float64) float64) float64 {
+// largest is the maximum; NaN where one is among the elements.
+func largest(x []float32) float64 {
+	most := float32(math.Inf(-1))
 	for _, v := range x {
-		start = pick(start, float64(v))
+		if v > most || v != v {
+			most = v
+		}
 	}
-	return start
+	return float64(most)
+}
+
+// least is the minimum; NaN where one is among the elements.
+func least(x []float32) float64 {
+	most := float32(math.Inf(1))
+	for _, v := range x {
+		if v < most || v != v {
+			most = v
+		}
+	}
+	return float64(most)
 }
 
 // Reduce folds x over the axes by an ONNX operator of the table folds.
 func Reduce(op string, dims, axes []int, x, y []float32) {
 	fold, reduced := folds[op], map[int]bool{}
+	n, last := 1, len(dims)
 	for _, a := range axes {
 		reduced[a] = true
+		n *= dims[a]
+		last = min(last, a)
+	}
+	if len(dims)-last == len(axes) { // the last axes: each result's elements lie side by side
+		Parallel(len(y), max(1, grain/8/max(1, n)), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				y[i] = float32(fold(x[i*n : (i+1)*n]))
+			}
+		})
+		return
 	}
 	at, inner := []int{0}, []int{0} // offsets of the results' first elements, and of a result's elements from there
 	for a, step := len(dims)-1, 1; a >= 0; a-- {
@@ -58,16 +84,11 @@ func Reduce(op string, dims, axes []int, x, y []float32) {
 		*list = wider
 		step *= dims[a]
 	}
-	contiguous := len(inner) > 0 && inner[len(inner)-1] == len(inner)-1
 	Parallel(len(at), max(1, grain/8/max(1, len(inner))), func(lo, hi int) {
 		row := make([]float32, len(inner))
 		for i := lo; i < hi; i++ {
-			if contiguous {
-				row = x[at[i]:][:len(inner)]
-			} else {
-				for k, o := range inner {
-					row[k] = x[at[i]+o]
-				}
+			for k, o := range inner {
+				row[k] = x[at[i]+o]
 			}
 			y[i] = float32(fold(row))
 		}

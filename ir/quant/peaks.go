@@ -20,11 +20,15 @@ func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
 			continue
 		}
 		b := shown.After(v, "")
-		axes := make([]int64, v.Type.Rank())
+		rows := b.Op("ReduceMax", ir.ReduceAttrs{Axes: []int64{-1}}, b.Op("Abs", nil, v)) // by rows first: executors share rows among threads
+		axes := make([]int64, rows.Type.Rank())
 		for i := range axes {
 			axes[i] = int64(i)
 		}
-		peak := b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes}, b.Op("Abs", nil, v))
+		peak := rows
+		if len(axes) > 0 {
+			peak = b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes}, rows)
+		}
 		if b.Err() != nil {
 			return nil, b.Err()
 		}

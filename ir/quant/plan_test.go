@@ -35,7 +35,7 @@ func TestPlanErrors(t *testing.T) {
 		"plan method=mse images=1\nvalue \"x\" max=NaN":        "max",
 		"plan method=mse images=1\nvalue \"x\" max=1 mean=[a]": "mean",
 		"plan method=mse images=1\nvalue \"x\" reason=\"open":  "quote",
-		"plan method=mse images=1\nconstant \"x\" max=1":       "want value or float",
+		"plan method=mse images=1\nconstant \"x\" max=1":       "want value, float or peak",
 	} {
 		_, err := Read(strings.NewReader(text))
 		require.ErrorContains(t, err, want, text)
