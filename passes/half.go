@@ -100,6 +100,8 @@ func (h *halver) betweenIntegers(v *ir.Value) bool {
 	switch {
 	case v.Op.Name == "QuantizeLinear", v.Op.Name == "DequantizeLinear":
 		return true
+	case len(v.Args) > 1 && v.Args[1].IsConst() && v.Op.Name != "Mul": // a product with float weights
+		return false
 	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && a.Op.Name == "DequantizeLinear" }):
 		return true
 	}

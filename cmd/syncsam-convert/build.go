@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/backends/onnx"
+	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir"
@@ -34,7 +35,8 @@ type buildFlags struct {
 	calib                      calibFlags
 	plan, planOut              string
 	given, made                *quant.Plan // a plan to use instead of plan or calib; the one that was used
-	peaks                      bool        // calibration watches every value's amplitude
+	spans                      string
+	peaks                      bool // calibration watches every value's amplitude
 	verify                     verifyFlags
 	progress, postprocess      bool
 }
@@ -57,6 +59,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.model.register(c)
 	c.Flags().BoolVar(&f.postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
 	c.Flags().Int64Var(&f.opset, "opset", onnx.DefaultOpset, fmt.Sprintf("ONNX operator set, %d to %d", onnx.MinOpset, onnx.MaxOpset))
+	c.Flags().StringVar(&f.spans, "profile", "", "with tensorrt: sizes of dynamic dimensions, as in N=1:1:4,B=1:1:32,P=2:2:16 (least:tuned for:most)")
 	c.Flags().BoolVar(&f.external, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
 	c.Flags().BoolVar(&f.force, "force", false, "replace an artifact that stands at -o")
 	c.Flags().BoolVar(&f.nonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
@@ -147,12 +150,19 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--plan-out: needs --calib")
 	case f.opset < onnx.MinOpset || f.opset > onnx.MaxOpset:
 		return fmt.Errorf("--opset: have %d, want %d to %d", f.opset, onnx.MinOpset, onnx.MaxOpset)
+	case f.spans != "" && f.target != targetTensorRT:
+		return fmt.Errorf("--profile: only with --target %s", targetTensorRT)
 	case f.stopAfter < 0:
 		return fmt.Errorf("--stop-after: have %d, want 0 or more", f.stopAfter)
 	case f.maxDrop < 0:
 		return fmt.Errorf("--max-dsc-drop: have %g, want 0 or more points", f.maxDrop)
 	case cmd.Flags().Changed("max-dsc-drop") && f.golden == "":
 		return fmt.Errorf("--max-dsc-drop: needs --golden")
+	}
+	if f.spans != "" {
+		if err := tensorrt.SetSpans(tensorrt.Spans(), f.spans); err != nil {
+			return fmt.Errorf("--profile: %w", err)
+		}
 	}
 	return nil
 }
@@ -196,6 +206,11 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 	bar.step("write")
 	if man.Files, err = f.write(ctx, dir, m, man); err != nil {
 		return nil, err
+	}
+	if f.target == targetTensorRT {
+		if err := f.describePlan(dir, m, man); err != nil {
+			return nil, err
+		}
 	}
 	if err := src().err; err != nil {
 		return nil, err

@@ -21,10 +21,12 @@ const (
 	exitError    = 2 // bad usage, unreadable or hostile input, a missing engine
 )
 
-// What makes the exit status 1: an artifact that does not meet its golden results, two things compared that differ.
+// What makes the exit status 1: an artifact that does not meet its golden results, two things compared that differ, a model that a
+// target refuses.
 var (
 	errMismatch = errors.New("the artifact does not meet its golden results")
 	errDiffer   = errors.New("they differ")
+	errRefused  = errors.New("the target refuses the model")
 )
 
 func main() {
@@ -54,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if errors.Is(err, errMismatch) || errors.Is(err, errDiffer) {
+	if errors.Is(err, errMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) {
 		return exitMismatch
 	}
 	return exitError
@@ -72,7 +74,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

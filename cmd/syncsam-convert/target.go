@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/internal/artifact"
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir"
 	"syncsam-convert/passes"
 )
 
@@ -57,4 +61,77 @@ func (f *buildFlags) addPlan(cmd *cobra.Command, path, dir string, man *artifact
 	}
 	man.Target, man.Files = targetTensorRT, append(man.Files, pin)
 	return man.Write(dir)
+}
+
+// describePlan adds to a folder of models for TensorRT what builds plans of them; releases that refuse a model are left out.
+func (f *buildFlags) describePlan(dir string, m *ir.Module, man *artifact.Manifest) error {
+	spans := tensorrt.Spans()
+	if f.spans != "" {
+		if err := tensorrt.SetSpans(spans, f.spans); err != nil {
+			return err
+		}
+	}
+	hashes := map[string]string{}
+	for _, file := range man.Files {
+		hashes[file.Name] = file.SHA256
+	}
+	var suits []string
+	var refused *tensorrt.Finding
+	for _, r := range tensorrt.Releases {
+		found, err := lintAll(dir, m, r)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			suits = append(suits, r.Name)
+		} else {
+			refused = found
+		}
+	}
+	if len(suits) == 0 {
+		return fmt.Errorf("no release of TensorRT takes the model: %s: node %s: %s (%s)", refused.Release, refused.Node, refused.Problem, refused.Rule)
+	}
+	recipe, err := tensorrt.NewRecipe(m, f.precision, spans, suits, hashes)
+	if err != nil {
+		return err
+	}
+	text, err := recipe.JSON()
+	if err != nil {
+		return err
+	}
+	for _, out := range []struct {
+		name string
+		text []byte
+		mode os.FileMode
+	}{{tensorrt.RecipeName, text, 0o644}, {tensorrt.ScriptName, []byte(recipe.Script()), 0o755}} {
+		if err := os.WriteFile(filepath.Join(dir, out.name), out.text, out.mode); err != nil {
+			return err
+		}
+		file, err := artifact.Describe(dir, out.name)
+		if err != nil {
+			return err
+		}
+		man.Files = append(man.Files, file)
+	}
+	return nil
+}
+
+// lintAll gives the first finding for which a release refuses one of a module's files, nil for none.
+func lintAll(dir string, m *ir.Module, r tensorrt.Release) (*tensorrt.Finding, error) {
+	for _, g := range m.Graphs {
+		file, err := onnxpb.Open(filepath.Join(dir, g.Name+".onnx"))
+		if err != nil {
+			return nil, err
+		}
+		findings := tensorrt.Lint(file, r)
+		if err := file.Close(); err != nil {
+			return nil, err
+		}
+		for _, found := range findings {
+			if found.Severity == tensorrt.Refused {
+				return &found, nil
+			}
+		}
+	}
+	return nil, nil
 }
