@@ -30,15 +30,17 @@ frontends                : frontends/blocks ir ir/tensor
 ir/quant                 : ir
 passes                   : ir ir/quant ir/tensor
 calib                    : ir/quant ir/tensor ir/tensor/safetensors
+internal/trthost         : internal/mapfile ir/tensor
+backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 golden/imaging           : ir ir/tensor internal/mapfile
 golden/prompt            : golden/imaging
 golden/dataset           :
-golden/engine            : frontends/onnx ir ir/tensor passes
+golden/engine            : frontends/onnx internal/artifact internal/trthost ir ir/tensor passes
 golden/compare           : ir ir/tensor
 golden/bench             : frontends/onnx golden/engine ir ir/kernel ir/tensor
 golden                   : golden/dataset golden/engine golden/imaging golden/prompt internal/artifact internal/mapfile ir/tensor
-cmd/syncsam-convert      : backends/onnx calib frontends frontends/checkpoint frontends/onnx golden golden/bench golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile ir ir/quant ir/tensor ir/tensor/safetensors passes
+cmd/syncsam-convert      : backends/onnx backends/tensorrt calib frontends frontends/checkpoint frontends/onnx golden golden/bench golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor ir/tensor/safetensors passes
 `
 
 const module = "syncsam-convert/"

@@ -53,9 +53,55 @@ func TestParity(t *testing.T) {
 	}
 }
 
+// leastHalf is the SNR that float16 with its float32 islands must leave, in dB: half precision's own rounding is at 70.
+const leastHalf = 45
+
+// Full-size models in float16, as the TensorRT target compiles them: encoder and masks beside PyTorch's float32.
+func TestParityOfHalf(t *testing.T) {
+	shared, checkpoints := os.Getenv("SHARED"), os.Getenv("CHECKPOINTS")
+	program, err := filepath.Abs("../bin/syncsam-convert")
+	require.NoError(t, err)
+	for _, model := range []string{"syncsam-34", "syncsam-50"} {
+		dir := filepath.Join(t.TempDir(), model)
+		out, err := exec.Command(program, "build", filepath.Join(checkpoints, model+".pth"), "-o", dir, "--target", "tensorrt", "--precision", "fp16").CombinedOutput()
+		require.NoError(t, err, string(out))
+		files, err := filepath.Glob(filepath.Join(shared, "golden", "full", model, "*.safetensors"))
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, name := range engines(t) {
+			p, err := Open(filepath.Join(dir, "plan"), name, engine.Options{})
+			require.NoError(t, err)
+			for _, file := range files {
+				ref, err := safetensors.Open(file)
+				require.NoError(t, err)
+				near := func(have *tensor.Tensor, key string) {
+					d, err := tensor.Compare(have, ref.Get(key))
+					require.NoError(t, err, key)
+					t.Logf("%s %s %s %-28s %.1f dB", model, name, filepath.Base(file), key, d.SNR)
+					require.GreaterOrEqual(t, d.SNR, float64(leastHalf), key)
+				}
+				features, err := p.encoder.Run(context.Background(), map[string]*tensor.Tensor{"image": ref.Get("input")})
+				require.NoError(t, err)
+				for key, f := range features {
+					near(f, key)
+				}
+				for _, r := range ref.Tensors {
+					if prompt, ok := strings.CutSuffix(r.Name, "/low_res_masks"); ok {
+						masks, err := p.decoder.Run(context.Background(), decoderInputs(t, ref, prompt, features, p.man))
+						require.NoError(t, err, prompt)
+						near(masks["low_res_masks"], r.Name)
+					}
+				}
+				require.NoError(t, ref.Close())
+			}
+			require.NoError(t, p.Close())
+		}
+	}
+}
+
 // engines lists those that this machine has.
 func engines(t *testing.T) []string {
-	names := engine.Names()
+	names := []string{engine.Embedded, engine.ONNXRuntime}
 	if _, err := engine.FindLibrary(""); err != nil {
 		t.Log(err)
 		names = names[:1]

@@ -27,6 +27,8 @@ type verifyFlags struct {
 	golden, data, prompts string
 	table                 string
 	engine, library       string
+	tensorrt              string
+	threeWay              bool
 	threads               int
 	tolerance             float64
 	closed                bool
@@ -50,6 +52,9 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 			"  syncsam-convert verify syncsam sam medsam --table 2 --data SA-Med2D-20M",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.threeWay {
+				return f.runThreeWay(cmd, args)
+			}
 			if len(args) > 1 || f.table != "" {
 				return f.runTable(cmd, args)
 			}
@@ -62,6 +67,7 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 	c.Flags().StringVar(&f.prompts, "prompts", defaultPrompts, "prompt modes")
 	c.Flags().Float64Var(&f.tolerance, "tolerance", defaultTolerance, fmt.Sprintf("DSC points that an item may differ by; for paper: points that a mean may be lower by (default %g there)", paperTolerance))
 	c.Flags().BoolVar(&f.closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
+	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
@@ -71,13 +77,14 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 }
 
 func (f *verifyFlags) addEngine(c *cobra.Command) {
-	c.Flags().StringVar(&f.engine, "engine", engine.Names()[0], strings.Join(engine.Names(), " or "))
+	c.Flags().StringVar(&f.engine, "engine", engine.Names()[0], strings.Join(engine.Names(), ", "))
 	c.Flags().StringVar(&f.library, "onnxruntime-lib", "", "ONNX Runtime's shared library (default: $"+engine.LibraryVariable+", then "+engine.LibraryFolder+")")
+	addLibrary(c, &f.tensorrt)
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine; 0: all")
 }
 
 func (f *verifyFlags) options() engine.Options {
-	return engine.Options{Threads: f.threads, Library: f.library}
+	return engine.Options{Threads: f.threads, Library: f.library, TensorRT: f.tensorrt}
 }
 
 func (f *verifyFlags) run(cmd *cobra.Command, dir string) error {

@@ -1,4 +1,4 @@
-// Package engine runs ONNX files: by the embedded evaluator, or by ONNX Runtime.
+// Package engine runs ONNX files: by the embedded evaluator, by ONNX Runtime, or as the TensorRT plans that were built of them.
 package engine
 
 import (
@@ -25,18 +25,27 @@ type Session interface {
 
 // Options of an engine.
 type Options struct {
-	Threads int    // 0: as many as the machine has
-	Trace   string // of onnxruntime: prefix of the trace file that it writes when the session ends; "": none
-	Library string // of onnxruntime: the shared library; "": ONNXRUNTIME_LIB, then build/onnxruntime beside the program or the working directory
+	Threads  int    // 0: as many as the machine has
+	Trace    string // of onnxruntime: prefix of the trace file that it writes when the session ends; "": none
+	TensorRT string // of tensorrt: libnvinfer; "": TENSORRT_LIB, then what the system's loader finds
+	Library  string // of onnxruntime: the shared library; "": ONNXRUNTIME_LIB, then build/onnxruntime beside the program or the working directory
 }
+
+// The engines' names.
+const (
+	Embedded    = "go"
+	ONNXRuntime = "onnxruntime"
+	TensorRT    = "tensorrt" // runs no ONNX file by itself, only one that a plan was built of
+)
 
 // engines in the order they are listed; the first is the default.
 var engines = []struct {
 	name string
 	load func(path string, o Options) (Session, error)
 }{
-	{"go", loadGo},
-	{"onnxruntime", loadORT},
+	{Embedded, loadGo},
+	{ONNXRuntime, loadORT},
+	{TensorRT, loadPlan},
 }
 
 // Names lists the engines.
