@@ -6,7 +6,7 @@ BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers bench bench-peers bench-int8 clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers test-tensorrt bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
@@ -70,6 +70,13 @@ test-peers: check-onnx
 	@test -f build/full/zoo/sam-vit-b.pth || build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/zoo/sam-vit-b/weights.json build/full/zoo/sam-vit-b.pth
 	$(BIN) build build/full/zoo/sam-vit-b.pth -o build/check/sam --force --decoder-postprocess --family sam >/dev/null
 	build/venv/bin/python scripts/check_client.py build/check/sam build/full/zoo/sam-vit-b.pth
+	build/venv/bin/python scripts/check_lint.py $(BIN) build/full/zoo/sam-vit-b.pth
+
+# The real TensorRT 8.6.1 library on a machine without a GPU: it is loaded, tells its version, and the missing driver is reported.
+# Needs Maven and python3; downloads 0.8 GB.
+test-tensorrt: build
+	sh scripts/tensorrt.sh
+	TENSORRT_LIB=$(CURDIR)/build/tensorrt/libnvinfer.so.8 TENSORRT_VERSION=8.6.1 $(GO) test -count=1 -v ./internal/trthost ./cmd/syncsam-convert -run 'TestFind|TestPlan'
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./golden/engine

@@ -142,6 +142,9 @@ func TestPlanCheck(t *testing.T) {
 		require.Contains(t, must(t, "plan", "check", folder), "not held against this machine")
 		refused(t, "engine tensorrt: ", "verify", dir, "--golden", golden34, "--engine", "tensorrt")
 		refused(t, "build-plan.sh", "plan", "build", dir)
+		if version := os.Getenv("TENSORRT_VERSION"); version != "" {
+			refused(t, "TensorRT "+version, "plan", "build", dir)
+		}
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "decoder.plan"), []byte("changed"), 0o644))
 	r := command("plan", "check", dir)
