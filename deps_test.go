@@ -27,7 +27,7 @@ frontends/checkpoint     : ir/tensor ir/tensor/safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-ir/quant                 : ir
+ir/quant                 : ir ir/tensor
 passes                   : ir ir/quant ir/tensor
 calib                    : ir/quant ir/tensor ir/tensor/safetensors
 internal/trthost         : internal/mapfile ir/tensor

@@ -174,7 +174,7 @@ var Narrow = []Pass{
 const softMask = -8192
 
 func softenMasks(g *ir.Graph) (int, error) {
-	return rewrite(g, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+	n, err := rewrite(g, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !v.IsConst() || v.Type.DType != tensor.Float32 || v.Const.Len() > maxFolded/4 || !slices.Contains(v.Const.Float32s(), masked) {
 			return nil, nil
 		}
@@ -184,6 +184,8 @@ func softenMasks(g *ir.Graph) (int, error) {
 		}
 		return b.Const(tensor.FromFloat32(v.Const.Dims(), x)), nil
 	})
+	g.Sweep()
+	return n, err
 }
 
 // castHalf builds the graph anew with the types that the rules decide, and casts where they meet.

@@ -15,8 +15,12 @@ import (
 func halfModel(t *testing.T) *ir.Graph {
 	b := ir.NewBuilder("g")
 	x := b.Input("x", tensor.Float32, tensor.Symbol("N"), tensor.Static(4))
-	named := func(name, op string, attrs any, args ...*ir.Value) *ir.Value { return b.As(name).Op(op, attrs, args...) }
-	constant := func(name string, v ...float32) *ir.Value { return b.As(name).Const(tensor.FromFloat32([]int64{int64(len(v))}, v)) }
+	named := func(name, op string, attrs any, args ...*ir.Value) *ir.Value {
+		return b.As(name).Op(op, attrs, args...)
+	}
+	constant := func(name string, v ...float32) *ir.Value {
+		return b.As(name).Const(tensor.FromFloat32([]int64{int64(len(v))}, v))
+	}
 	sum := named("sum", "Add", nil, x, constant("ones", 1, 1, 1, 1))
 	norm := named("norm", "LayerNormalization", ir.LayerNormAttrs{Axis: -1, Epsilon: 1e-5}, sum, constant("scale", 1, 2, 3, 4), constant("bias", 0, 1, 0, 1))
 	scaled := named("scaled", "Mul", nil, x, constant("pi", 3, 3, 3, 3))

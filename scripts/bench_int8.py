@@ -1,4 +1,4 @@
-"""Measures int8 builds of the golden models against their float builds: bench_int8.py PROGRAM CALIBRATION [METHOD...]
+"""Measures int8 and fp16 builds of the golden models, and TensorRT's dialect of them, against float: bench_int8.py PROGRAM CALIBRATION [METHOD...]
 
 Signal-to-noise of the encoder's outputs over the golden images, and the change of DSC per item, in ONNX Runtime.
 """
@@ -50,16 +50,19 @@ def noise(a, b):
 
 program, calibration = sys.argv[1:3]
 os.makedirs("build/int8", exist_ok=True)
+variants = [(m, ["--precision", "int8", "--calib-method", m], "") for m in sys.argv[3:] or ["mse"]]
+variants += [("tensorrt fp16", ["--precision", "fp16", "--target", "tensorrt"], "/plan"), ("tensorrt int8", ["--precision", "int8", "--target", "tensorrt"], "/plan")]
 for model in ("tiny-34", "tiny-50"):
     plain = f"build/int8/{model}"
     build(program, model, plain)
     reference = items(program, model, plain)
-    for method in sys.argv[3:] or ["mse"]:
-        quantized = f"{plain}-{method}"
-        build(program, model, quantized, "--precision", "int8", "--calib", calibration, "--calib-method", method, "--engine", "onnxruntime")
-        db = noise(plain, quantized)
-        print(f"{model} {method:10s} {db[0]:.1f} / {db[1]:.1f} dB", end="")
-        have = items(program, model, quantized)
+    for name, flags, folder in variants:
+        artifact = f"{plain}-{name.replace(' ', '-')}"
+        build(program, model, artifact, "--calib", calibration, "--engine", "onnxruntime", *flags)
+        artifact += folder
+        db = noise(plain, artifact)
+        print(f"{model} {name:13s} {db[0]:.1f} / {db[1]:.1f} dB", end="")
+        have = items(program, model, artifact)
         for mode in ("box", "point1", "points5"):
             d = np.array([100 * (q["have"] - f["have"]) for f, q in zip(reference, have) if f["mode"] == mode])
             print(f"; {mode} {d.mean():+.3f}, absolute {np.abs(d).mean():.3f}, worst {d.min():+.2f}", end="")

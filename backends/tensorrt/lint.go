@@ -75,13 +75,6 @@ func (n *node) int(name string, absent int64) int64 {
 	return absent
 }
 
-func (n *node) string(name, absent string) string {
-	if a := n.attrs[name]; a != nil {
-		return string(a.S)
-	}
-	return absent
-}
-
 // model is a file made ready for questions: who makes a tensor and who reads it, its element type as far as that is known, whether
 // it depends on the values of graph inputs.
 type model struct {

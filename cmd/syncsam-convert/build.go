@@ -223,7 +223,7 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 // calibration.
 func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manifest, opts passes.Options, dir string, source func() (string, error)) ([]passes.Result, error) {
 	ctx := cmd.Context()
-	calibrated := f.calib.path != "" || f.plan != ""
+	calibrated := f.precision != "fp32" && (f.calib.path != "" || f.plan != "")
 	half := f.precision == "fp16" || f.precision == "int8" && f.target == targetTensorRT
 	pipeline := passes.Simplify
 	if half || f.peaks {

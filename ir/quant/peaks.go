@@ -11,7 +11,7 @@ import (
 // peakPrefix starts the names of the outputs that WithPeaks adds; no source path does.
 const peakPrefix = "peak:"
 
-// WithPeaks is g with one more output per floating-point result: its largest amplitude, a scalar.
+// WithPeaks is g with one more output per floating-point result: its largest amplitude, of one element.
 func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
 	keys, shown := Keys(g), *g
 	shown.Values, shown.Outputs = slices.Clone(g.Values), slices.Clone(g.Outputs)
@@ -20,14 +20,9 @@ func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
 			continue
 		}
 		b := shown.After(v, "")
-		rows := b.Op("ReduceMax", ir.ReduceAttrs{Axes: []int64{-1}}, b.Op("Abs", nil, v)) // by rows first: executors share rows among threads
-		axes := make([]int64, rows.Type.Rank())
-		for i := range axes {
-			axes[i] = int64(i)
-		}
-		peak := rows
-		if len(axes) > 0 {
-			peak = b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes}, rows)
+		peak := b.Op("Abs", nil, v)
+		for _, axes := range [][]int64{{-1}, nil} { // by rows first: executors share rows among threads
+			peak = b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes, KeepDims: 1}, peak)
 		}
 		if b.Err() != nil {
 			return nil, b.Err()
