@@ -15,6 +15,7 @@ type Program struct {
 	dead [][]*Value                // values nobody needs after the i-th
 	memo map[*Value]*memo          // of values whose arguments but the first are constants
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
+	pool *pool
 
 	// Observe, when set, sees every computed value, half precision as float32; it must not keep the tensor's memory past its return for long.
 	Observe func(v *Value, t *tensor.Tensor)
@@ -39,7 +40,7 @@ func Compile(g *Graph) (*Program, error) {
 	for _, o := range g.Outputs {
 		last[o.Value] = len(g.Values)
 	}
-	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}, memo: map[*Value]*memo{}}
+	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}, memo: map[*Value]*memo{}, pool: &pool{}}
 	for _, v := range g.Values {
 		if len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() }) {
 			p.memo[v] = &memo{}
@@ -71,7 +72,7 @@ func (p *Program) fold(last map[*Value]int) error {
 		if v.IsInput() || !static || slices.ContainsFunc(v.Args, func(a *Value) bool { return a != nil && known[a] == nil }) {
 			continue
 		}
-		t, err := evalValue(v, known, nil, nil)
+		t, err := evalValue(v, known, nil, nil, nil)
 		if err != nil {
 			return fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
 		}
@@ -111,6 +112,10 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 		return nil, err
 	}
 	values := make(map[*Value]*tensor.Tensor, len(p.g.Values))
+	var held *leases
+	if p.Observe == nil { // who observes may keep tensors for a while
+		held = newLeases(p.pool)
+	}
 	for i, v := range p.g.Values {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("graph %s: %w", p.g.Name, err)
@@ -123,17 +128,19 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 		case v.IsConst():
 			values[v] = v.Const
 		default:
-			t, err := evalValue(v, values, syms, p.memo[v])
+			t, err := evalValue(v, values, syms, p.memo[v], held)
 			if err != nil {
 				return nil, fmt.Errorf("graph %s: %s: %w", p.g.Name, v, err)
 			}
 			values[v] = t
+			held.born(v, t)
 			if p.Observe != nil {
 				p.Observe(v, t)
 			}
 		}
 		for _, d := range p.dead[i] {
 			delete(values, d)
+			held.dies(d)
 		}
 	}
 	out := make(map[string]*tensor.Tensor, len(p.g.Outputs))
@@ -143,13 +150,13 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	return out, nil
 }
 
-func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64, kept *memo) (t *tensor.Tensor, err error) {
+func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64, kept *memo, held *leases) (t *tensor.Tensor, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
 		}
 	}()
-	env := &Env{Type: inFloat32(v.Type), Dims: make([]int64, len(v.Type.Shape)), memo: kept}
+	env := &Env{Type: inFloat32(v.Type), Dims: make([]int64, len(v.Type.Shape)), memo: kept, leases: held}
 	for i, d := range v.Type.Shape {
 		if env.Dims[i], err = d.Eval(syms); err != nil {
 			return nil, err
@@ -227,7 +234,7 @@ func EvalConst(v *Value) (*tensor.Tensor, error) {
 			values[a] = widened(a.Const)
 		}
 	}
-	t, err := evalValue(v, values, nil, nil)
+	t, err := evalValue(v, values, nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -100,17 +100,15 @@ func float32s(t *tensor.Tensor) []float32 {
 	return t.Float32s()
 }
 
-// out makes the result of an evaluation over float32 memory that f fills.
+// float32 is bytes for float32 results.
 func (e *Env) float32(f func(y []float32)) (*tensor.Tensor, error) {
-	y := make([]float32, product(e.Dims))
-	f(y)
-	return tensor.FromFloat32(e.Dims, y), nil
+	return e.bytes(func(y []byte, _ int) { f(tensor.Float32View(y)) })
 }
 
-// bytes makes the result of an evaluation that only moves elements: f fills memory of the result's type.
+// bytes makes the result of an evaluation: f fills memory of the result's type, all of it, which holds anything before.
 func (e *Env) bytes(f func(y []byte, size int)) (*tensor.Tensor, error) {
 	size := int(e.Type.DType.Size())
-	y := make([]byte, product(e.Dims)*size)
+	y := e.leases.bytes(product(e.Dims) * size)
 	f(y, size)
 	return tensor.New(e.Type.DType, e.Dims, y)
 }

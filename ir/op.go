@@ -31,9 +31,10 @@ const Many = 1 << 30
 
 // Env is what an evaluation knows of one value.
 type Env struct {
-	Type tensor.Type // the result's type
-	Dims []int64     // the result's shape, symbols resolved
-	memo *memo       // nil: nothing is kept between evaluations
+	Type   tensor.Type // the result's type
+	Dims   []int64     // the result's shape, symbols resolved
+	memo   *memo       // nil: nothing is kept between evaluations
+	leases *leases     // nil: results get fresh memory
 }
 
 // memo is what a program keeps for one value.

@@ -126,7 +126,8 @@ func evalGemm(e *Env, a GemmAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) 
 	return e.float32(func(y []float32) {
 		beta := float32(0)
 		if len(in) > 2 && in[2] != nil {
-			kernel.Binary("Add", []int{m, n}, y, []int{m, n}, in[2].Float32s(), ints(in[2].Dims()), y) // y is 0: a broadcast copy
+			clear(y)
+			kernel.Binary("Add", []int{m, n}, y, []int{m, n}, in[2].Float32s(), ints(in[2].Dims()), y) // a broadcast copy
 			beta = a.Beta
 		}
 		kernel.Gemm(a.TransA != 0, a.TransB != 0, m, n, k, a.Alpha, in[0].Float32s(), d[1], in[1].Float32s(), l[1], beta, y, n)

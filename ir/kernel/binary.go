@@ -10,50 +10,106 @@ type Number interface{ ~float32 | ~int64 }
 func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []T) {
 	switch op {
 	case "Add":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x + y })
-	case "Sub":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x - y })
+		apply(out, a, aDims, b, bDims, z, rows[T, T]{addAll[T], addOne[T], func(x T, y, z []T) { addOne(y, x, z) }})
 	case "Mul":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x * y })
+		apply(out, a, aDims, b, bDims, z, rows[T, T]{mulAll[T], mulOne[T], func(x T, y, z []T) { mulOne(y, x, z) }})
+	case "Sub":
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x - y }))
 	case "Div":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return x / y })
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x / y }))
 	case "Pow":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return T(math.Pow(float64(x), float64(y))) })
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return T(math.Pow(float64(x), float64(y))) }))
 	case "Min":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return min(x, y) })
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return min(x, y) }))
 	case "Max":
-		apply(out, a, aDims, b, bDims, z, func(x, y T) T { return max(x, y) })
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return max(x, y) }))
 	case "PRelu":
-		apply(out, a, aDims, b, bDims, z, func(x, slope T) T {
+		apply(out, a, aDims, b, bDims, z, each(func(x, slope T) T {
 			if x < 0 {
 				return x * slope
 			}
 			return x
-		})
+		}))
 	default:
 		panic("BUG: no binary operator " + op)
 	}
 }
 
+// rows computes one row of a result from two rows, or from a row and a number.
+type rows[T, R any] struct {
+	both  func(x, y []T, z []R)
+	left  func(x []T, y T, z []R)
+	right func(x T, y []T, z []R)
+}
+
+// each makes rows of a function of two elements. A call per element is what the operators of most elements have loops of their own for.
+func each[T, R any](f func(x, y T) R) rows[T, R] {
+	return rows[T, R]{
+		func(x, y []T, z []R) {
+			for i := range z {
+				z[i] = f(x[i], y[i])
+			}
+		},
+		func(x []T, y T, z []R) {
+			for i := range z {
+				z[i] = f(x[i], y)
+			}
+		},
+		func(x T, y []T, z []R) {
+			for i := range z {
+				z[i] = f(x, y[i])
+			}
+		},
+	}
+}
+
+func addAll[T Number](x, y, z []T) {
+	x, y = x[:len(z)], y[:len(z)]
+	for i := range z {
+		z[i] = x[i] + y[i]
+	}
+}
+
+func addOne[T Number](x []T, y T, z []T) {
+	x = x[:len(z)]
+	for i := range z {
+		z[i] = x[i] + y
+	}
+}
+
+func mulAll[T Number](x, y, z []T) {
+	x, y = x[:len(z)], y[:len(z)]
+	for i := range z {
+		z[i] = x[i] * y[i]
+	}
+}
+
+func mulOne[T Number](x []T, y T, z []T) {
+	x = x[:len(z)]
+	for i := range z {
+		z[i] = x[i] * y
+	}
+}
+
 // Compare applies an ONNX comparison (Equal, Less, Greater, LessOrEqual, GreaterOrEqual); results are bytes 0 and 1.
 func Compare[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []byte) {
-	apply(out, a, aDims, b, bDims, z, map[string]func(x, y T) byte{
+	apply(out, a, aDims, b, bDims, z, each(map[string]func(x, y T) byte{
 		"Equal":          func(x, y T) byte { return bit(x == y) },
 		"Less":           func(x, y T) byte { return bit(x < y) },
 		"Greater":        func(x, y T) byte { return bit(x > y) },
 		"LessOrEqual":    func(x, y T) byte { return bit(x <= y) },
 		"GreaterOrEqual": func(x, y T) byte { return bit(x >= y) },
-	}[op])
+	}[op]))
 }
 
 // Logical applies And, Or, Xor, or Equal on bools, which are bytes 0 and 1.
 func Logical(op string, out []int, a []byte, aDims []int, b []byte, bDims []int, z []byte) {
-	apply(out, a, aDims, b, bDims, z, map[string]func(x, y byte) byte{
+	apply(out, a, aDims, b, bDims, z, each(map[string]func(x, y byte) byte{
 		"And":   func(x, y byte) byte { return x & y },
 		"Or":    func(x, y byte) byte { return x | y },
 		"Xor":   func(x, y byte) byte { return x ^ y },
 		"Equal": func(x, y byte) byte { return x ^ y ^ 1 },
-	}[op])
+	}[op]))
 }
 
 func bit(b bool) byte {
@@ -64,15 +120,15 @@ func bit(b bool) byte {
 }
 
 // apply runs f over two broadcast arrays. The result is cut into rows along which each side is either contiguous or constant.
-func apply[T, R any](out []int, a []T, aDims []int, b []T, bDims []int, z []R, f func(x, y T) R) {
+func apply[T, R any](out []int, a []T, aDims []int, b []T, bDims []int, z []R, f rows[T, R]) {
 	dims, sa, sb := mergeBroadcast(out, broadcastStrides(out, aDims), broadcastStrides(out, bDims))
 	last := len(dims) - 1
 	n, da, db := dims[last], sa[last], sb[last]
-	rows := 1
+	count := 1
 	for _, d := range dims[:last] {
-		rows *= d
+		count *= d
 	}
-	Parallel(rows, max(1, grain/max(1, n)), func(lo, hi int) {
+	Parallel(count, max(1, grain/max(1, n)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			oa, ob := 0, 0
 			for i, x := last-1, r; i >= 0; i-- {
@@ -81,25 +137,18 @@ func apply[T, R any](out []int, a []T, aDims []int, b []T, bDims []int, z []R, f
 				x /= dims[i]
 			}
 			row := z[r*n:][:n]
-			switch {
+			switch { // a stride of the last axis is 1, or 0 where the array broadcasts
+			case n == 0:
 			case da == 1 && db == 1:
-				x, y := a[oa:][:n], b[ob:][:n]
-				for i := range row {
-					row[i] = f(x[i], y[i])
-				}
-			case da == 1 && db == 0:
-				x, y := a[oa:][:n], b[ob]
-				for i := range row {
-					row[i] = f(x[i], y)
-				}
-			case da == 0 && db == 1:
-				x, y := a[oa], b[ob:][:n]
-				for i := range row {
-					row[i] = f(x, y[i])
-				}
+				f.both(a[oa:][:n], b[ob:][:n], row)
+			case da == 1:
+				f.left(a[oa:][:n], b[ob], row)
+			case db == 1:
+				f.right(a[oa], b[ob:][:n], row)
 			default:
-				for i := range row {
-					row[i] = f(a[oa+i*da], b[ob+i*db])
+				f.left(a[oa:][:1], b[ob], row[:1])
+				for i := 1; i < n; i++ {
+					row[i] = row[0]
 				}
 			}
 		}

@@ -81,8 +81,8 @@ func Pad(y, x []byte, size int, dims, lo, hi []int, mode string, fill []byte) {
 	}
 	s := strides(dims)
 	if mode == "" {
-		for i := range len(y) / size {
-			copy(y[i*size:(i+1)*size], fill)
+		for n := copy(y, fill); n < len(y); n *= 2 {
+			copy(y[n:], y[:n])
 		}
 		os := strides(out)
 		last := len(dims) - 1

@@ -256,5 +256,8 @@ func Dense(t *Tensor) *Tensor {
 	return &d
 }
 
+// Float32View views bytes as float32 without a copy; they are aligned, as all memory that Go gives out in this size is.
+func Float32View(b []byte) []float32 { return slice[float32](b) }
+
 // Int8View views bytes as int8 without a copy.
 func Int8View(b []byte) []int8 { return slice[int8](b) }
