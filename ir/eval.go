@@ -17,8 +17,9 @@ type Program struct {
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 	pool *pool
 
-	// Observe, when set, sees every computed value, half precision as float32; it must not keep the tensor's memory past its return for long.
-	Observe func(v *Value, t *tensor.Tensor)
+	// Observe, when set, sees every computed value, half precision as float32. Unless Transient it may keep the tensors, and no memory is reused.
+	Observe   func(v *Value, t *tensor.Tensor)
+	Transient bool
 }
 
 // Compile checks a graph and plans its evaluation. Lazy constants and what depends on constants alone (dequantized weights, for
@@ -113,7 +114,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	}
 	values := make(map[*Value]*tensor.Tensor, len(p.g.Values))
 	var held *leases
-	if p.Observe == nil { // who observes may keep tensors for a while
+	if p.Observe == nil || p.Transient {
 		held = newLeases(p.pool)
 	}
 	for i, v := range p.g.Values {

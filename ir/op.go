@@ -43,6 +43,9 @@ type memo struct {
 	kept any
 }
 
+// Constant reports whether the arguments other than the first are constants, so that Memo keeps what is made of them.
+func (e *Env) Constant() bool { return e.memo != nil }
+
 // Memo gives what make makes from arguments other than the first: once for a program in which they are constants.
 func (e *Env) Memo(make func() any) any {
 	if e.memo == nil {

@@ -173,7 +173,14 @@ func evalConv(e *Env, a ConvAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) 
 		return nil, err
 	}
 	p := kernelConv(win, in[0].Dims(), e.Dims, a.Group)
-	return e.float32(func(y []float32) { kernel.Conv2D(p, in[0].Float32s(), in[1].Float32s(), bias(in), y) })
+	var packed []*kernel.Packed
+	if e.Constant() {
+		packed = e.Memo(func() any {
+			defer in[1].Release()
+			return kernel.PackConv(p, in[1].Float32s())
+		}).([]*kernel.Packed)
+	}
+	return e.float32(func(y []float32) { kernel.Conv2D(p, in[0].Float32s(), in[1].Float32s(), packed, bias(in), y) })
 }
 
 func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, error) {

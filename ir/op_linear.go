@@ -86,6 +86,13 @@ func inferMatMul(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 
 func evalMatMul(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	a, b := ints(in[0].Dims()), ints(in[1].Dims())
+	if k, n := b[len(b)-2], b[len(b)-1]; len(b) == 2 && e.Constant() && k > 0 && kernel.Tiled(len(in[0].Float32s())/k, n, k) {
+		w := e.Memo(func() any {
+			defer in[1].Release()
+			return kernel.PackRight(k, n, in[1].Float32s())
+		}).(*kernel.Packed)
+		return e.float32(func(y []float32) { kernel.GemmRight(len(y)/max(1, n), in[0].Float32s(), w, y) })
+	}
 	return e.float32(func(y []float32) {
 		kernel.MatMul(ints(e.Dims), in[0].Float32s(), a, in[1].Float32s(), b, y)
 	})

@@ -66,6 +66,7 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	p.Transient = true
 	for i := range profiled + 1 {
 		last := time.Now()
 		p.Observe = func(v *ir.Value, _ *tensor.Tensor) {

@@ -15,8 +15,22 @@ type Conv struct {
 
 const panelBytes = 4 << 20 // bound of an im2col panel
 
-// Conv2D convolves x [N,C,H,W] with w [M,C/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil.
-func Conv2D(p Conv, x, w, bias, y []float32) {
+// PackConv lays out the weights of each group for Conv2D; nil where that does not pay.
+func PackConv(p Conv, w []float32) []*Packed {
+	mg, k := p.M/p.Groups, p.C/p.Groups*p.KH*p.KW
+	if !Tiled(mg, p.OutH*p.OutW, k) {
+		return nil
+	}
+	out := make([]*Packed, p.Groups)
+	for g := range out {
+		out[g] = PackLeft(mg, k, w[g*mg*k:][:mg*k])
+	}
+	return out
+}
+
+// Conv2D convolves x [N,C,H,W] with w [M,C/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil, and so may packed, which is
+// PackConv's of w.
+func Conv2D(p Conv, x, w []float32, packed []*Packed, bias, y []float32) {
 	cg, mg, pixels := p.C/p.Groups, p.M/p.Groups, p.OutH*p.OutW
 	k := cg * p.KH * p.KW
 	fillBias(p, bias, y)
@@ -27,15 +41,22 @@ func Conv2D(p Conv, x, w, bias, y []float32) {
 			xg := x[(n*p.C+g*cg)*p.H*p.W:][:cg*p.H*p.W]
 			wg := w[g*mg*k:][:mg*k]
 			yg := y[(n*p.M+g*mg)*pixels:][:mg*pixels]
+			product := func(count int, col []float32, ldb int, to []float32) {
+				if packed != nil && Tiled(mg, count, k) {
+					gemmLeft(count, packed[g], col, ldb, to, pixels)
+				} else {
+					Gemm(false, false, mg, count, k, 1, wg, k, col, ldb, 1, to, pixels)
+				}
+			}
 			if pointwise {
-				Gemm(false, false, mg, pixels, k, 1, wg, k, xg, pixels, 1, yg, pixels)
+				product(pixels, xg, pixels, yg)
 				continue
 			}
 			for r := 0; r < p.OutH; r += rows {
 				count := min(rows, p.OutH-r) * p.OutW
 				scratch(k*count, func(col []float32) {
 					im2col(p, xg, cg, r, count, col)
-					Gemm(false, false, mg, count, k, 1, wg, k, col, count, 1, yg[r*p.OutW:], pixels)
+					product(count, col, count, yg[r*p.OutW:])
 				})
 			}
 		}

@@ -27,12 +27,15 @@ func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int,
 	}
 	switch {
 	case k == 0 || alpha == 0:
-	case hasTile && m >= tileRows/2 && m*n*k >= tiledWork:
-		tiledGemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, c, ldc)
+	case Tiled(m, n, k):
+		tiledGemm(m, n, k, lazyA, packedB(transB, n, b, ldb), func(r0, rows, k0, kb int, out []float32) { packA(transA, alpha, a, lda, r0, rows, k0, kb, out) }, c, ldc)
 	default:
 		gonum.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, max(1, lda), b, max(1, ldb), 1, c, ldc)
 	}
 }
+
+// Tiled reports whether a product of these sizes goes over packed panels, so that packing a constant factor once pays.
+func Tiled(m, n, k int) bool { return hasTile && m >= tileRows/2 && m*n*k >= tiledWork }
 
 // tiledWork is the number of multiply-adds from which packing pays.
 const tiledWork = 1 << 12

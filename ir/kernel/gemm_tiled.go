@@ -10,34 +10,107 @@ const (
 	blockCols = 32 * tileCols
 )
 
-// tiledGemm is c += alpha op(a) op(b), a tile at a time. The order of additions depends on the sizes alone.
-func tiledGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {
-	panels := (n + tileCols - 1) / tileCols
-	scratch(panels*tileCols*min(k, blockK), func(packedB []float32) {
-		for k0 := 0; k0 < k; k0 += blockK {
-			kb := min(blockK, k-k0)
-			Parallel(panels, max(1, grain/(tileCols*kb)), func(lo, hi int) {
-				for p := lo; p < hi; p++ {
-					packB(transB, b, ldb, k0, kb, p*tileCols, min(tileCols, n-p*tileCols), packedB[p*tileCols*kb:][:tileCols*kb])
-				}
-			})
-			rowBlocks, colBlocks := (m+blockRows-1)/blockRows, (n+blockCols-1)/blockCols
-			Parallel(rowBlocks*colBlocks, 1, func(lo, hi int) {
-				scratch(blockRows*kb, func(packedA []float32) {
-					packed := -1
-					for t := lo; t < hi; t++ {
-						rb, cb := t/colBlocks, t%colBlocks
-						rows := min(blockRows, m-rb*blockRows)
-						if rb != packed {
-							packA(transA, alpha, a, lda, rb*blockRows, rows, k0, kb, packedA)
-							packed = rb
+// A side gives the packed panels of one factor for the k range from k0 on.
+type side func(k0, kb int, use func(panels []float32))
+
+// tiledGemm is c += op(a) op(b) over packed panels, a tile at a time. a gives all its panels of tileRows rows, or nil panels: then packA
+// fills one block of rows. The order of additions depends on the sizes alone.
+func tiledGemm(m, n, k int, a, b side, packA func(r0, rows, k0, kb int, out []float32), c []float32, ldc int) {
+	for k0 := 0; k0 < k; k0 += blockK {
+		kb := min(blockK, k-k0)
+		b(k0, kb, func(packedB []float32) {
+			a(k0, kb, func(all []float32) {
+				rowBlocks, colBlocks := (m+blockRows-1)/blockRows, (n+blockCols-1)/blockCols
+				Parallel(rowBlocks*colBlocks, 1, func(lo, hi int) {
+					scratch(blockRows*kb, func(packedA []float32) {
+						packed := -1
+						for t := lo; t < hi; t++ {
+							rb, cb := t/colBlocks, t%colBlocks
+							rows := min(blockRows, m-rb*blockRows)
+							switch {
+							case all != nil:
+								packedA = all[rb*blockRows*kb:]
+							case rb != packed:
+								packA(rb*blockRows, rows, k0, kb, packedA)
+								packed = rb
+							}
+							block(kb, rb*blockRows, rows, cb*blockCols, min(blockCols, n-cb*blockCols), packedA, packedB, c, ldc)
 						}
-						block(kb, rb*blockRows, rows, cb*blockCols, min(blockCols, n-cb*blockCols), packedA, packedB, c, ldc)
-					}
+					})
 				})
 			})
+		})
+	}
+}
+
+// lazyA packs rows as blocks need them; packedB packs all columns for one range of k.
+func lazyA(_, _ int, use func([]float32)) { use(nil) }
+
+func packedB(trans bool, n int, b []float32, ldb int) side {
+	panels := (n + tileCols - 1) / tileCols
+	return func(k0, kb int, use func([]float32)) {
+		scratch(panels*tileCols*kb, func(out []float32) {
+			Parallel(panels, max(1, grain/(tileCols*kb)), func(lo, hi int) {
+				for p := lo; p < hi; p++ {
+					packB(trans, b, ldb, k0, kb, p*tileCols, min(tileCols, n-p*tileCols), out[p*tileCols*kb:][:tileCols*kb])
+				}
+			})
+			use(out)
+		})
+	}
+}
+
+// Packed is a constant factor laid out for products once.
+type Packed struct {
+	lines, k int // rows of a left factor, columns of a right one
+	width    int // of a panel
+	data     []float32
+}
+
+// PackLeft lays out a left factor [m,k], PackRight a right one [k,n], both row-major. They are nil where products do not use panels.
+func PackLeft(m, k int, a []float32) *Packed {
+	return pack(m, k, tileRows, func(p, k0, kb int, out []float32) { packA(false, 1, a, k, p*tileRows, min(tileRows, m-p*tileRows), k0, kb, out) })
+}
+
+// PackRight is PackLeft for a right factor.
+func PackRight(k, n int, b []float32) *Packed {
+	return pack(n, k, tileCols, func(p, k0, kb int, out []float32) { packB(false, b, n, k0, kb, p*tileCols, min(tileCols, n-p*tileCols), out) })
+}
+
+func pack(lines, k, width int, fill func(p, k0, kb int, out []float32)) *Packed {
+	if !hasTile {
+		return nil
+	}
+	panels := (lines + width - 1) / width
+	p := &Packed{lines, k, width, make([]float32, panels*width*k)}
+	Parallel(panels, 1, func(lo, hi int) {
+		for k0 := 0; k0 < k; k0 += blockK {
+			kb := min(blockK, k-k0)
+			for i := lo; i < hi; i++ {
+				fill(i, k0, kb, p.at(k0, kb)[i*width*kb:][:width*kb])
+			}
 		}
 	})
+	return p
+}
+
+// at is the panels for one range of k.
+func (p *Packed) at(k0, kb int) []float32 {
+	padded := (p.lines + p.width - 1) / p.width * p.width
+	return p.data[padded*k0:][:padded*kb]
+}
+
+func (p *Packed) side(k0, kb int, use func([]float32)) { use(p.at(k0, kb)) }
+
+// GemmRight is c [m,n] = a [m,k] times a packed right factor; row-major.
+func GemmRight(m int, a []float32, b *Packed, c []float32) {
+	clear(c[:m*b.lines])
+	tiledGemm(m, b.lines, b.k, lazyA, b.side, func(r0, rows, k0, kb int, out []float32) { packA(false, 1, a, b.k, r0, rows, k0, kb, out) }, c, b.lines)
+}
+
+// gemmLeft is c += a packed left factor times b [k,n], with rows of ldb and ldc elements.
+func gemmLeft(n int, a *Packed, b []float32, ldb int, c []float32, ldc int) {
+	tiledGemm(a.lines, n, a.k, a.side, packedB(false, n, b, ldb), nil, c, ldc)
 }
 
 // packA lays out rows r0.. as panels of tileRows, each kb columns of tileRows values, times alpha; missing rows are 0.
