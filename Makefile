@@ -83,9 +83,12 @@ bench:
 
 # Build time, memory and latency beside PyTorch's exporters and ONNX Runtime's quantizer, and the engines' ratio; needs python3 and about 7 GB for PyTorch.
 bench-peers: build onnxruntime
-	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript pillow safetensors torch
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 onnxscript pillow safetensors segment-anything torch torchvision
 	build/venv/bin/python scripts/bench_peers.py $(SHARED) $(BIN)
 	build/venv/bin/python scripts/bench_latency.py $(SHARED) $(BIN)
+	@mkdir -p build/full/zoo
+	@test -f build/full/zoo/sam-vit-b.pth || build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/zoo/sam-vit-b/weights.json build/full/zoo/sam-vit-b.pth
+	build/venv/bin/python scripts/bench_sam.py $(BIN) build/full/zoo/sam-vit-b.pth
 
 # The int8 methods on the golden models; needs python3 and make onnxruntime.
 bench-int8: build onnxruntime

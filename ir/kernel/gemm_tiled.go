@@ -69,12 +69,16 @@ type Packed struct {
 
 // PackLeft lays out a left factor [m,k], PackRight a right one [k,n], both row-major. They are nil where products do not use panels.
 func PackLeft(m, k int, a []float32) *Packed {
-	return pack(m, k, tileRows, func(p, k0, kb int, out []float32) { packA(false, 1, a, k, p*tileRows, min(tileRows, m-p*tileRows), k0, kb, out) })
+	return pack(m, k, tileRows, func(p, k0, kb int, out []float32) {
+		packA(false, 1, a, k, p*tileRows, min(tileRows, m-p*tileRows), k0, kb, out)
+	})
 }
 
 // PackRight is PackLeft for a right factor.
 func PackRight(k, n int, b []float32) *Packed {
-	return pack(n, k, tileCols, func(p, k0, kb int, out []float32) { packB(false, b, n, k0, kb, p*tileCols, min(tileCols, n-p*tileCols), out) })
+	return pack(n, k, tileCols, func(p, k0, kb int, out []float32) {
+		packB(false, b, n, k0, kb, p*tileCols, min(tileCols, n-p*tileCols), out)
+	})
 }
 
 func pack(lines, k, width int, fill func(p, k0, kb int, out []float32)) *Packed {
