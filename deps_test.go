@@ -35,7 +35,7 @@ backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 golden/imaging           : ir ir/tensor internal/mapfile
 golden/prompt            : golden/imaging
-golden/dataset           :
+golden/dataset           : golden/imaging
 golden/engine            : frontends/onnx internal/artifact internal/trthost ir ir/tensor passes
 golden/compare           : ir ir/tensor
 golden/bench             : frontends/onnx golden/engine ir ir/kernel ir/tensor

@@ -132,24 +132,24 @@ func VerifyData(ctx context.Context, p *Predictor, dir string, published map[str
 	var picture *imaging.Image
 	var emb *Embedded
 	i := -1
-	index, err := dataset.Path(dir, dataset.IndexName)
+	_, items, err := dataset.Open(dir, dataset.Options{})
 	if err != nil {
 		return nil, err
 	}
-	for pair, err := range dataset.Items(index) {
+	for pair, err := range items {
 		if err != nil {
 			return nil, err
 		}
 		i++
 		if pair.Image != image || emb == nil {
 			if picture, emb, err = p.load(ctx, dir, pair.Image); err != nil {
-				return nil, fmt.Errorf("%s: mask %q: %w", index, pair.Mask, err)
+				return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
 			}
 			image = pair.Image
 		}
 		truth, err := readMask(dir, pair.Mask, picture)
 		if err != nil {
-			return nil, fmt.Errorf("%s: mask %q: %w", index, pair.Mask, err)
+			return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
 		}
 		if truth.Count() == 0 {
 			r.EmptyMasks++

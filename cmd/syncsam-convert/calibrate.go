@@ -14,6 +14,7 @@ import (
 	"syncsam-convert/calib"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/golden/dataset"
+	"syncsam-convert/golden/imaging"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
@@ -27,7 +28,7 @@ const fewImages = 8
 type calibFlags struct{ path, method, quantize string }
 
 func (f *calibFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.path, "calib", "", "calibration data: a folder of pictures, a data set index (.json), or files that calibrate wrote (comma-separated)")
+	c.Flags().StringVar(&f.path, "calib", "", "calibration data: a folder of pictures or volumes, a data set (its folder or its index), or files that calibrate wrote (comma-separated)")
 	c.Flags().StringVar(&f.quantize, "quantize", "", "what becomes int8: cnn (the CNN branch), linear (the ViT's linear layers) or all (default cnn where there is a branch, else linear)")
 	c.Flags().StringVar(&f.method, "calib-method", calib.DefaultMethod, "how clipping ranges are chosen: "+strings.Join(calib.MethodNames(), ", "))
 }
@@ -119,32 +120,35 @@ func takeShard(images []string, shard string) ([]string, error) {
 	return out, nil
 }
 
-// pictureTypes are the file names that a folder of calibration images is searched for.
-var pictureTypes = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+// volumeSlices is how many slices of a volume calibrate, evenly spaced.
+const volumeSlices = 8
 
-// images lists the calibration images: a folder's pictures, or the images of a data set index, each once, sorted.
+// images lists the calibration images: a folder's pictures and slices of its volumes, the images of a data set index, or those of a
+// data set's folder; each once, sorted.
 func (f *calibFlags) images() ([]string, error) {
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]bool{}
+	items, root := dataset.Items(f.path), filepath.Dir(f.path)
 	if info.IsDir() {
-		entries, err := os.ReadDir(f.path)
-		if err != nil {
+		if err := addPictures(found, f.path); err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			if !e.IsDir() && slices.Contains(pictureTypes, strings.ToLower(filepath.Ext(e.Name()))) {
-				found[filepath.Join(f.path, e.Name())] = true
+		if len(found) == 0 {
+			root = f.path
+			if _, items, err = dataset.Open(root, dataset.Options{}); err != nil {
+				return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(imaging.PictureTypes, imaging.VolumeTypes()), ", "), err)
 			}
 		}
-	} else {
-		for pair, err := range dataset.Items(f.path) {
+	}
+	if len(found) == 0 {
+		for pair, err := range items {
 			if err != nil {
 				return nil, err
 			}
-			path, err := dataset.Path(filepath.Dir(f.path), pair.Image)
+			path, err := dataset.Path(root, pair.Image)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.path, err)
 			}
@@ -152,9 +156,35 @@ func (f *calibFlags) images() ([]string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: it has no pictures (%s)", f.path, strings.Join(pictureTypes, ", "))
+		return nil, fmt.Errorf("%s: it lists no pictures", f.path)
 	}
 	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// addPictures finds the pictures that lie in a folder, and slices of its volumes.
+func addPictures(found map[string]bool, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir():
+		case imaging.IsVolume(path):
+			n, err := imaging.Slices(path)
+			if err != nil {
+				return err
+			}
+			for i := range min(n, volumeSlices) {
+				slice := (2*i + 1) * n / (2 * min(n, volumeSlices))
+				found[imaging.Part{Slice: &slice}.Name(path)] = true
+			}
+		case slices.Contains(imaging.PictureTypes, strings.ToLower(filepath.Ext(path))):
+			found[path] = true
+		}
+	}
+	return nil
 }
 
 // scope is what --quantize chooses of a model; without it its CNN branch, or the linear layers where it has none.

@@ -317,7 +317,7 @@ func TestBadGolden(t *testing.T) {
 	require.NoError(t, imaging.WriteMask(filepath.Join(data, "small.png"), imaging.NewMask(3, 3)))
 	require.NoError(t, imaging.WriteMask(filepath.Join(data, "empty.png"), imaging.NewMask(225, 155)))
 	paper := []string{"verify", dir, "--golden", "paper:2/SyncSAM-SAMed-34", "--data", data, "--prompts", "box"}
-	refused(t, "no such file", paper...)
+	refused(t, "have no label2image_test.json", paper...)
 	for text, want := range map[string]string{
 		`{"none.png": "i.png"}`:     "none.png",
 		`{"small.png": "i.png"}`:    "have 3 x 3 pixels, want its image's 225 x 155",

@@ -63,7 +63,7 @@ func runCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF or WebP")
+	c.Flags().StringVar(&image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF, WebP, or a slice of a volume: FILE.nii.gz#slice=K, FILE.dcm")
 	c.Flags().StringVar(&box, "box", "", "x0,y0,x1,y1 in pixels")
 	c.Flags().StringArrayVar(&points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
 	c.Flags().StringVarP(&out, "output", "o", "", "mask to write, PNG of 0 and 255")

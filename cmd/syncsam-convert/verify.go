@@ -62,7 +62,7 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 		},
 	}
 	c.Flags().StringVar(&f.golden, "golden", "", "golden folder, or paper:TABLE/ROW")
-	c.Flags().StringVar(&f.data, "data", "", "with paper or --table: the folder with label2image_test.json")
+	c.Flags().StringVar(&f.data, "data", "", "with paper or --table: the data set's folder, in an arrangement that the command dataset knows")
 	c.Flags().StringVar(&f.table, "table", "", "print the paper's table N for the artifacts, each in the row of its family")
 	c.Flags().StringVar(&f.prompts, "prompts", defaultPrompts, "prompt modes")
 	c.Flags().Float64Var(&f.tolerance, "tolerance", defaultTolerance, fmt.Sprintf("DSC points that an item may differ by; for paper: points that a mean may be lower by (default %g there)", paperTolerance))

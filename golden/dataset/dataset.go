@@ -1,4 +1,5 @@
-// Package dataset reads segmentation data sets: an index {mask: image} in one JSON object, streamed.
+// Package dataset lists the pairs of mask and image of a segmentation data set: from an index {mask: image}, streamed, or from the
+// arrangement of its files.
 package dataset
 
 import (
@@ -63,6 +64,81 @@ func Items(index string) iter.Seq2[Item, error] {
 		}
 		if _, err := d.Token(); err != nil {
 			fail(err)
+		}
+	}
+}
+
+// listed streams a list of IMed-361M's dataset.json: {"test": [{"image": ..., "label": ...}, ...], ...}.
+func listed(index string, o Options) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		f, err := os.Open(index)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		defer f.Close()
+		d := json.NewDecoder(bufio.NewReaderSize(f, 1<<20))
+		fail := func(err error) {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			yield(Item{}, fmt.Errorf("%s: %s: at byte %d: %w", index, o.Split, d.InputOffset(), err))
+		}
+		if t, err := d.Token(); err != nil || t != json.Delim('{') {
+			fail(fmt.Errorf("have %v, want an object of lists", t))
+			return
+		}
+		for d.More() {
+			key, err := d.Token()
+			if err == nil && key != o.Split {
+				err = skip(d)
+			}
+			if err != nil {
+				fail(err)
+				return
+			}
+			if key != o.Split {
+				continue
+			}
+			if t, err := d.Token(); err != nil || t != json.Delim('[') {
+				fail(fmt.Errorf("have %v, want a list", t))
+				return
+			}
+			for i := 0; d.More(); i++ {
+				var pair struct{ Image, Label string }
+				if err := d.Decode(&pair); err != nil {
+					fail(err)
+					return
+				}
+				if pair.Image == "" || pair.Label == "" {
+					fail(fmt.Errorf("item %d: image or label: missing", i))
+					return
+				}
+				if !yield(Item{pair.Label, pair.Image}, nil) {
+					return
+				}
+			}
+			return
+		}
+		fail(fmt.Errorf("there is no such list"))
+	}
+}
+
+// skip reads past one JSON value.
+func skip(d *json.Decoder) error {
+	for depth := 0; ; {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
 		}
 	}
 }

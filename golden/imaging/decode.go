@@ -10,11 +10,16 @@ import (
 	_ "image/jpeg" // decoder
 	_ "image/png"  // decoder
 	"os"
+	"path/filepath"
+	"strings"
 
 	_ "golang.org/x/image/bmp"  // decoder
 	_ "golang.org/x/image/tiff" // decoder
 	_ "golang.org/x/image/webp" // decoder
 )
+
+// PictureTypes are the ends of the names of files that hold one picture.
+var PictureTypes = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
 
 // MaxPixels is the largest picture that is decoded; a larger one is refused before its pixels are read.
 const MaxPixels = 100_000_000
@@ -25,9 +30,20 @@ type Image struct {
 	Pix  []uint8
 }
 
-// Read decodes a PNG, JPEG, GIF, BMP, TIFF or WebP file. Grey becomes three equal channels, 16-bit channels keep their high
-// byte, alpha is dropped (not multiplied in), CMYK is converted without a colour profile. Errors name the file.
-func Read(path string) (*Image, error) {
+// Read decodes a picture: a PNG, JPEG, GIF, BMP, TIFF or WebP file, or a slice of a volume (NIfTI-1, DICOM; SplitName says how it
+// is named). Grey becomes three equal channels, 16-bit channels keep their high byte, a volume's values are mapped by its window,
+// alpha is dropped (not multiplied in), CMYK is converted without a colour profile. Errors name the file.
+func Read(name string) (*Image, error) {
+	path, part, err := SplitName(name)
+	if err != nil {
+		return nil, err
+	}
+	if IsVolume(path) {
+		return fromVolume(path, func(v *volume) (*Image, error) { return v.picture(part) })
+	}
+	if part != (Part{}) {
+		return nil, fmt.Errorf("%s: a picture has no slices, labels or windows", name)
+	}
 	m, err := decode(path)
 	if err != nil {
 		return nil, err
@@ -44,15 +60,41 @@ func Read(path string) (*Image, error) {
 	return out, nil
 }
 
-// ReadMask decodes a picture as a mask: a pixel is foreground when a colour channel is not 0. Errors name the file.
-func ReadMask(path string) (*Mask, error) {
-	m, err := Read(path)
+func fromVolume[T any](path string, get func(v *volume) (T, error)) (out T, err error) {
+	v, err := openVolume(path)
+	if err != nil {
+		return out, err
+	}
+	if out, err = get(v); err != nil {
+		return out, fmt.Errorf("%s: %w", path, err)
+	}
+	return out, nil
+}
+
+// jpegForeground is the darkest foreground of a mask stored as JPEG, whose compression blurs black and white.
+const jpegForeground = 128
+
+// ReadMask decodes a mask: a pixel is foreground when a colour channel is not 0 (128 or more in a JPEG file), a voxel when it has
+// the label that the name asks for, or any where it asks for none. Errors name the file.
+func ReadMask(name string) (*Mask, error) {
+	path, part, err := SplitName(name)
 	if err != nil {
 		return nil, err
 	}
+	if IsVolume(path) {
+		return fromVolume(path, func(v *volume) (*Mask, error) { return v.mask(part) })
+	}
+	m, err := Read(name)
+	if err != nil {
+		return nil, err
+	}
+	lowest := uint8(1)
+	if ext := strings.ToLower(filepath.Ext(path)); ext == ".jpg" || ext == ".jpeg" {
+		lowest = jpegForeground
+	}
 	out := NewMask(m.W, m.H)
 	for i := range out.Pix {
-		if m.Pix[3*i]|m.Pix[3*i+1]|m.Pix[3*i+2] != 0 {
+		if max(m.Pix[3*i], m.Pix[3*i+1], m.Pix[3*i+2]) >= lowest {
 			out.Pix[i] = 1
 		}
 	}

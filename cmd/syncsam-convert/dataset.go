@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/golden/dataset"
+	"syncsam-convert/internal/mapfile"
+)
+
+func datasetCommand() *cobra.Command {
+	var o dataset.Options
+	var write bool
+	c := &cobra.Command{
+		Use:   "dataset DIR",
+		Short: "List the masks of a data set and their images, or write its index",
+		Long: `Finds out how a data set arranges its files and prints its index: each mask and the image it belongs to. verify --data and --calib
+take the same folders; with --write they read the index instead of looking again.
+
+Known: ` + strings.Join(dataset.Layouts(), ", ") + `.
+Of volumes (NIfTI-1, DICOM) each label of each slice is a mask; a slice is named FILE#slice=K&label=L, and a picture of it can be
+given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
+		Example: "  syncsam-convert dataset COSAS24-TrainingSet\n  syncsam-convert dataset HNTSMRG24_train --min-pixels 100 --write",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.MinPixels < 0 {
+				return fmt.Errorf("--min-pixels: have %d, want 0 or more", o.MinPixels)
+			}
+			name, items, err := dataset.Open(args[0], o)
+			if err != nil {
+				return err
+			}
+			masks, images, last := 0, 0, ""
+			list := func(w io.Writer) error {
+				b := bufio.NewWriter(w)
+				for item, err := range items {
+					if err != nil {
+						return err
+					}
+					if item.Image != last || masks == 0 {
+						images, last = images+1, item.Image
+					}
+					mask, err := quoted(item.Mask)
+					if err != nil {
+						return err
+					}
+					image, err := quoted(item.Image)
+					if err != nil {
+						return err
+					}
+					comma := ",\n "
+					if masks == 0 {
+						comma = "{\n "
+					}
+					fmt.Fprintf(b, "%s%s: %s", comma, mask, image)
+					masks++
+				}
+				if masks == 0 {
+					return fmt.Errorf("%s: it has no masks", args[0])
+				}
+				fmt.Fprintln(b, "\n}")
+				return b.Flush()
+			}
+			if !write {
+				return list(cmd.OutOrStdout())
+			}
+			index := filepath.Join(args[0], dataset.IndexName)
+			if name == dataset.Layouts()[0] {
+				return fmt.Errorf("%s: it is there already", index)
+			}
+			if err := mapfile.WriteAtomic(index, list); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.Layout, "layout", "", "the arrangement (default: found out)")
+	c.Flags().StringVar(&o.Split, "split", "", "the list of an index that has several (default test)")
+	c.Flags().IntVar(&o.MinPixels, "min-pixels", 1, "leave out labels of volumes that cover fewer pixels of a slice")
+	c.Flags().BoolVar(&write, "write", false, "write DIR/"+dataset.IndexName+" instead of printing")
+	return c
+}
+
+// quoted is a JSON string with its "&" and "<" as they are.
+func quoted(s string) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(s)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}

@@ -1,0 +1,237 @@
+package dataset
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"syncsam-convert/golden/imaging"
+)
+
+// A layout is how a data set arranges its files. Either index names a file that lists the pairs, or pairs finds a mask by its
+// image's name.
+type layout struct {
+	name   string
+	index  string                                               // a file in the set's folder
+	sign   string                                               // what the index's beginning must contain
+	items  func(index string, o Options) iter.Seq2[Item, error] // reads it
+	pairs  *regexp.Regexp                                       // of an image's path without its ending
+	masks  []string                                             // its mask's path without its ending, the first that exists
+	window *[2]float64                                          // intensities that become black and white; nil: the file's
+}
+
+// layouts are tried in order; the first that finds a pair is taken. Sources: the data sets' own descriptions (table 4 of the
+// paper names them); CURVAS has three annotators, of whom the first counts, and its CT is shown in the soft-tissue window.
+var layouts = []layout{
+	{name: "sa-med2d", index: IndexName, items: func(index string, _ Options) iter.Seq2[Item, error] { return Items(index) }},
+	{name: "imed-361m", index: "dataset.json", sign: ".npz", items: listed},
+	{name: "hntsmrg24", pairs: regexp.MustCompile(`^(.*/)?([^/]+)_(preRT|midRT)_T2$`), masks: []string{"${1}${2}_${3}_mask"}},
+	{name: "curvas", pairs: regexp.MustCompile(`^(.*/)?image$`), masks: []string{"${1}annotation_1"}, window: &[2]float64{-160, 240}},
+	{name: "sts", pairs: regexp.MustCompile(`^(.*/)?([AC]-PXI/Labeled)/Image/([^/]+)$`), masks: []string{"${1}${2}/Mask/${3}"}},
+	{name: "cosas24", pairs: regexp.MustCompile(`^(.*/)?(task[12]/[^/]+)/image/([^/]+)$`), masks: []string{"${1}${2}/mask/${3}"}},
+	{name: "kpis", pairs: regexp.MustCompile(`^(.*/)?((?:56Nx|DN|NEP25|normal)/[^/]+)/img/([^/]+)_img$`), masks: []string{"${1}${2}/mask/${3}_mask"}},
+	{name: "ebhi", pairs: regexp.MustCompile(`^(.*/)?(Normal|Polyp|Low-grade IN|High-grade IN|Serrated adenoma|Adenocarcinoma)/image/([^/]+)$`), masks: []string{"${1}${2}/label/${3}"}},
+	{name: "nnunet", pairs: regexp.MustCompile(`^(.*/)?imagesT([rs])/([^/]+)_0000$`), masks: []string{"${1}labelsT${2}/${3}"}},
+	{name: "decathlon", pairs: regexp.MustCompile(`^(.*/)?imagesT([rs])/([^/]+)$`), masks: []string{"${1}labelsT${2}/${3}"}},
+	{name: "folders", pairs: regexp.MustCompile(`(?i)^(.*/)?(?:images?|imgs?)/(.+?)(?:_img|_image)?$`), masks: eachOf("${1}%s/${2}%s",
+		[]string{"masks", "mask", "labels", "label", "Masks", "Mask", "Labels", "Label"}, []string{"", "_mask", "_label", "_seg"})},
+}
+
+func eachOf(format string, folders, endings []string) (out []string) {
+	for _, f := range folders {
+		for _, e := range endings {
+			out = append(out, fmt.Sprintf(format, f, e))
+		}
+	}
+	return out
+}
+
+// Layouts are the names of the arrangements that Open knows.
+func Layouts() (out []string) {
+	for _, l := range layouts {
+		out = append(out, l.name)
+	}
+	return out
+}
+
+// Options of Open.
+type Options struct {
+	Layout    string // empty: found out
+	Split     string // of an index with several lists; empty: "test"
+	MinPixels int    // of a volume's masks; smaller ones are left out
+}
+
+// Open finds a data set in a folder and lists its pairs: a mask for each label of each slice where labels are volumes. Pairs of one
+// image follow each other. Memory grows with the number of files where there is no index. Names are relative to dir.
+func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err error) {
+	if info, err := os.Stat(dir); err != nil {
+		return "", nil, err
+	} else if !info.IsDir() {
+		return "", nil, fmt.Errorf("%s: not a folder", dir)
+	}
+	if o.Layout != "" && !slices.Contains(Layouts(), o.Layout) {
+		return "", nil, fmt.Errorf("layout: have %q, want one of %s", o.Layout, strings.Join(Layouts(), ", "))
+	}
+	if o.Split == "" {
+		o.Split = "test"
+	}
+	var files map[string]string
+	for _, l := range layouts {
+		if o.Layout != "" && o.Layout != l.name {
+			continue
+		}
+		if l.index != "" {
+			index := filepath.Join(dir, l.index)
+			if ok, err := l.signed(index); err != nil {
+				return "", nil, err
+			} else if ok {
+				return l.name, expand(dir, l.items(index, o), l, o), nil
+			}
+			continue
+		}
+		if files == nil {
+			if files, err = stems(dir); err != nil {
+				return "", nil, err
+			}
+		}
+		if pairs := l.match(files); len(pairs) > 0 {
+			return l.name, expand(dir, each(pairs), l, o), nil
+		}
+	}
+	if o.Layout != "" {
+		return "", nil, fmt.Errorf("%s: it has no files in the layout %s", dir, o.Layout)
+	}
+	return "", nil, fmt.Errorf("%s: have no %s and no layout of %s", dir, IndexName, strings.Join(Layouts(), ", "))
+}
+
+// signed reports whether the layout's index is there, and is of this layout.
+func (l *layout) signed(index string) (bool, error) {
+	f, err := os.Open(index)
+	if err != nil {
+		return false, nil
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 1<<16))
+	return bytes.Contains(head, []byte(l.sign)), err
+}
+
+// endings are those of the files that a data set may consist of.
+var endings = slices.Concat(imaging.VolumeTypes(), imaging.PictureTypes)
+
+// stems lists a folder's files, slash-separated and relative, by their names without ending.
+func stems(dir string) (map[string]string, error) {
+	out := map[string]string{}
+	return out, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		for _, end := range endings {
+			if len(name) > len(end) && strings.EqualFold(name[len(name)-len(end):], end) {
+				out[name[:len(name)-len(end)]] = name
+				break
+			}
+		}
+		return nil
+	})
+}
+
+// match finds the pairs among a folder's files, in the order of the images' names.
+func (l *layout) match(files map[string]string) (pairs []Item) {
+	for stem, image := range files {
+		m := l.pairs.FindStringSubmatchIndex(stem)
+		if m == nil {
+			continue
+		}
+		for _, template := range l.masks {
+			if mask, ok := files[string(l.pairs.ExpandString(nil, template, stem, m))]; ok && mask != image {
+				pairs = append(pairs, Item{mask, image})
+				break
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(a, b Item) int { return strings.Compare(a.Image, b.Image) })
+	return pairs
+}
+
+func each(pairs []Item) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for _, p := range pairs {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+// expand makes of a pair whose mask is a volume one pair for each label of each slice.
+func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for p, err := range pairs {
+			path, part, splitErr := imaging.SplitName(p.Mask)
+			if err != nil || splitErr != nil || part != (imaging.Part{}) || !imaging.IsVolume(path) {
+				if !yield(p, err) {
+					return
+				}
+				continue
+			}
+			if err := l.slices(dir, p, o, func(p Item) bool { return yield(p, nil) }); err != nil {
+				if err != errStop {
+					yield(Item{}, err)
+				}
+				return
+			}
+		}
+	}
+}
+
+var errStop = fmt.Errorf("stop")
+
+func (l *layout) slices(dir string, p Item, o Options, yield func(Item) bool) error {
+	path, err := Path(dir, p.Mask)
+	if err != nil {
+		return err
+	}
+	parts, err := imaging.Labels(path, max(o.MinPixels, 1))
+	if err != nil {
+		return err
+	}
+	inVolume := imaging.IsVolume(p.Image)
+	if inVolume {
+		have, want := 0, 0
+		if want, err = imaging.Slices(path); err != nil {
+			return err
+		}
+		image, err := Path(dir, p.Image)
+		if err != nil {
+			return err
+		}
+		if have, err = imaging.Slices(image); err != nil {
+			return err
+		}
+		if have != want {
+			return fmt.Errorf("%s: have %d slices, want the %d of %s", image, have, want, p.Mask)
+		}
+	}
+	for _, part := range parts {
+		image := p.Image
+		if inVolume {
+			image = imaging.Part{Slice: part.Slice, Window: l.window}.Name(image)
+		}
+		if !yield(Item{part.Name(p.Mask), image}) {
+			return errStop
+		}
+	}
+	return nil
+}

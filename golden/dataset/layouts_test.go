@@ -1,0 +1,153 @@
+package dataset_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"syncsam-convert/golden/dataset"
+)
+
+// put writes empty files, or copies of "SOURCE > NAME", into a folder.
+func put(t *testing.T, dir string, names ...string) {
+	for _, name := range names {
+		var content []byte
+		if from, to, ok := strings.Cut(name, " > "); ok {
+			b, err := os.ReadFile(filepath.Join("../imaging/testdata/volumes", from))
+			require.NoError(t, err)
+			content, name = b, to
+		}
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+	}
+}
+
+func list(t *testing.T, dir string, o dataset.Options) (string, []dataset.Item) {
+	name, items, err := dataset.Open(dir, o)
+	require.NoError(t, err)
+	var out []dataset.Item
+	for item, err := range items {
+		require.NoError(t, err)
+		out = append(out, item)
+	}
+	return name, out
+}
+
+// TestLayouts builds each data set's published arrangement and names the first pair and their number.
+func TestLayouts(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []string
+		first dataset.Item
+		pairs int
+	}{
+		"hntsmrg24": {
+			[]string{"ct.nii.gz > T/2/preRT/2_preRT_T2.nii.gz", "labels.nii.gz > T/2/preRT/2_preRT_mask.nii.gz", "ct.nii.gz > T/2/midRT/2_midRT_T2.nii.gz", "labels.nii.gz > T/2/midRT/2_midRT_mask.nii.gz", "ct.nii.gz > T/2/midRT/2_preRT_T2_registered.nii.gz", "labels.nii.gz > T/2/midRT/2_preRT_mask_registered.nii.gz"},
+			dataset.Item{Mask: "T/2/midRT/2_midRT_mask.nii.gz#slice=0&label=1", Image: "T/2/midRT/2_midRT_T2.nii.gz#slice=0"}, 18,
+		},
+		"curvas": {
+			[]string{"ct.nii.gz > UKCHLL001/image.nii.gz", "labels.nii.gz > UKCHLL001/annotation_1.nii.gz", "labels.nii.gz > UKCHLL001/annotation_2.nii.gz"},
+			dataset.Item{Mask: "UKCHLL001/annotation_1.nii.gz#slice=0&label=1", Image: "UKCHLL001/image.nii.gz#slice=0&window=-160:240"}, 9,
+		},
+		"sts": {
+			[]string{"STS-2D-Tooth/A-PXI/Labeled/Image/A-1.png", "STS-2D-Tooth/A-PXI/Labeled/Mask/A-1.png", "STS-2D-Tooth/A-PXI/Unlabeled/Image/A-9.png"},
+			dataset.Item{Mask: "STS-2D-Tooth/A-PXI/Labeled/Mask/A-1.png", Image: "STS-2D-Tooth/A-PXI/Labeled/Image/A-1.png"}, 1,
+		},
+		"cosas24": {
+			[]string{"task1/colorectum/image/a.png", "task1/colorectum/mask/a.png", "task2/3d-1000/image/b.png", "task2/3d-1000/mask/b.png"},
+			dataset.Item{Mask: "task1/colorectum/mask/a.png", Image: "task1/colorectum/image/a.png"}, 2,
+		},
+		"kpis": {
+			[]string{"Task1_patch_level/train/56Nx/12_116/img/x_0_1_img.jpg", "Task1_patch_level/train/56Nx/12_116/mask/x_0_1_mask.jpg", "Task1_patch_level/train/DN/1/img/y_img.jpg", "Task1_patch_level/train/DN/1/mask/y_mask.jpg"},
+			dataset.Item{Mask: "Task1_patch_level/train/56Nx/12_116/mask/x_0_1_mask.jpg", Image: "Task1_patch_level/train/56Nx/12_116/img/x_0_1_img.jpg"}, 2,
+		},
+		"ebhi": {
+			[]string{"EBHI-SEG/Low-grade IN/image/GT1.png", "EBHI-SEG/Low-grade IN/label/GT1.png", "EBHI-SEG/Polyp/image/GT2.png", "EBHI-SEG/Polyp/label/GT2.png", "EBHI-SEG/Polyp/image/alone.png"},
+			dataset.Item{Mask: "EBHI-SEG/Low-grade IN/label/GT1.png", Image: "EBHI-SEG/Low-grade IN/image/GT1.png"}, 2,
+		},
+		"nnunet": {
+			[]string{"ct.nii.gz > imagesTs/case_1_0000.nii.gz", "labels.nii.gz > labelsTs/case_1.nii.gz"},
+			dataset.Item{Mask: "labelsTs/case_1.nii.gz#slice=0&label=1", Image: "imagesTs/case_1_0000.nii.gz#slice=0"}, 9,
+		},
+		"decathlon": {
+			[]string{"ct.nii.gz > imagesTr/case_1.nii.gz", "labels.nii.gz > labelsTr/case_1.nii.gz", "ct.nii.gz > imagesTs/case_2.nii.gz"},
+			dataset.Item{Mask: "labelsTr/case_1.nii.gz#slice=0&label=1", Image: "imagesTr/case_1.nii.gz#slice=0"}, 9,
+		},
+		"folders": {
+			[]string{"images/a/x.jpg", "masks/a/x.png", "images/y.tif", "masks/y_mask.png", "images/z.png"},
+			dataset.Item{Mask: "masks/a/x.png", Image: "images/a/x.jpg"}, 2,
+		},
+		"imed-361m": {
+			[]string{"csr.(3, 6, 5, 1).npz > label/a.(3, 6, 5, 1).npz", "image/a.png"},
+			dataset.Item{Mask: "label/a.(3, 6, 5, 1).npz#slice=0&label=1", Image: "image/a.png"}, 2,
+		},
+		"sa-med2d": {nil, dataset.Item{Mask: "masks/m.png", Image: "images/i.png"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, dir, c.files...)
+			write := func(name, text string) {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+			}
+			switch name {
+			case "imed-361m":
+				write("dataset.json", `{"labels": {"0": "background"}, "training": [{"image": "x", "label": "y.npz"}], "test": [{"image": "image/a.png", "label": "label/a.(3, 6, 5, 1).npz", "imask": "z"}]}`)
+			case "sa-med2d":
+				write(dataset.IndexName, `{"masks/m.png": "images/i.png"}`)
+			}
+			found, items := list(t, dir, dataset.Options{})
+			require.Equal(t, name, found)
+			require.Equal(t, c.first, items[0])
+			require.Len(t, items, c.pairs)
+			again, same := list(t, dir, dataset.Options{Layout: name})
+			require.Equal(t, name, again)
+			require.Equal(t, items, same)
+		})
+	}
+}
+
+func TestOpenOptions(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "ct.nii.gz > imagesTr/c.nii.gz", "labels.nii.gz > labelsTr/c.nii.gz")
+	_, items := list(t, dir, dataset.Options{MinPixels: 14 * 11})
+	require.Empty(t, items)
+	put(t, dir, "real.nii > imagesTr/c.nii.gz") // one slice
+	_, pairs, err := dataset.Open(dir, dataset.Options{})
+	require.NoError(t, err)
+	for _, err := range pairs {
+		require.ErrorContains(t, err, "have 1 slices, want the 4 of labelsTr/c.nii.gz")
+	}
+	for want, o := range map[string]dataset.Options{
+		`layout: have "kits"`:        {Layout: "kits"},
+		"no files in the layout sts": {Layout: "sts"},
+	} {
+		_, _, err := dataset.Open(dir, o)
+		require.ErrorContains(t, err, want)
+	}
+	_, _, err = dataset.Open(t.TempDir(), dataset.Options{})
+	require.ErrorContains(t, err, dataset.IndexName)
+	_, _, err = dataset.Open(filepath.Join(dir, "imagesTr/c.nii.gz"), dataset.Options{})
+	require.ErrorContains(t, err, "not a folder")
+	for text, want := range map[string]string{
+		`{"training": [".npz"]}`:         "there is no such list",
+		`{"test": [{"label": "a.npz"}]}`: "item 0: image or label: missing",
+		`{"test": [{"image": ".npz", `:   "unexpected EOF",
+		`{"test": {"image": ".npz"}}`:    "want a list",
+		`[".npz"]`:                       "want an object",
+		`{"x": {"y": [".npz"`:            "unexpected EOF",
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "dataset.json"), []byte(text), 0o600))
+		_, pairs, err := dataset.Open(dir, dataset.Options{})
+		require.NoError(t, err)
+		failed := false
+		for _, err := range pairs {
+			require.ErrorContains(t, err, want)
+			failed = true
+		}
+		require.True(t, failed, text)
+	}
+}

@@ -1,0 +1,231 @@
+package imaging
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// MaxVolumeBytes is the largest volume that is read, decompressed.
+const MaxVolumeBytes = 2 << 30
+
+// volumeFormats are the files that hold slices; every other file is a picture. Readers name no file in their errors.
+var volumeFormats = []struct {
+	suffixes []string
+	read     func(path string) (*volume, error)
+}{
+	{[]string{".nii", ".nii.gz"}, readNIfTI},
+	{[]string{".dcm", ".dicom"}, readDICOM},
+	{[]string{".npz"}, readSparse},
+}
+
+// VolumeTypes are the ends of the names of files that hold slices.
+func VolumeTypes() []string {
+	var out []string
+	for _, f := range volumeFormats {
+		out = append(out, f.suffixes...)
+	}
+	return out
+}
+
+// IsVolume reports whether a file's name is one of a volume.
+func IsVolume(path string) bool { return volumeReader(path) != nil }
+
+func volumeReader(path string) func(string) (*volume, error) {
+	for _, f := range volumeFormats {
+		for _, s := range f.suffixes {
+			if strings.HasSuffix(strings.ToLower(path), s) {
+				return f.read
+			}
+		}
+	}
+	return nil
+}
+
+// A volume is d slices of h rows of w voxels, the column fastest; channels is 3 for colour, whose values are 0 to 255.
+type volume struct {
+	w, h, d, channels int
+	at                func(i int) float64 // the value of element i
+	window            *[2]float64         // the values that become 0 and 255; from the voxels when it is nil
+	inverted          bool                // low values are white
+	once              sync.Once
+}
+
+// size refuses volumes that are empty or too large; bytes is the size of an element.
+func (v *volume) size(bytes int) (int, error) {
+	n := bytes
+	for _, d := range [...]int{v.w, v.h, v.d, v.channels} {
+		if d < 1 || n > MaxVolumeBytes/d {
+			return 0, fmt.Errorf("have %d x %d x %d voxels, want at least one and at most %d MB", v.w, v.h, v.d, MaxVolumeBytes>>20)
+		}
+		n *= d
+	}
+	return n, nil
+}
+
+// plane gives the first element of the part's slice; a file of one slice needs no number.
+func (v *volume) plane(p Part) (int, error) {
+	switch {
+	case p.Slice == nil && v.d > 1:
+		return 0, fmt.Errorf("it has %d slices, want one of them: FILE#%s=K", v.d, sliceKey)
+	case p.Slice == nil:
+		return 0, nil
+	case *p.Slice >= v.d:
+		return 0, fmt.Errorf("%s: have %d, want less than %d", sliceKey, *p.Slice, v.d)
+	}
+	return *p.Slice * v.h * v.w * v.channels, nil
+}
+
+// The share of the voxels that become black and white where a file has no window, and how many voxels decide it at most.
+const (
+	darkShare, lightShare = 0.005, 0.995
+	windowVoxels          = 1 << 20
+)
+
+// bounds is the window: the part's, the file's, or the values between which 99 % of the voxels lie that are not 0
+// (of at most a million, evenly spaced).
+func (v *volume) bounds(p Part) [2]float64 {
+	if p.Window != nil {
+		return *p.Window
+	}
+	v.once.Do(func() {
+		if v.window != nil {
+			return
+		}
+		n := v.w * v.h * v.d
+		step := (n + windowVoxels - 1) / windowVoxels
+		var x []float64
+		for i := 0; i < n; i += step {
+			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) {
+				x = append(x, f)
+			}
+		}
+		if len(x) == 0 {
+			x = []float64{0}
+		}
+		slices.Sort(x)
+		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
+		v.window = &[2]float64{at(darkShare), at(lightShare)}
+	})
+	return *v.window
+}
+
+func (v *volume) picture(p Part) (*Image, error) {
+	from, err := v.plane(p)
+	if err != nil {
+		return nil, err
+	}
+	out := &Image{W: v.w, H: v.h, Pix: make([]uint8, v.w*v.h*3)}
+	if v.channels == 3 {
+		for i := range out.Pix {
+			out.Pix[i] = uint8(v.at(from + i))
+		}
+		return out, nil
+	}
+	window := v.bounds(p)
+	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
+	for i := range v.w * v.h {
+		x := min(max((v.at(from+i)-window[0])*scale, 0), 255)
+		if math.IsNaN(x) {
+			x = 0
+		}
+		if v.inverted {
+			x = 255 - x
+		}
+		grey := uint8(x + 0.5)
+		out.Pix[3*i], out.Pix[3*i+1], out.Pix[3*i+2] = grey, grey, grey
+	}
+	return out, nil
+}
+
+func (v *volume) mask(p Part) (*Mask, error) {
+	from, err := v.plane(p)
+	if err != nil {
+		return nil, err
+	}
+	out := NewMask(v.w, v.h)
+	for i := range out.Pix {
+		for c := range v.channels {
+			if x := v.at(from + i*v.channels + c); p.Label == nil && x != 0 || p.Label != nil && x == float64(*p.Label) {
+				out.Pix[i] = 1
+			}
+		}
+	}
+	return out, nil
+}
+
+// cachedVolumes is how many volumes stay in memory: a scan and its labels, so that slices in turns read each file once.
+const cachedVolumes = 2
+
+var cache struct {
+	sync.Mutex
+	kept []cached // the last used first
+}
+
+type cached struct {
+	path     string
+	modified time.Time
+	volume   *volume
+}
+
+func openVolume(path string) (*volume, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	cache.Lock()
+	defer cache.Unlock()
+	for i, c := range cache.kept {
+		if c.path == path && c.modified.Equal(info.ModTime()) {
+			cache.kept = slices.Insert(slices.Delete(cache.kept, i, i+1), 0, c)
+			return c.volume, nil
+		}
+	}
+	v, err := volumeReader(path)(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	cache.kept = slices.Insert(cache.kept, 0, cached{path, info.ModTime(), v})
+	cache.kept = cache.kept[:min(len(cache.kept), cachedVolumes)]
+	return v, nil
+}
+
+// Slices is the number of slices of a volume. Errors name the file.
+func Slices(path string) (int, error) {
+	v, err := openVolume(path)
+	if err != nil {
+		return 0, err
+	}
+	return v.d, nil
+}
+
+// Labels lists the masks that a file of labels holds, slice by slice: one for each value that is not 0 and covers at least
+// minPixels pixels. Planes of a sparse matrix are one mask each. Errors name the file.
+func Labels(path string, minPixels int) ([]Part, error) {
+	v, err := openVolume(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []Part
+	for z := range v.d {
+		count := map[int]int{}
+		for i := z * v.w * v.h; i < (z+1)*v.w*v.h; i++ {
+			if x := v.at(i); x > 0 && x == math.Trunc(x) {
+				count[int(x)]++
+			} else if x != 0 {
+				return nil, fmt.Errorf("%s: slice %d: have the value %g, want labels: whole numbers of 0 or more", path, z, x)
+			}
+		}
+		for _, label := range slices.Sorted(maps.Keys(count)) {
+			if count[label] >= minPixels {
+				out = append(out, Part{Slice: &z, Label: &label})
+			}
+		}
+	}
+	return out, nil
+}
