@@ -30,11 +30,12 @@ func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
 		return nil, err
 	}
 	p := &Predictor{man: man}
-	if slices.ContainsFunc(man.Files, func(f artifact.File) bool { return f.Name == "model.onnx" }) {
-		p.model, err = engine.Load(engineName, filepath.Join(dir, "model.onnx"), o)
+	first, err := engine.Load(engineName, filepath.Join(dir, man.Encoder()), o)
+	if man.Encoder() == artifact.OneGraph {
+		p.model = first
 		return p, err
 	}
-	if p.encoder, err = engine.Load(engineName, filepath.Join(dir, "encoder.onnx"), o); err != nil {
+	if p.encoder = first; err != nil {
 		return nil, err
 	}
 	if p.decoder, err = engine.Load(engineName, filepath.Join(dir, "decoder.onnx"), o); err != nil {

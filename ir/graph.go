@@ -51,6 +51,14 @@ func (m *Module) Graph(name string) *Graph {
 	return nil
 }
 
+// Encoder is the graph that reads the image: "encoder", or "model" where one graph does everything.
+func (m *Module) Encoder() *Graph {
+	if g := m.Graph("encoder"); g != nil {
+		return g
+	}
+	return m.Graph("model")
+}
+
 // Inputs lists the graph's Input values in order.
 func (g *Graph) Inputs() []*Value {
 	var in []*Value

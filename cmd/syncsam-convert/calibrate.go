@@ -228,10 +228,10 @@ func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, scope quant.Scope, 
 	return s, collect(cmd, s, m, scope, peaks, images, tmp, v)
 }
 
-// encoderOf is the module of the encoder alone: what int8 builds change.
+// encoderOf is the module of the graph alone that reads the image: what int8 builds change.
 func encoderOf(m *ir.Module) *ir.Module {
 	e := &ir.Module{Meta: m.Meta}
-	if g := m.Graph("encoder"); g != nil {
+	if g := m.Encoder(); g != nil {
 		e.Graphs = []*ir.Graph{g}
 	}
 	return e

@@ -15,6 +15,7 @@ import (
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	frontend "syncsam-convert/frontends/onnx"
+	"syncsam-convert/golden"
 	"syncsam-convert/golden/compare"
 	"syncsam-convert/golden/imaging"
 	"syncsam-convert/internal/artifact"
@@ -99,7 +100,7 @@ func encoderModel(cmd *cobra.Command, path, dir string) (*frontend.Model, error)
 		if err := man.Verify(path); err != nil {
 			return nil, err
 		}
-		return frontend.Open(filepath.Join(path, "encoder.onnx"))
+		return frontend.Open(filepath.Join(path, man.Encoder()))
 	}
 	ck, err := checkpoint.Open(path)
 	if err != nil {
@@ -117,7 +118,7 @@ func encoderModel(cmd *cobra.Command, path, dir string) (*frontend.Model, error)
 		return nil, err
 	}
 	file := filepath.Join(dir, "encoder.onnx")
-	if _, err := backend.WriteFile(file, m.Graph("encoder"), backend.Options{}); err != nil {
+	if _, err := backend.WriteFile(file, m.Encoder(), backend.Options{}); err != nil {
 		return nil, err
 	}
 	return frontend.Open(file)
@@ -137,8 +138,7 @@ func compareInputs(args []string, image string, g *ir.Graph) (map[string]*tensor
 		if err != nil {
 			return nil, err
 		}
-		x, _, err := imaging.Prepare(m, man.Preprocess)
-		return map[string]*tensor.Tensor{"image": x}, err
+		return golden.EncoderInputs(m, man)
 	}
 	return nil, fmt.Errorf("--image: needs an artifact among A and B, whose manifest says how to prepare it")
 }

@@ -142,27 +142,27 @@ func (f *buildFlags) rank(cmd *cobra.Command, path, plain string, man *artifact.
 	if err != nil {
 		return nil, err
 	}
-	var inputs []*tensor.Tensor
+	var inputs []map[string]*tensor.Tensor
 	for _, p := range g.Images(rankImages) {
 		m, err := imaging.Read(p)
 		if err != nil {
 			return nil, err
 		}
-		x, _, err := imaging.Prepare(m, man.Preprocess)
+		x, err := golden.EncoderInputs(m, man)
 		if err != nil {
 			return nil, err
 		}
 		inputs = append(inputs, x)
 	}
 	run := func(dir string) ([]map[string]*tensor.Tensor, error) {
-		s, err := engine.Load(f.verify.engine, filepath.Join(dir, "encoder.onnx"), f.verify.options())
+		s, err := engine.Load(f.verify.engine, filepath.Join(dir, man.Encoder()), f.verify.options())
 		if err != nil {
 			return nil, err
 		}
 		defer s.Close()
 		var out []map[string]*tensor.Tensor
 		for _, x := range inputs {
-			y, err := s.Run(cmd.Context(), map[string]*tensor.Tensor{"image": x})
+			y, err := s.Run(cmd.Context(), x)
 			if err != nil {
 				return nil, err
 			}

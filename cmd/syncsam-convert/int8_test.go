@@ -1,16 +1,21 @@
 package main
 
 import (
+	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/golden"
 	"syncsam-convert/golden/engine"
 	"syncsam-convert/golden/imaging"
 	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/ir/tensor/safetensors"
 )
 
 const calibration = "../../golden/data/calibration"
@@ -22,12 +27,12 @@ func encoded(t *testing.T, dir, engineName string) map[string]*tensor.Tensor {
 	require.NoError(t, err)
 	m, err := imaging.Read(picture)
 	require.NoError(t, err)
-	x, _, err := imaging.Prepare(m, man.Preprocess)
+	x, err := golden.EncoderInputs(m, man)
 	require.NoError(t, err)
-	s, err := engine.Load(engineName, filepath.Join(dir, "encoder.onnx"), engine.Options{})
+	s, err := engine.Load(engineName, filepath.Join(dir, man.Encoder()), engine.Options{})
 	require.NoError(t, err)
 	defer s.Close()
-	out, err := s.Run(t.Context(), map[string]*tensor.Tensor{"image": x})
+	out, err := s.Run(t.Context(), x)
 	require.NoError(t, err)
 	return out
 }
@@ -168,4 +173,62 @@ func TestQuantizeLinear(t *testing.T) {
 	}
 	require.Less(t, sizes["all"], sizes["linear"])
 	refused(t, `--quantize: have "vit", want cnn, linear or all`, "build", tiny34, "-o", filepath.Join(t.TempDir(), "x"), "--precision", "int8", "--calib", calibration, "--quantize", "vit")
+}
+
+// unet writes a small ScribblePrompt-UNet of random weights: two levels of eight features.
+func unet(t *testing.T) string {
+	const features, levels = 8, 2
+	r := rand.New(rand.NewPCG(1, 2))
+	var all []safetensors.Named
+	add := func(name string, dims ...int64) {
+		n, fan := int64(1), int64(1)
+		for i, d := range dims {
+			if n *= d; i > 0 {
+				fan *= d
+			}
+		}
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() / math.Sqrt(float64(fan)))
+		}
+		all = append(all, safetensors.Named{Name: name, Tensor: tensor.FromFloat32(dims, x)})
+	}
+	block := func(name string, in int64) {
+		add(name+".conv.0.weight", features, in, 3, 3)
+		add(name+".conv.0.bias", features)
+		all = append(all, safetensors.Named{Name: name + ".conv.1.weight", Tensor: tensor.FromFloat32([]int64{1}, []float32{0.25})})
+	}
+	for i := range levels {
+		block(fmt.Sprintf("downs.%d", i), []int64{5, features}[min(i, 1)])
+		block(fmt.Sprintf("ups.%d", 2*i+1), 2*features)
+	}
+	block("bottleneck", features)
+	add("final_conv.conv.0.weight", 1, features, 1, 1)
+	add("final_conv.conv.0.bias", 1)
+	path := filepath.Join(t.TempDir(), "unet.safetensors")
+	require.NoError(t, safetensors.WriteFile(path, all, nil))
+	return path
+}
+
+// A model of one graph, whose prompts are planes of its input, is calibrated and quantized as encoders are, and halved.
+func TestInt8OfOneGraph(t *testing.T) {
+	ck := unet(t)
+	float := built(t, ck)
+	for precision, lowest := range map[string]float64{"int8": 28, "fp16": 50} {
+		a := built(t, ck, "--precision", precision, "--calib", calibration)
+		man, err := artifact.Read(a)
+		require.NoError(t, err)
+		if precision == "int8" {
+			require.Len(t, man.Quantization.QuantizedNodes, 6)
+			require.Equal(t, 1.0, man.Quantization.Int8Share)
+		}
+		want := encoded(t, float, "go")["logits"]
+		for _, name := range engines() {
+			d, err := tensor.Compare(encoded(t, a, name)["logits"], want)
+			require.NoError(t, err)
+			require.Greater(t, d.SNR, lowest, "%s, %s", precision, name)
+		}
+		r := command("compare", float, a, "--image", picture)
+		require.Contains(t, r.out, "logits (output)")
+	}
 }

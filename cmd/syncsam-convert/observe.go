@@ -12,6 +12,7 @@ import (
 
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/calib"
+	"syncsam-convert/golden"
 	"syncsam-convert/golden/engine"
 	"syncsam-convert/golden/imaging"
 	"syncsam-convert/ir"
@@ -22,11 +23,8 @@ import (
 // collect runs a module over images: statistics of what the scope quantizes, and with peaks the largest amplitude of every
 // floating-point value of encoder and decoder. tmp is a folder for the models that show the observed values.
 func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope, peaks bool, images []string, tmp string, v *verifyFlags) error {
-	g := m.Graph("encoder")
-	if g == nil {
-		return fmt.Errorf("calibration: %s has no encoder; only encoders are calibrated", m.Meta.Family)
-	}
-	o := &observer{preprocess: m.Meta.Preprocess, outputs: map[string]bool{}, verify: v, tmp: tmp}
+	g := m.Encoder()
+	o := &observer{preprocess: m.Meta.Preprocess, outputs: map[string]bool{}, planes: m.Graph("decoder") == nil, verify: v, tmp: tmp}
 	defer o.close()
 	shown := *g
 	if peaks {
@@ -35,9 +33,6 @@ func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope
 			return err
 		}
 		shown = *with
-		for _, out := range g.Outputs {
-			o.outputs[out.Name] = true // the decoder needs them
-		}
 		if d := m.Graph("decoder"); d != nil {
 			if d, err = quant.WithPeaks(d); err != nil {
 				return err
@@ -46,9 +41,15 @@ func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope
 				return err
 			}
 		}
-	} else {
-		shown.Outputs = nil
+	} else if shown.Outputs = nil; o.planes {
+		shown.Outputs = slices.Clone(g.Outputs)
 	}
+	if peaks || o.planes {
+		for _, out := range g.Outputs {
+			o.outputs[out.Name] = true // the decoder, or the prompt after this one, needs them
+		}
+	}
+	quantized := len(shown.Outputs)
 	keys := quant.Keys(g)
 	s.Last = map[string]bool{}
 	observed := quant.FindSites(g, scope.Convolutions).Observed()
@@ -61,7 +62,7 @@ func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope
 			shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[x], Value: x})
 		}
 	}
-	if len(shown.Outputs) == 0 {
+	if len(shown.Outputs) == quantized && !peaks {
 		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
 	}
 	var err error
@@ -83,6 +84,7 @@ func collect(cmd *cobra.Command, s *calib.Stats, m *ir.Module, scope quant.Scope
 type observer struct {
 	preprocess       ir.Preprocess
 	outputs          map[string]bool // the encoder's own outputs
+	planes           bool            // prompts are planes of the input, and there is no decoder
 	encoder, decoder engine.Session  // decoder: nil where its peaks are not asked for
 	verify           *verifyFlags
 	tmp              string
@@ -116,11 +118,17 @@ func (o *observer) observe(ctx context.Context, path string, peaks map[string]fl
 	if err != nil {
 		return nil, err
 	}
-	x, _, err := imaging.Prepare(picture, o.preprocess)
+	x, frame, err := imaging.Prepare(picture, o.preprocess)
 	if err != nil {
 		return nil, err
 	}
-	values, err := o.encoder.Run(ctx, map[string]*tensor.Tensor{"image": x})
+	inputs := map[string]*tensor.Tensor{"image": x}
+	if o.planes {
+		if inputs, err = o.planePrompts(ctx, x, frame); err != nil {
+			return nil, err
+		}
+	}
+	values, err := o.encoder.Run(ctx, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +142,23 @@ func (o *observer) observe(ctx context.Context, path string, peaks map[string]fl
 		delete(values, name)
 	}
 	return values, nil
+}
+
+// planePrompts is a batch of what reaches every part of a model whose prompts are planes: a box around the image's middle half, a click
+// in its centre, and the click as background with the logits that the first one gave.
+func (o *observer) planePrompts(ctx context.Context, x *tensor.Tensor, f imaging.Frame) (map[string]*tensor.Tensor, error) {
+	centre := [][2]float64{{float64(f.W) / 2, float64(f.H) / 2}}
+	box, click := golden.Prompt{Box: golden.Middle(f)}, golden.Prompt{Points: centre, Labels: []int{1}}
+	first, err := golden.Planes(x, f, click)
+	if err != nil {
+		return nil, err
+	}
+	out, err := o.encoder.Run(ctx, map[string]*tensor.Tensor{"input": first})
+	if err != nil {
+		return nil, err
+	}
+	all, err := golden.Planes(x, f, box, click, golden.Prompt{Points: centre, Labels: []int{0}, Mask: out["logits"].Float32s()})
+	return map[string]*tensor.Tensor{"input": all}, err
 }
 
 // prompts runs the decoder on what reaches its every part: a box around the image's middle half, a click in its centre, and the click

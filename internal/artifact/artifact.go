@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"syncsam-convert/internal/mapfile"
@@ -107,6 +108,17 @@ func Describe(dir, name string) (File, error) {
 	sum, size, err := Hash(filepath.Join(dir, name))
 	return File{name, sum, size}, err
 }
+
+// Encoder is the file of the graph that reads the image: encoder.onnx, or model.onnx where one graph does everything.
+func (m *Manifest) Encoder() string {
+	if slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == OneGraph }) {
+		return OneGraph
+	}
+	return "encoder.onnx"
+}
+
+// OneGraph is the file of a model that is not split into encoder and decoder.
+const OneGraph = "model.onnx"
 
 // Write puts the manifest into the folder.
 func (m *Manifest) Write(dir string) error {
