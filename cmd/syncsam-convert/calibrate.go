@@ -171,7 +171,7 @@ func addPictures(found map[string]bool, dir string) error {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case e.IsDir():
-		case imaging.IsVolume(path):
+		case imaging.IsScan(path):
 			n, err := imaging.Slices(path)
 			if err != nil {
 				return err

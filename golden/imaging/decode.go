@@ -38,6 +38,9 @@ func Read(name string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if IsVolume(path) && !IsScan(path) {
+		return nil, fmt.Errorf("%s: it holds labels, not pictures", path)
+	}
 	if IsVolume(path) {
 		return fromVolume(path, func(v *volume) (*Image, error) { return v.picture(part) })
 	}

@@ -15,13 +15,16 @@ import (
 const MaxVolumeBytes = 2 << 30
 
 // volumeFormats are the files that hold slices; every other file is a picture. Readers name no file in their errors.
-var volumeFormats = []struct {
+var volumeFormats = []volumeFormat{
+	{[]string{".nii", ".nii.gz"}, readNIfTI, true},
+	{[]string{".dcm", ".dicom"}, readDICOM, true},
+	{[]string{".npz"}, readSparse, false},
+}
+
+type volumeFormat struct {
 	suffixes []string
 	read     func(path string) (*volume, error)
-}{
-	{[]string{".nii", ".nii.gz"}, readNIfTI},
-	{[]string{".dcm", ".dicom"}, readDICOM},
-	{[]string{".npz"}, readSparse},
+	pictures bool // a slice may be a picture; else all are masks
 }
 
 // VolumeTypes are the ends of the names of files that hold slices.
@@ -34,13 +37,19 @@ func VolumeTypes() []string {
 }
 
 // IsVolume reports whether a file's name is one of a volume.
-func IsVolume(path string) bool { return volumeReader(path) != nil }
+func IsVolume(path string) bool { return formatOf(path) != nil }
 
-func volumeReader(path string) func(string) (*volume, error) {
-	for _, f := range volumeFormats {
+// IsScan reports whether a file's name is one of a volume whose slices may be pictures, not of a label file.
+func IsScan(path string) bool {
+	f := formatOf(path)
+	return f != nil && f.pictures
+}
+
+func formatOf(path string) *volumeFormat {
+	for i, f := range volumeFormats {
 		for _, s := range f.suffixes {
 			if strings.HasSuffix(strings.ToLower(path), s) {
-				return f.read
+				return &volumeFormats[i]
 			}
 		}
 	}
@@ -186,7 +195,7 @@ func openVolume(path string) (*volume, error) {
 			return c.volume, nil
 		}
 	}
-	v, err := volumeReader(path)(path)
+	v, err := formatOf(path).read(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -142,6 +142,8 @@ func TestBadVolumes(t *testing.T) {
 	}
 	_, err = imaging.Read(filepath.Join(volumes, "ct.nii.gz"))
 	require.ErrorContains(t, err, "it has 4 slices")
+	_, err = imaging.Read(filepath.Join(volumes, "csr.(3, 6, 5, 1).npz#slice=0"))
+	require.ErrorContains(t, err, "it holds labels, not pictures")
 	_, err = imaging.Read(filepath.Join(volumes, "ct.nii.gz#slice=4"))
 	require.ErrorContains(t, err, "less than 4")
 }
@@ -162,6 +164,9 @@ func FuzzVolumes(f *testing.F) {
 		path := filepath.Join(dir, "fuzz"+kinds[kind])
 		require.NoError(t, os.WriteFile(path, content, 0o600))
 		if m, err := imaging.Read(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H*3 {
+			t.Fatal("sizes")
+		}
+		if m, err := imaging.ReadMask(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H {
 			t.Fatal("sizes")
 		}
 	})
