@@ -32,7 +32,15 @@ type Graph struct {
 	Name    string
 	Values  []*Value // inputs and constants included
 	Outputs []Output
+	Missed  func(v *Value, reason string) // told of values that a pass looked at closely and left; nil for nobody
 	nextID  int
+}
+
+// Miss says why a pass leaves a value that it would have changed but for that.
+func (g *Graph) Miss(v *Value, format string, args ...any) {
+	if g.Missed != nil {
+		g.Missed(v, fmt.Sprintf(format, args...))
+	}
 }
 
 // A Module is a model: its graphs, and what surrounds them.

@@ -15,7 +15,16 @@ func foldAddends(g *ir.Graph) (int, error) {
 		var build func(b *ir.Builder) *ir.Value
 		switch {
 		case v.Op.Name == "MatMul" && v.Args[1].IsConst():
-			if x, c := addend(v.Args[0]); c != nil && x.Type.Equal(v.Args[0].Type) && c.Type.Rank() >= 2 && onlyProducts(v.Args[0], uses) && !isOutput(g, v.Args[0]) {
+			x, c := addend(v.Args[0])
+			switch {
+			case c == nil:
+			case !x.Type.Equal(v.Args[0].Type):
+				g.Miss(v, "adding the constant widens what is multiplied")
+			case c.Type.Rank() < 2:
+				g.Miss(v, "the constant is a bias: its product would be no matrix")
+			case !onlyProducts(v.Args[0], uses) || isOutput(g, v.Args[0]):
+				g.Miss(v, "the sum has other uses than products with constants")
+			default:
 				build = func(b *ir.Builder) *ir.Value {
 					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
 				}

@@ -18,7 +18,15 @@ func foldBatchNorm(g *ir.Graph) (int, error) {
 			return nil, nil
 		}
 		conv := bn.Args[0]
-		if conv.Op.Name != "Conv" || len(uses[conv]) != 1 || isOutput(g, conv) || !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]) {
+		switch {
+		case conv.Op.Name != "Conv":
+			g.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
+			return nil, nil
+		case len(uses[conv]) != 1 || isOutput(g, conv):
+			g.Miss(bn, "%s is used elsewhere, too", conv)
+			return nil, nil
+		case !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]):
+			g.Miss(bn, "weights or statistics are not constant")
 			return nil, nil
 		}
 		s, shift := affine(bn)

@@ -16,6 +16,7 @@ func foldConstants(g *ir.Graph) (int, error) {
 			return nil, nil
 		}
 		if size, err := tensor.Elements(dims); err != nil || size*v.Type.DType.Size() > maxFolded {
+			g.Miss(v, "its value is larger than %d MiB", maxFolded>>20)
 			return nil, nil
 		}
 		t, err := ir.EvalConst(v)

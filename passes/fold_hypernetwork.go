@@ -16,7 +16,10 @@ import (
 // M times fewer multiply-adds (SAM-HQ's and SyncSAM's mask heads: 32).
 func foldHypernetwork(g *ir.Graph) (int, error) {
 	return rewrite(g, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
-		conv, rest := hypernetwork(v)
+		conv, rest, reason := hypernetwork(v)
+		if reason != "" {
+			g.Miss(v, "%s", reason)
+		}
 		if conv == nil {
 			return nil, nil
 		}
@@ -29,10 +32,11 @@ func foldHypernetwork(g *ir.Graph) (int, error) {
 	})
 }
 
-// hypernetwork recognises MatMul(h, Reshape(Conv(f, W, bias))) and the same with Add(Conv, rest) inside.
-func hypernetwork(v *ir.Value) (conv, rest *ir.Value) {
+// hypernetwork recognises MatMul(h, Reshape(Conv(f, W, bias))) and the same with Add(Conv, rest) inside. The reason is why a value of
+// that form cannot be folded.
+func hypernetwork(v *ir.Value) (conv, rest *ir.Value, reason string) {
 	if v.Op.Name != "MatMul" || v.Type.Rank() != 3 || !v.Type.Shape[1].Is(1) || v.Args[1].Op.Name != "Reshape" || v.Args[1].Type.Rank() != 3 {
-		return nil, nil
+		return nil, nil, ""
 	}
 	conv = v.Args[1].Args[0]
 	if conv.Op.Name == "Add" {
@@ -41,19 +45,22 @@ func hypernetwork(v *ir.Value) (conv, rest *ir.Value) {
 			conv, rest = rest, conv
 		}
 	}
-	if conv.Op.Name != "Conv" || !allConst(conv.Args[1:]) || conv.Type.Rank() != 4 || !conv.Type.Shape[1].Is(side(v.Args[0], 2)) || side(conv, 2) == 0 || side(conv, 3) == 0 {
-		return nil, nil
+	if conv.Op.Name != "Conv" {
+		return nil, nil, "what it multiplies is no convolution, with or without an addend"
+	}
+	if !allConst(conv.Args[1:]) || conv.Type.Rank() != 4 || !conv.Type.Shape[1].Is(side(v.Args[0], 2)) || side(conv, 2) == 0 || side(conv, 3) == 0 {
+		return nil, nil, "the convolution's weights are not constant, or its channels are not the vector's"
 	}
 	if rest != nil && (rest.Type.Rank() != 4 || !slices.Equal(rest.Type.Shape[1:], conv.Type.Shape[1:])) {
-		return nil, nil
+		return nil, nil, "the addend is not of the convolution's shape"
 	}
 	a, k := conv.Attrs.(ir.ConvAttrs), conv.Args[1].Const.Dims()
 	same := a.Group <= 1 && k[2] == k[3] && k[2]%2 == 1 && side(conv, 2) == side(conv.Args[0], 2) && side(conv, 3) == side(conv.Args[0], 3)
 	ones := !slices.ContainsFunc(slices.Concat(a.Strides, a.Dilations), func(s int64) bool { return s != 1 })
 	if !same || !ones || a.Pads != nil && !slices.Equal(a.Pads, slices.Repeat([]int64{k[2] / 2}, 4)) {
-		return nil, nil
+		return nil, nil, "the convolution is not k x k of stride 1, k odd, padded to its input's size"
 	}
-	return conv, rest
+	return conv, rest, ""
 }
 
 // flat is x [B,C,H,W] as [B,C,HW].

@@ -76,6 +76,7 @@ type Options struct {
 	Off       map[string]bool                  // passes to leave out
 	StopAfter int                              // run only so many passes; 0: all
 	Dump      string                           // folder for the text after each pass, "03_cse.ir"; "" for none
+	Why       string                           // log what this pass nearly changed, with the reason it did not
 	Probe     bool                             // evaluate a seeded probe before and after each pass
 	Log       func(format string, args ...any) // timings and probe results; nil for none
 }
@@ -101,11 +102,33 @@ func (o *Options) ParseDebug(pipeline []Pass, setting string, log func(string, .
 			}
 		}
 	}
-	var names []string
-	for _, p := range pipeline {
-		names = append(names, p.Name)
+	return fmt.Errorf("have %q, want check, all/time, or PASS/off with PASS one of %s", setting, strings.Join(names(pipeline), ", "))
+}
+
+// Later are the options of a pipeline that follows the first: neither dumps, probes nor the end of the first are its.
+func (o Options) Later() Options { return Options{Off: o.Off, Why: o.Why, Log: o.Log} }
+
+// Explain makes one pass log what it nearly changed.
+func (o *Options) Explain(pipeline []Pass, pass string, log func(string, ...any)) error {
+	if !slices.Contains(names(pipeline), pass) {
+		return fmt.Errorf("have %q, want one of %s", pass, strings.Join(names(pipeline), ", "))
 	}
-	return fmt.Errorf("have %q, want check, all/time, or PASS/off with PASS one of %s", setting, strings.Join(names, ", "))
+	o.Why = pass
+	if o.Log == nil {
+		o.Log = func(format string, args ...any) {
+			if strings.HasPrefix(format, "why ") {
+				log(format, args...)
+			}
+		}
+	}
+	return nil
+}
+
+func names(pipeline []Pass) (out []string) {
+	for _, p := range pipeline {
+		out = append(out, p.Name)
+	}
+	return out
 }
 
 // Run applies a pipeline to every graph of a module and checks the graph after each pass.
@@ -130,8 +153,12 @@ func Run(ctx context.Context, m *ir.Module, pipeline []Pass, opts Options) ([]Re
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
+			if p.Name == opts.Why {
+				g.Missed = func(v *ir.Value, reason string) { log("why %s: %s: %s left: %s", p.Name, g.Name, v, reason) }
+			}
 			start := time.Now()
 			n, err := apply(ctx, g, p, opts.Probe, log)
+			g.Missed = nil
 			if err != nil {
 				return nil, fmt.Errorf("pass %s: %w", p.Name, err)
 			}

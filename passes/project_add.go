@@ -16,11 +16,15 @@ func projectAdd(g *ir.Graph) (int, error) {
 		if v.Op.Name != "Add" || v.Type.Rank() != 4 {
 			continue
 		}
-		tokens, conv := v.Args[0], projection(v.Args[1], uses)
+		tokens, conv := v.Args[0], projection(g, v.Args[1], uses)
 		if conv == nil {
-			tokens, conv = v.Args[1], projection(v.Args[0], uses)
+			tokens, conv = v.Args[1], projection(g, v.Args[0], uses)
 		}
-		if conv == nil || !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
+		if conv == nil {
+			continue
+		}
+		if !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
+			g.Miss(v, "the tokens have another shape than the projection, or none known")
 			continue
 		}
 		var bias *ir.Value
@@ -50,17 +54,23 @@ func projectAdd(g *ir.Graph) (int, error) {
 }
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
-func projection(v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if v.Op.Name != "Transpose" || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) || len(uses[v]) != 1 {
+func projection(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+	if v.Op.Name != "Transpose" || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
 	c := v.Args[0]
-	if c.Op.Name != "Conv" || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
+	if c.Op.Name != "Conv" {
+		g.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
+		return nil
+	}
+	if len(uses[v]) != 1 || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
+		g.Miss(v, "the projection has other uses, or weights that are not constant")
 		return nil
 	}
 	a, k := c.Attrs.(ir.ConvAttrs), c.Args[1].Const.Dims()
 	plain := !slices.ContainsFunc(a.Strides, func(s int64) bool { return s != 1 }) && !slices.ContainsFunc(a.Pads, func(p int64) bool { return p != 0 })
 	if !plain || a.Group > 1 || k[2] != 1 || k[3] != 1 {
+		g.Miss(v, "the convolution is not 1 x 1 of stride 1 without padding and groups")
 		return nil
 	}
 	return c

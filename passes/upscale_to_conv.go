@@ -12,6 +12,9 @@ import (
 func upscaleToConv(g *ir.Graph) (int, error) {
 	return rewrite(g, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !isUpscale(v) {
+			if v.Op.Name == "ConvTranspose" {
+				g.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
+			}
 			return nil, nil
 		}
 		x, w := v.Args[0], v.Args[1].Const

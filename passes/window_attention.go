@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 
 	"syncsam-convert/ir"
@@ -20,14 +22,15 @@ func (a attention) cuts() int64 { return (a.g + a.w - 1) / a.w } // windows a si
 func (a attention) hd() int64   { return a.d / a.h }
 
 // findAttention recognises the result of an attention layer as blocks.ViT spells it. Sizes are read off the chain behind
-// v; then everything is compared with the layer built from them.
-func findAttention(v *ir.Value) (attention, bool) {
+// v; then everything is compared with the layer built from them. Its root is nil for anything else; the reason is what a value that
+// looks like attention from its end differs in.
+func findAttention(v *ir.Value) (attention, string) {
 	merged := v // [N,padded,padded,D]
 	if v.Op.Name == "Slice" {
 		merged = v.Args[0]
 	}
 	if merged.Op.Name != "Reshape" || v.Type.Rank() != 4 {
-		return attention{}, false
+		return attention{}, ""
 	}
 	a := attention{n: v.Type.Shape[0], g: side(v, 1), d: side(v, 3), root: v}
 	a.w = a.g
@@ -37,25 +40,25 @@ func findAttention(v *ir.Value) (attention, bool) {
 	}
 	heads := back(out, "Add", "MatMul", "Reshape", "Transpose", "MatMul")
 	if a.g == 0 || a.w == 0 || a.d == 0 || heads == nil || heads.Type.Rank() != 4 {
-		return attention{}, false
+		return attention{}, ""
 	}
 	if a.h = side(heads, 1); a.h == 0 || a.d%a.h != 0 {
-		return attention{}, false
+		return attention{}, ""
 	}
 	g, err := a.reference()
 	if err != nil {
-		return attention{}, false
+		return attention{}, err.Error()
 	}
 	var ok bool
 	if a.vars, ok = newPattern(g).match(v); !ok {
-		return attention{}, false
+		return attention{}, fmt.Sprintf("it is no attention of %d x %d tokens in windows of %d with %d heads as SAM has it", a.g, a.g, a.w, a.h)
 	}
-	for name, x := range a.vars {
-		if name != "x" && !x.IsConst() {
-			return attention{}, false
+	for _, name := range slices.Sorted(maps.Keys(a.vars)) {
+		if name != "x" && !a.vars[name].IsConst() {
+			return attention{}, name + " is not constant"
 		}
 	}
-	return a, true
+	return a, ""
 }
 
 // reference is the layer as the frontends spell it, with variables for the tokens and the weights.
@@ -119,10 +122,17 @@ func fuseAttention(g *ir.Graph) (int, error) {
 }
 
 func rewriteAttention(g *ir.Graph, rule string, wants func(attention) bool) (int, error) {
-	shared := map[string]*ir.Value{}
+	shared, uses := map[string]*ir.Value{}, g.Uses()
 	n, err := rewrite(g, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
-		if a, ok := findAttention(v); ok && wants(a) {
+		a, reason := findAttention(v)
+		switch {
+		case reason != "":
+			g.Miss(v, "%s", reason)
+		case a.root != nil && wants(a):
 			return a.rewrite(b, shared), nil
+		case a.root != nil && len(uses[v]) == 1 && uses[v][0].Op.Name == "Slice": // the layer ends there
+		case a.root != nil:
+			g.Miss(v, "attention of %d x %d tokens in windows of %d is another pass's, or cheaper as it is", a.g, a.g, a.w)
 		}
 		return nil, nil
 	})

@@ -29,7 +29,7 @@ type buildFlags struct {
 	golden                     string
 	maxDrop                    float64
 	debug                      []string
-	dump                       string
+	dump, why                  string
 	stopAfter                  int
 	json                       bool
 	calib                      calibFlags
@@ -70,6 +70,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
 	f.verify.addEngine(c)
 	c.Flags().StringArrayVarP(&f.debug, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every pass)")
+	c.Flags().StringVar(&f.why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
 	c.Flags().StringVar(&f.dump, "dump", "", "folder for the program's text after each pass")
 	c.Flags().IntVar(&f.stopAfter, "stop-after", 0, "run only the first passes")
 	c.Flags().BoolVar(&f.json, "json", false, "print the manifest as JSON")
@@ -83,9 +84,16 @@ func (f *buildFlags) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	opts := passes.Options{Dump: f.dump, StopAfter: f.stopAfter}
+	pipeline := slices.Concat(passes.Simplify, passes.Prepare, passes.Fuse)
+	log := func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
 	for _, d := range f.debug {
-		if err := opts.ParseDebug(slices.Concat(passes.Simplify, passes.Fuse), d, func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }); err != nil {
+		if err := opts.ParseDebug(pipeline, d, log); err != nil {
 			return fmt.Errorf("--debug: %w", err)
+		}
+	}
+	if f.why != "" {
+		if err := opts.Explain(pipeline, f.why, log); err != nil {
+			return fmt.Errorf("--why: %w", err)
 		}
 	}
 	plan := f.target == targetTensorRT
@@ -247,7 +255,7 @@ func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manif
 			if scope, err = f.calib.scope(m); err != nil {
 				return nil, err
 			}
-			prepared, err := passes.Run(ctx, encoderOf(m), targets[f.target].prepare, passes.Options{})
+			prepared, err := passes.Run(ctx, encoderOf(m), targets[f.target].prepare, opts.Later())
 			if err != nil {
 				return nil, err
 			}
@@ -264,7 +272,7 @@ func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manif
 			}
 			results = append(results, more...)
 		}
-		fused, err := passes.Run(ctx, m, passes.Fuse, passes.Options{Off: opts.Off})
+		fused, err := passes.Run(ctx, m, passes.Fuse, opts.Later())
 		if err != nil {
 			return nil, err
 		}
@@ -272,7 +280,7 @@ func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manif
 	}
 	if half {
 		pipeline, done := passes.Half(peaks)
-		halved, err := passes.Run(ctx, m, pipeline, passes.Options{Off: opts.Off})
+		halved, err := passes.Run(ctx, m, pipeline, opts.Later())
 		if err != nil {
 			return nil, err
 		}

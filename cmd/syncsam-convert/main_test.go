@@ -456,6 +456,18 @@ func TestDebug(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, m.Passes, len(passes.Simplify)+len(passes.Fuse)-1)
 	must(t, "build", tiny50, "-o", filepath.Join(t.TempDir(), "b"), "--stop-after", "1")
+
+	for why, want := range map[string]string{
+		"window-pad":   "attention of 16 x 16 tokens in windows of 16",
+		"project-add":  `patch_embed.proj" left: the convolution is not 1 x 1`,
+		"fold-addends": "left: the sum has other uses",
+	} {
+		r := command("build", tiny50, "-o", filepath.Join(t.TempDir(), "w"), "--why", why)
+		require.Equal(t, 0, r.code, r.err)
+		require.Contains(t, r.err, want)
+		require.NotContains(t, r.err, "changed", "timings were not asked for")
+	}
+	refused(t, `--why: have "gelu", want one of window-pad`, "build", tiny50, "-o", filepath.Join(t.TempDir(), "w"), "--why", "gelu")
 }
 
 func TestUsage(t *testing.T) {
