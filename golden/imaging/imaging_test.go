@@ -196,5 +196,5 @@ func TestStretchIsTheOthers(t *testing.T) {
 		}
 		require.LessOrEqual(t, off, map[bool]int{true: 2, false: 0}[how == "skimage_cubic"], x.Name)
 	}
-	require.Equal(t, 12, n)
+	require.Equal(t, 16, n)
 }

@@ -28,8 +28,8 @@ type resizer func(m *Image, w, h int) []float32
 // resizers are the interpolations of ir.Preprocess.
 var resizers = map[string]resizer{
 	"pil_bilinear":  func(m *Image, w, h int) []float32 { return values(Resize(m, w, h)) },
-	"pil_nearest":   func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, 0.5)) },
-	"nearest":       func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, 0)) },
+	"pil_nearest":   func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, pilNearest)) },
+	"nearest":       func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, cvNearest)) },
 	"bilinear":      stretchBilinear,
 	"skimage_cubic": stretchCubic,
 }

@@ -22,15 +22,30 @@ func grey(m *Image) *Image {
 	return out
 }
 
-// nearest takes the input pixel at floor((i + shift) * in/out): shift 0.5 is PIL's, 0 OpenCV's.
-func nearest(m *Image, w, h int, shift float64) *Image {
-	at := func(in, out int) []int {
-		pos := make([]int, out)
-		for i := range pos {
-			pos[i] = min(int((float64(i)+shift)*(float64(in)/float64(out))), in-1)
-		}
-		return pos
+// pilNearest and cvNearest give the input position of each of out positions: floor((i + 0.5) * in/out) and floor(i * in/out), rounded
+// where PIL (which adds in/out to itself) and OpenCV (which inverts out/in) round, so that ties fall on their side.
+func pilNearest(in, out int) []int {
+	pos := make([]int, out)
+	step := float64(in) / float64(out)
+	at := step * 0.5
+	for i := range pos {
+		pos[i] = min(int(at), in-1)
+		at += step
 	}
+	return pos
+}
+
+func cvNearest(in, out int) []int {
+	pos := make([]int, out)
+	step := 1 / (float64(out) / float64(in))
+	for i := range pos {
+		pos[i] = min(int(float64(i)*step), in-1)
+	}
+	return pos
+}
+
+// nearest takes the input pixels at the positions of a rule.
+func nearest(m *Image, w, h int, at func(in, out int) []int) *Image {
 	out := &Image{W: w, H: h, Pix: make([]uint8, 0, w*h*3)}
 	cols := at(m.W, w)
 	for _, y := range at(m.H, h) {

@@ -78,7 +78,7 @@ class Net(torch.nn.Module):
         """Attention in the windows that the relative positions' length tells."""
         b, g, _, d = y.shape
         w = (self.p(k + "attn.rel_pos_h").shape[0] + 1) // 2
-        if w < g:
+        if w != g:
             n = math.ceil(g / w)
             y = F.pad(y, (0, 0, 0, n * w - g, 0, n * w - g))
             y = y.view(b, n, w, n, w, d).permute(0, 1, 3, 2, 4, 5).reshape(-1, w, w, d)
@@ -86,13 +86,24 @@ class Net(torch.nn.Module):
             return y.view(b, n, n, w, w, d).permute(0, 1, 3, 2, 4, 5).reshape(b, n * w, n * w, d)[:, :g, :g]
         return self.attention(k + "attn.", y)
 
-    def feed(self, k, y, names=("lin1", "lin2")):
+    def feed(self, k, y):
+        names = ("fc1", "fc2") if self.has(k + "mlp.fc1.weight") else ("lin1", "lin2")
         return self.linear(f"{k}mlp.{names[1]}", F.gelu(self.linear(f"{k}mlp.{names[0]}", y)))
 
-    def block(self, vit, x, i):
+    def adapter(self, k, y):
+        """SAM-Med2D's: a gate per channel, a convolution down and one up, the input added, LayerNorm."""
+        x = y.permute(0, 3, 1, 2)
+        gate = torch.sigmoid(self.linear(k + "channel.2", F.relu(self.linear(k + "channel.0", y.mean((1, 2))))))
+        z = F.relu(self.conv(k + "spatial.0", x * gate[:, :, None, None], 2, 1))
+        z = F.relu(F.conv_transpose2d(z, self.p(k + "spatial.2.weight"), None, 2, 1))
+        return self.norm(k + "norm", (x + z).permute(0, 2, 3, 1), 1e-5)
+
+    def block(self, vit, x, i, eps=1e-6):
         k = f"{vit}blocks.{i}."
-        x = x + self.attend(k, self.norm(k + "norm1", x))
-        return x + self.feed(k, self.norm(k + "norm2", x))
+        x = x + self.attend(k, self.norm(k + "norm1", x, eps))
+        y = self.norm(k + "norm2", x, eps)
+        z = x + self.feed(k, y)
+        return z + self.adapter(k + "Adapter.", y) if self.has(k + "Adapter.norm.weight") else z
 
     def neck(self, k, x):
         return self.norm2d(k + "3", self.conv(k + "2", self.norm2d(k + "1", self.conv(k + "0", x.permute(0, 3, 1, 2))), 1, 1))
@@ -143,6 +154,24 @@ class Net(torch.nn.Module):
             key = self.norm(at + "norm4", key + self.cross(at + "cross_attn_image_to_token", key + position, q + tokens, q), 1e-5)
         q = q + self.cross(k + "final_attn_token_to_image", q + tokens, key + position, key)
         return self.norm(k + "norm_final_attn", q, 1e-5), key
+
+    def decode(self, k, prompts, embedding, coords, labels, mask, has, learned, extra=None):
+        """Learned tokens [T,C] first, then the prompts', then one more [B,C]: the tokens [B,..,C] and the upscaled map [B,C/8,4h,4h]."""
+        h = embedding.shape[-1]
+        sparse = self.sparse(prompts, coords, labels, 16 * h)
+        tokens = [learned.expand(sparse.shape[0], -1, -1), sparse] + ([] if extra is None else [extra[:, None]])
+        image = (embedding + self.dense(prompts, mask, has)).flatten(2).transpose(1, 2)
+        q, key = self.twoway(k + "transformer.", image, self.grid(prompts, h), torch.cat(tokens, 1))
+        return q, F.gelu(self.upscale(k + "output_upscaling.", self.plane(key, h)))
+
+    def masks(self, k, q, y):
+        """SAM's masks [B,M,4h,4h] of the tokens behind the first."""
+        n = self.p(k + "mask_tokens.weight").shape[0]
+        v = torch.stack([self.mlp(f"{k}output_hypernetworks_mlps.{i}", q[:, 1 + i]) for i in range(n)], 1)
+        return torch.einsum("bmc,bchw->bmhw", v, y)
+
+    def maskfeature(self, k, y):
+        return self.conv(k + "3", F.gelu(self.norm2d(k + "1", self.conv(k + "0", y, 1, 1))), 1, 1)
 
     def plane(self, x, h):
         return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], h, h)

@@ -37,19 +37,25 @@ class Encoder(Net):
             i += 3
 
     def forward(self, image):
-        f = F.max_pool2d(F.relu(self.bn("resnet.stage0.1", self.conv("resnet.stage0.0", image, 2, 3))), 3, 2, 1)
-        x = self.patches(self.vit, image)
-        per, bridges = self.count(self.vit + "blocks.") // 4, []
+        """Without one of its parts (table 5) it is what the keys tell; without a bridge the second output is missing."""
+        cnn, blocks = self.has("resnet.stage0.0.weight"), self.count(self.vit + "blocks.")
+        f = F.max_pool2d(F.relu(self.bn("resnet.stage0.1", self.conv("resnet.stage0.0", image, 2, 3))), 3, 2, 1) if cnn else None
+        x = self.patches(self.vit, image) if blocks else 0
+        per, bridges = blocks // 4, []
         for i in range(4):
             for j in range(per - 1):
                 x = self.block(self.vit, x, i * per + j)
             for j in range(self.count(f"resnet.stage{i + 1}.")):
                 f = self.residual(f"resnet.stage{i + 1}.{j}.", f, 2 if i > 0 and j == 0 else 1)
-            x = x + self.reshaper(f"adapters_in.{i}.reshaper.", f).permute(0, 2, 3, 1)
-            x = self.block(self.vit, x, i * per + per - 1)
-            if i < 3:
+            if self.count(f"adapters_in.{i}.reshaper."):
+                x = x + self.reshaper(f"adapters_in.{i}.reshaper.", f).permute(0, 2, 3, 1)
+            if blocks:
+                x = self.block(self.vit, x, i * per + per - 1)
+            if i < 3 and self.has(f"adapters_bridge.{2 - i}.0.weight"):
                 bridges.append(self.upscale(f"adapters_bridge.{2 - i}.", x.permute(0, 3, 1, 2)))
         x = self.neck(self.vit + "neck.", x)
+        if not bridges:
+            return x
         m = self.upscale("embedding_encoder.", x)
         for b in bridges:
             m = m + b
@@ -57,7 +63,7 @@ class Encoder(Net):
 
 
 class Decoder(Net):
-    """Embeddings of one image and B prompts of P points -> low_res_masks [B,1,4h,4h]."""
+    """Embeddings of one image and B prompts of P points -> low_res_masks [B,1,4h,4h]; without the med token SAM's masks and iou_predictions."""
 
     names_in = ["image_embeddings", "multi_scale_features", "point_coords", "point_labels", "mask_input", "has_mask_input"]
     names_out = ["low_res_masks"]
@@ -66,14 +72,13 @@ class Decoder(Net):
         super().__init__(state, ("prompt_encoder.", "mask_decoder."))
 
     def forward(self, embedding, multi, coords, labels, mask, has):
+        """multi is None where the encoder gives none."""
         k, sam = "prompt_encoder.sam_prompt_encoder.", "mask_decoder.sam_mask_decoder."
-        h = embedding.shape[-1]
-        sparse = self.sparse(k, coords, labels, 16 * h)
-        tokens = torch.cat([self.p("mask_decoder.med_token.weight").expand(sparse.shape[0], 1, -1), sparse], 1)
-        image = (embedding + self.dense(k, mask, has)).flatten(2).transpose(1, 2)
-        q, key = self.twoway(sam + "transformer.", image, self.grid(k, h), tokens)
-        y = F.gelu(self.upscale(sam + "output_upscaling.", self.plane(key, h)))
-        m = "mask_decoder.embedding_maskfeature."
-        y = self.conv(m + "3", F.gelu(self.norm2d(m + "1", self.conv(m + "0", y, 1, 1))), 1, 1) + multi
-        v = self.mlp("mask_decoder.hf_mlp", q[:, 0:1])
-        return (v @ y.flatten(2)).reshape(y.shape[0], 1, y.shape[2], y.shape[3])
+        med = self.has("mask_decoder.med_token.weight")
+        learned = self.p("mask_decoder.med_token.weight") if med else torch.cat([self.p(sam + "iou_token.weight"), self.p(sam + "mask_tokens.weight")])
+        q, y = self.decode(sam, k, embedding, coords, labels, mask, has, learned)
+        y = self.maskfeature("mask_decoder.embedding_maskfeature.", y) if med else y
+        y = y if multi is None else y + multi
+        if not med:
+            return self.masks(sam, q, y), self.mlp(sam + "iou_prediction_head", q[:, 0])
+        return (self.mlp("mask_decoder.hf_mlp", q[:, 0:1]) @ y.flatten(2)).reshape(y.shape[0], 1, y.shape[2], y.shape[3])
