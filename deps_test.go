@@ -28,6 +28,7 @@ frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
 ir/quant                 : ir ir/tensor
+calib/reconstruct        : ir ir/kernel ir/quant ir/tensor
 passes                   : ir ir/quant ir/tensor
 calib                    : ir/quant ir/tensor ir/tensor/safetensors
 internal/trthost         : internal/mapfile ir/tensor
@@ -40,7 +41,7 @@ golden/engine            : frontends/onnx internal/artifact internal/trthost ir 
 golden/compare           : ir ir/tensor
 golden/bench             : frontends/onnx golden/engine ir ir/kernel ir/tensor
 golden                   : golden/dataset golden/engine golden/imaging golden/prompt internal/artifact internal/mapfile ir/tensor
-cmd/syncsam-convert      : backends/onnx backends/tensorrt calib frontends frontends/checkpoint frontends/onnx golden golden/bench golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor ir/tensor/safetensors passes
+cmd/syncsam-convert      : backends/onnx backends/tensorrt calib calib/reconstruct frontends frontends/checkpoint frontends/onnx golden golden/bench golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor ir/tensor/safetensors passes
 `
 
 const module = "syncsam-convert/"

@@ -154,6 +154,25 @@ func (g *Graph) ReplaceIn(rule string, old, new *Value, users func(*Value) bool)
 	return nil
 }
 
+// Clone is a graph of its own with the same values; tensors are shared.
+func (g *Graph) Clone() *Graph {
+	own := *g
+	own.Values, own.Outputs = make([]*Value, len(g.Values)), slices.Clone(g.Outputs)
+	of := map[*Value]*Value{}
+	for i, v := range g.Values {
+		w := *v
+		w.Args = slices.Clone(v.Args)
+		for k, a := range w.Args {
+			w.Args[k] = of[a]
+		}
+		own.Values[i], of[v] = &w, &w
+	}
+	for i, o := range own.Outputs {
+		own.Outputs[i].Value = of[o.Value]
+	}
+	return &own
+}
+
 // Sweep removes the values that no output needs, inputs excepted, and reports how many.
 func (g *Graph) Sweep() int {
 	live := make(map[*Value]bool, len(g.Values))

@@ -160,6 +160,15 @@ func kernelConv(win [2]window, x, y []int64, group int64) kernel.Conv {
 		DilH: int(win[0].dilation), DilW: int(win[1].dilation)}
 }
 
+// Geometry describes a convolution of x [N,C,H,W] with weights of the given shape into y [N,M,OutH,OutW] to the kernels.
+func (a ConvAttrs) Geometry(x, weights, y []int64) (kernel.Conv, error) {
+	win, err := newWindows(weights[2:], a.Strides, a.Pads, a.Dilations)
+	if err != nil {
+		return kernel.Conv{}, err
+	}
+	return kernelConv(win, x, y, a.Group), nil
+}
+
 func bias(in []*tensor.Tensor) []float32 {
 	if len(in) > 2 {
 		return float32s(in[2])
@@ -168,11 +177,10 @@ func bias(in []*tensor.Tensor) []float32 {
 }
 
 func evalConv(e *Env, a ConvAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-	win, err := newWindows(in[1].Dims()[2:], a.Strides, a.Pads, a.Dilations)
+	p, err := a.Geometry(in[0].Dims(), in[1].Dims(), e.Dims)
 	if err != nil {
 		return nil, err
 	}
-	p := kernelConv(win, in[0].Dims(), e.Dims, a.Group)
 	var packed []*kernel.Packed
 	if e.Constant() {
 		packed = e.Memo(func() any {

@@ -36,6 +36,8 @@ type Quantized struct {
 	Float map[string]string // convolutions that stay in float, with the reason
 	Int8  int64             // multiply-adds of Nodes for one image
 	All   int64             // multiply-adds of the branch's convolutions
+
+	Layers []quant.Layer // Nodes, for who chooses their integers anew
 }
 
 // Quantize makes the pipeline that writes a plan into the modules of the scope, and where it will report.
@@ -85,9 +87,13 @@ func (q *inserter) run(g *ir.Graph) (int, error) {
 	}
 	for _, c := range sites.Convs {
 		if inInt8[c] {
-			if err := q.conv(g, c, q.plan.Values[keys[source(c)]].Mean); err != nil {
+			layer, err := q.conv(g, c, q.plan.Values[keys[source(c)]].Mean)
+			if err != nil {
 				return 0, fmt.Errorf("%s: %w", c, err)
 			}
+			layer.Key = keys[c]
+			keys[layer.Conv], q.scaled[layer.Conv] = keys[c], q.scaled[c] // a convolution may read it without anything between
+			q.done.Layers = append(q.done.Layers, layer)
 		}
 	}
 	return len(q.done.Nodes), nil
@@ -142,7 +148,7 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 		case ratio == nil:
 		case onlyConvs: // float puts it in, the convolutions' weights take it out
 			q.scaled[v], top, mul = ratio, r.Peak(), inverse(ratio)
-		case v.Op.Name == "Conv" && inInt8[v] && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
+		case v.Op.Name == "Conv" && inInt8[v] && !isOutput(g, v) && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
 			q.scaled[v], top, div = ratio, r.Peak(), ratio // the weights put it in, float takes it out
 		}
 		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !isOutput(g, v) {
@@ -291,32 +297,32 @@ func equalize(r quant.Range, v *ir.Value) []float32 {
 
 // conv replaces a convolution by one over DequantizeLinear of INT8 weights (per channel, axis 0, symmetric). The bias makes up
 // for the mean error that rounding the weights causes on inputs of the given channel means.
-func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) error {
+func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) (layer quant.Layer, err error) {
 	x := c.Args[0]
 	if x.Op.Name != "DequantizeLinear" {
-		return fmt.Errorf("its input is not quantized")
+		return layer, fmt.Errorf("its input is not quantized")
 	}
 	w := c.Args[1].Const
 	m := w.Dims()[0]
 	in, out := q.scaled[source(c)], q.scaled[c]
 	if in != nil || out != nil {
 		plain := w
-		var err error
 		if w, err = tensor.MapFloat32(plain.Dims(), func() []float32 { return scaleWeights(plain, in, out) }); err != nil {
-			return err
+			return layer, err
 		}
 		mean = divided(mean, in)
 	}
 	scales := weightScales(w.Float32s(), int(m))
 	integers, err := tensor.NewLazy(tensor.Int8, w.Dims(), func() []byte { return roundWeights(w.Float32s(), scales) })
 	if err != nil {
-		return err
+		return layer, err
 	}
 	bias := make([]float32, m)
 	if len(c.Args) > 2 {
 		copy(bias, c.Args[2].Const.Float32s())
 	}
-	bias = divided(bias, out)
+	layer = quant.Layer{Weights: w, Bias: divided(bias, out), In: in}
+	bias = slices.Clone(layer.Bias)
 	correctBias(bias, w, scales, mean)
 	b := g.Before(c, qdqRule)
 	named := b.As(c.Args[1].Name)
@@ -328,9 +334,10 @@ func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) error {
 	}
 	qc := b.As(name).Op("Conv", c.Attrs, x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
 	if err := b.Err(); err != nil {
-		return err
+		return layer, err
 	}
-	return g.Replace(qdqRule, c, qc)
+	layer.Conv = qc
+	return layer, g.Replace(qdqRule, c, qc)
 }
 
 func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []float32) *ir.Value {
@@ -348,14 +355,22 @@ func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []
 		b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
 }
 
+// inputChannel is the channel, of so many, that the i-th weight of [M,C/groups,kH,kW] multiplies.
+func inputChannel(dims []int64, channels, i int) int {
+	perGroup := int(dims[1])
+	row := perGroup * int(dims[2]*dims[3])
+	group := i / row * (channels / perGroup) / int(dims[0])
+	return group*perGroup + i%row/int(dims[2]*dims[3])
+}
+
 // scaleWeights multiplies weights [M,C,...] by in (per input channel) and divides them by out (per output channel); nil is ones.
 func scaleWeights(w *tensor.Tensor, in, out []float32) []float32 {
 	d := w.Dims()
 	taps := int(d[2] * d[3])
 	x := slices.Clone(w.Float32s())
 	for i := range x {
-		if c := i / taps % int(d[1]); in != nil {
-			x[i] *= in[c]
+		if in != nil {
+			x[i] *= in[inputChannel(d, len(in), i)]
 		}
 		if o := i / taps / int(d[1]); out != nil {
 			x[i] /= out[o]
@@ -443,14 +458,14 @@ func roundWeights(w, scales []float32) []byte {
 // correctBias adds what rounding takes from each output channel's mean: sum over inputs of (w - rounded w) * mean(input).
 func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32) {
 	d := weights.Dims()
-	if int64(len(mean)) != d[1] { // no means, or a grouped convolution
+	if len(mean) == 0 || int64(len(mean))%d[1] != 0 {
 		return
 	}
-	w, row, taps := weights.Float32s(), int(d[1]*d[2]*d[3]), int(d[2]*d[3])
+	w, row := weights.Float32s(), int(d[1]*d[2]*d[3])
 	for o := range bias {
 		sum, s := 0.0, scales[o]
-		for i, v := range w[o*row : (o+1)*row] {
-			sum += float64(v-s*roundClip(v*(1/s))) * float64(mean[i/taps])
+		for i := o * row; i < (o+1)*row; i++ {
+			sum += float64(w[i]-s*roundClip(w[i]*(1/s))) * float64(mean[inputChannel(d, len(mean), i)])
 		}
 		bias[o] += float32(sum)
 	}

@@ -33,7 +33,7 @@ type buildFlags struct {
 	stopAfter                  int
 	json                       bool
 	calib                      calibFlags
-	plan, planOut              string
+	plan, planOut, rounding    string
 	given, made                *quant.Plan // a plan to use instead of plan or calib; the one that was used
 	spans                      string
 	peaks                      bool // calibration watches every value's amplitude
@@ -68,6 +68,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.calib.add(c)
 	c.Flags().StringVar(&f.plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib")
 	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
+	c.Flags().StringVar(&f.rounding, "rounding", roundAuto, "with int8: how convolutions' weights are rounded: nearest; adaptive, so that each gives what the float model's gives on the pictures at --calib; or auto, adaptive for small models")
 	f.verify.addEngine(c)
 	c.Flags().StringArrayVarP(&f.debug, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every pass)")
 	c.Flags().StringVar(&f.why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
@@ -148,14 +149,18 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--target: have %q, want %s or %s", f.target, targetONNX, targetTensorRT)
 	case f.precision != "fp32" && f.precision != "fp16" && f.precision != "int8":
 		return fmt.Errorf("--precision: have %q, want fp32, fp16 or int8", f.precision)
-	case f.calib.path != "" && f.plan != "":
-		return fmt.Errorf("--calib, --plan: have both, want one")
-	case f.precision == "int8" && (f.calib.path == "") == (f.plan == ""):
+	case f.calib.path != "" && f.plan != "" && f.rounding != roundAdaptive:
+		return fmt.Errorf("--calib, --plan: have both, want one (only --rounding %s takes ranges from a plan and pictures to round by)", roundAdaptive)
+	case f.precision == "int8" && f.calib.path == "" && f.plan == "":
 		return fmt.Errorf("--precision int8: needs one of --calib (images, a data set index or collected statistics) and --plan")
 	case f.precision == "fp32" && (f.calib.path != "" || f.plan != "" || f.planOut != ""):
 		return fmt.Errorf("--calib, --plan, --plan-out: only with --precision int8 or fp16")
 	case f.planOut != "" && f.calib.path == "" && f.plan == "":
 		return fmt.Errorf("--plan-out: needs --calib")
+	case f.rounding != roundNearest && f.rounding != roundAdaptive && f.rounding != roundAuto:
+		return fmt.Errorf("--rounding: have %q, want %s, %s or %s", f.rounding, roundAuto, roundNearest, roundAdaptive)
+	case f.rounding == roundAdaptive && (f.precision != "int8" || f.calib.path == "" || f.calib.collected()):
+		return fmt.Errorf("--rounding %s: needs --precision int8 with pictures at --calib", roundAdaptive)
 	case f.opset < onnx.MinOpset || f.opset > onnx.MaxOpset:
 		return fmt.Errorf("--opset: have %d, want %d to %d", f.opset, onnx.MinOpset, onnx.MaxOpset)
 	case f.spans != "" && f.target != targetTensorRT:
@@ -266,7 +271,7 @@ func (f *buildFlags) lower(cmd *cobra.Command, m *ir.Module, man *artifact.Manif
 			return nil, err
 		}
 		if f.precision == "int8" {
-			more, err := f.quantize(ctx, m, man, plan, scope)
+			more, err := f.quantize(cmd, m, man, plan, scope, dir)
 			if err != nil {
 				return nil, err
 			}

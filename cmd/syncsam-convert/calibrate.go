@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -206,10 +205,13 @@ func (f *calibFlags) scope(m *ir.Module) (quant.Scope, error) {
 	return all, nil
 }
 
+// collected reports whether the data are statistics that calibrate wrote.
+func (f *calibFlags) collected() bool { return strings.HasSuffix(f.path, ".safetensors") }
+
 // stats gives the statistics: merged from files, or collected now, with peaks where they are asked for.
 func (f *calibFlags) stats(cmd *cobra.Command, m *ir.Module, scope quant.Scope, peaks bool, source, tmp string, v *verifyFlags) (*calib.Stats, error) {
 	s := calib.NewStats(source)
-	if strings.HasSuffix(f.path, ".safetensors") {
+	if f.collected() {
 		for _, path := range strings.Split(f.path, ",") {
 			other, err := calib.ReadFile(path)
 			if err != nil {
@@ -235,24 +237,6 @@ func encoderOf(m *ir.Module) *ir.Module {
 		e.Graphs = []*ir.Graph{g}
 	}
 	return e
-}
-
-// quantize writes the plan into the encoder.
-func (f *buildFlags) quantize(ctx context.Context, m *ir.Module, man *artifact.Manifest, plan *quant.Plan, scope quant.Scope) ([]passes.Result, error) {
-	pipeline, done := passes.Quantize(plan, scope, targets[f.target].spelling)
-	results, err := passes.Run(ctx, encoderOf(m), pipeline, passes.Options{})
-	if err != nil {
-		return nil, err
-	}
-	q := &artifact.Quantization{Method: plan.Method, Images: plan.Images, QuantizedNodes: done.Nodes, KeptFloat: []artifact.KeptFloat{}}
-	for _, key := range slices.Sorted(maps.Keys(done.Float)) {
-		q.KeptFloat = append(q.KeptFloat, artifact.KeptFloat{Node: key, Reason: done.Float[key]})
-	}
-	if done.All > 0 {
-		q.Int8Share = float64(done.Int8) / float64(done.All)
-	}
-	man.Quantization = q
-	return results, nil
 }
 
 // makePlan gives the plan of the build: given, read, or made from calibration data; it is kept and written where that is asked for.

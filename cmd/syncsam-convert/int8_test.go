@@ -86,7 +86,7 @@ func TestInt8(t *testing.T) {
 func TestShardsAndPlans(t *testing.T) {
 	tmp := t.TempDir()
 	plan := filepath.Join(tmp, "plan.txt")
-	whole := built(t, tiny50, "--precision", "int8", "--calib", calibration, "--plan-out", plan)
+	whole := built(t, tiny50, "--precision", "int8", "--calib", calibration, "--rounding", "nearest", "--plan-out", plan)
 	one, two := filepath.Join(tmp, "1.safetensors"), filepath.Join(tmp, "2.safetensors")
 	must(t, "calibrate", tiny50, "--calib", calibration, "--shard", "1/2", "-o", one)
 	must(t, "calibrate", tiny50, "--calib", calibration, "--shard", "2/2", "-o", two)
@@ -104,6 +104,9 @@ func TestShardsAndPlans(t *testing.T) {
 	refused(t, "cannot be merged", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one)
 	refused(t, "needs one of --calib", "build", tiny34, "-o", out, "--precision", "int8")
 	refused(t, "--calib, --plan: have both", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one, "--plan", plan)
+	refused(t, "--rounding: have \"up\", want auto, nearest or adaptive", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--rounding", "up")
+	refused(t, "--rounding adaptive: needs --precision int8 with pictures", "build", tiny34, "-o", out, "--precision", "int8", "--plan", plan, "--rounding", "adaptive")
+	refused(t, "--rounding adaptive: needs --precision int8 with pictures", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one, "--rounding", "adaptive")
 	refused(t, "only with --precision int8 or fp16", "build", tiny34, "-o", out, "--calib", calibration)
 	refused(t, "it has no pictures", "build", tiny34, "-o", out, "--precision", "int8", "--calib", tmp)
 	refused(t, "--calib-method: have \"guess\"", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--calib-method", "guess")
@@ -116,6 +119,36 @@ func TestShardsAndPlans(t *testing.T) {
 	r := command("build", tiny34, "-o", out, "--precision", "int8", "--calib", few)
 	require.Equal(t, 0, r.code, r.err)
 	require.Contains(t, r.err, "warning: 1 calibration images are few")
+}
+
+// A small model's weights are rounded so that its results come out nearer to float; the ranges may come from a plan.
+func TestAdaptiveRounding(t *testing.T) {
+	plan := filepath.Join(t.TempDir(), "plan.txt")
+	flags := []string{"--precision", "int8", "--calib", calibration}
+	dirs := map[string]string{
+		"float":   built(t, tiny50),
+		"nearest": built(t, tiny50, append(flags, "--rounding", "nearest", "--plan-out", plan)...),
+		"auto":    built(t, tiny50, flags...),
+		"plan":    built(t, tiny50, append(flags, "--rounding", "adaptive", "--plan", plan)...),
+	}
+	want := encoded(t, dirs["float"], "go")
+	for name, x := range encoded(t, dirs["auto"], "go") {
+		adaptive, err := tensor.Compare(x, want[name])
+		require.NoError(t, err)
+		nearest, err := tensor.Compare(encoded(t, dirs["nearest"], "go")[name], want[name])
+		require.NoError(t, err)
+		t.Logf("%s: %.1f dB, to nearest %.1f dB", name, adaptive.SNR, nearest.SNR)
+		require.Greater(t, adaptive.SNR, nearest.SNR+0.5)
+	}
+	var sums []string
+	for _, name := range []string{"auto", "plan", "nearest"} {
+		man, err := artifact.Read(dirs[name])
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"auto": "adaptive", "plan": "adaptive", "nearest": "nearest"}[name], man.Quantization.Rounding)
+		sums = append(sums, man.Files[0].SHA256)
+	}
+	require.Equal(t, sums[0], sums[1])
+	require.NotEqual(t, sums[0], sums[2])
 }
 
 func TestCompare(t *testing.T) {

@@ -112,8 +112,8 @@ func (o *observer) close() {
 	}
 }
 
-// observe gives the observed values of one image and adds to peaks.
-func (o *observer) observe(ctx context.Context, path string, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
+// inputs is what the encoder reads for one image.
+func (o *observer) inputs(ctx context.Context, path string) (map[string]*tensor.Tensor, error) {
 	picture, err := imaging.Read(path)
 	if err != nil {
 		return nil, err
@@ -122,11 +122,17 @@ func (o *observer) observe(ctx context.Context, path string, peaks map[string]fl
 	if err != nil {
 		return nil, err
 	}
-	inputs := map[string]*tensor.Tensor{"image": x}
 	if o.planes {
-		if inputs, err = o.planePrompts(ctx, x, frame); err != nil {
-			return nil, err
-		}
+		return o.planePrompts(ctx, x, frame)
+	}
+	return map[string]*tensor.Tensor{"image": x}, nil
+}
+
+// observe gives the observed values of one image and adds to peaks.
+func (o *observer) observe(ctx context.Context, path string, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
+	inputs, err := o.inputs(ctx, path)
+	if err != nil {
+		return nil, err
 	}
 	values, err := o.encoder.Run(ctx, inputs)
 	if err != nil {

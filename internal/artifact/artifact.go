@@ -78,6 +78,7 @@ type Pass struct {
 type Quantization struct {
 	Method         string      `json:"method"`
 	Images         int64       `json:"images"`
+	Rounding       string      `json:"rounding"` // of convolutions' weights: nearest or adaptive
 	QuantizedNodes []string    `json:"quantized_nodes"`
 	KeptFloat      []KeptFloat `json:"kept_float"`
 	Int8Share      float64     `json:"int8_multiply_add_share"` // of the branch's convolutions

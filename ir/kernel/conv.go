@@ -113,6 +113,27 @@ func im2col(p Conv, x []float32, channels, r, count int, col []float32) {
 	})
 }
 
+// Columns lays out the input x [C,H,W] of one image under the output pixels at: [C*KH*KW, len(at)].
+func Columns(p Conv, x []float32, at []int, col []float32) {
+	n := len(at)
+	Parallel(p.C, max(1, grain/max(1, n*p.KH*p.KW)), func(lo, hi int) {
+		for c := lo; c < hi; c++ {
+			plane := x[c*p.H*p.W:][:p.H*p.W]
+			for k := range p.KH * p.KW {
+				row := col[(c*p.KH*p.KW+k)*n:][:n]
+				dy, dx := k/p.KW*p.DilH-p.PadTop, k%p.KW*p.DilW-p.PadLeft
+				for i, o := range at {
+					row[i] = 0
+					h, w := o/p.OutW*p.StrideH+dy, o%p.OutW*p.StrideW+dx
+					if h >= 0 && h < p.H && w >= 0 && w < p.W {
+						row[i] = plane[h*p.W+w]
+					}
+				}
+			}
+		}
+	})
+}
+
 func ceilDiv(a, b int) int {
 	if a <= 0 {
 		return -(-a / b)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
 )
 
 // Sites is what a graph's branch offers to INT8, in graph order.
@@ -13,6 +14,15 @@ type Sites struct {
 	Inputs []*ir.Value             // what they read that is not one of Values
 	Values []*ir.Value             // results that all their users take in INT8: of convolutions and residual additions (after their ReLU), of max-pooling
 	Same   map[*ir.Value]*ir.Value // result of max-pooling -> the value whose range it shares
+}
+
+// A Layer is a convolution that insert-qdq has quantized.
+type Layer struct {
+	Key     string         // of the float convolution
+	Conv    *ir.Value      // Conv(DequantizeLinear(x), DequantizeLinear(weights), bias)
+	Weights *tensor.Tensor // [M,C,kH,kW]: what the integers stand for
+	Bias    []float32      // [M], in the scale of Conv's results
+	In      []float32      // [C]: Conv reads what the float convolution reads, divided by this; nil for ones
 }
 
 // FindSites looks through a graph for the branch: values whose source path starts with one of the prefixes.

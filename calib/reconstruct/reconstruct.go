@@ -1,0 +1,281 @@
+// Package reconstruct chooses a quantized graph's integer weights and biases anew, convolution by convolution, so that each gives what the
+// float graph's gives on calibration inputs.
+package reconstruct
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+)
+
+// Run rewrites the constants of the layers of a quantized graph, in graph order: what a layer reads has the errors of all layers before
+// it, rounded anew. float is the graph before insert-qdq; inputs are both graphs' inputs, one map per calibration image. Grouped
+// convolutions and those of dynamic size keep what they have. seen, if any, is told of each layer.
+//
+// Per layer it minimises the mean of |W x - Q x'|^2 over pixels and images (x what the float layer reads, x' what the integer one reads,
+// W and Q the two layers' weights), for the integers by coordinate descent with fixed scales; the bias makes up for the means exactly.
+func Run(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer, inputs []map[string]*tensor.Tensor, seen func()) error {
+	plain := map[string]*ir.Value{}
+	for v, key := range quant.Keys(float) {
+		plain[key] = v
+	}
+	ref := &reference{waiting: map[*ir.Value]int{}, known: map[*ir.Value][]*tensor.Tensor{}}
+	readers := map[*ir.Value][]quant.Layer{}
+	for _, l := range layers {
+		if plain[l.Key] == nil {
+			return fmt.Errorf("internal error: the float graph has no %s", l.Key)
+		}
+		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
+		ref.waiting[plain[l.Key].Args[0]]++
+	}
+	next, stop := iter.Pull2(ir.Steps(ctx, float, inputs))
+	defer stop()
+	ref.next = next
+	left := len(layers)
+	for step, err := range ir.Steps(ctx, quantized, inputs) {
+		if err != nil {
+			return err
+		}
+		for _, l := range readers[step.Value] {
+			want, err := ref.take(plain[l.Key].Args[0])
+			if err != nil {
+				return err
+			}
+			if err := fit(l, step.Results, want); err != nil {
+				return fmt.Errorf("%s: %w", l.Conv, err)
+			}
+			if seen != nil {
+				seen()
+			}
+			left--
+		}
+		if left == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// A reference runs the float graph just as far as it is asked.
+type reference struct {
+	next    func() (ir.Step, error, bool)
+	waiting map[*ir.Value]int // how often a value will be taken
+	known   map[*ir.Value][]*tensor.Tensor
+}
+
+func (r *reference) take(v *ir.Value) ([]*tensor.Tensor, error) {
+	for r.known[v] == nil {
+		step, err, ok := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("internal error: the float graph ends before %s", v)
+		}
+		if r.waiting[step.Value] > 0 {
+			r.known[step.Value] = step.Results
+		}
+	}
+	x := r.known[v]
+	if r.waiting[v]--; r.waiting[v] == 0 {
+		delete(r.known, v)
+	}
+	return x, nil
+}
+
+// fit chooses the constants of one layer; have and want are what it and its float counterpart read.
+func fit(l quant.Layer, have, want []*tensor.Tensor) error {
+	attrs := l.Conv.Attrs.(ir.ConvAttrs)
+	shape := l.Conv.Type.Shape
+	if attrs.Group > 1 || !shape[2].IsStatic() || !shape[3].IsStatic() {
+		return nil
+	}
+	s := newSums(int(l.Weights.Len() / l.Weights.Dims()[0]))
+	for i := range have {
+		if err := s.add(l, attrs, have[i], want[i]); err != nil {
+			return err
+		}
+	}
+	s.centre()
+	dequantize := l.Conv.Args[1]
+	w, scales := l.Weights.Float32s(), dequantize.Args[1].Const.Float32s()
+	integers := descend(w, scales, dequantize.Args[0].Const.Int8s(), s)
+	bias := make([]float64, len(scales))
+	for o := range bias {
+		bias[o] = float64(l.Bias[o])
+		for i := range s.k {
+			bias[o] += float64(w[o*s.k+i])*s.meanWant[i] - float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i]
+		}
+	}
+	dequantize.Args[0].Const = tensor.FromInt8(l.Weights.Dims(), integers)
+	setBias(l.Conv.Args[2], bias)
+	return nil
+}
+
+// setBias replaces a bias: a float constant, or DequantizeLinear of int32.
+func setBias(v *ir.Value, bias []float64) {
+	dims := []int64{int64(len(bias))}
+	if v.IsConst() {
+		x := make([]float32, len(bias))
+		for i, b := range bias {
+			x[i] = float32(b)
+		}
+		v.Const = tensor.FromFloat32(dims, x)
+		return
+	}
+	x := make([]int32, len(bias))
+	for i, scale := range v.Args[1].Const.Float32s() {
+		x[i] = int32(min(max(math.RoundToEven(bias[i]/float64(scale)), math.MinInt32), math.MaxInt32))
+	}
+	v.Args[0].Const = tensor.FromInt32(dims, x)
+}
+
+// sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).
+type sums struct {
+	k                  int
+	n                  float64
+	gram, cross        []float32 // [k,k]: of x' x'^T and (x - x') x'^T
+	meanHave, meanWant []float64
+}
+
+func newSums(k int) *sums {
+	return &sums{k: k, gram: make([]float32, k*k), cross: make([]float32, k*k), meanHave: make([]float64, k), meanWant: make([]float64, k)}
+}
+
+// pixels bounds how many output pixels of an image count; they are spread evenly, by multiples of an irrational part.
+const pixels = 1024
+
+func sample(n int) []int {
+	count := min(n, pixels)
+	at := make([]int, count)
+	for i := range at {
+		at[i] = i
+		if n > pixels {
+			_, part := math.Modf(float64(i) * (math.Sqrt(5) - 1) / 2)
+			at[i] = int(part * float64(n))
+		}
+	}
+	return at
+}
+
+// add counts one image: have and want [N,C,H,W].
+func (s *sums) add(l quant.Layer, attrs ir.ConvAttrs, have, want *tensor.Tensor) error {
+	d := have.Dims()
+	out := l.Conv.Type.Shape
+	p, err := attrs.Geometry(d, l.Weights.Dims(), []int64{d[0], out[1].B, out[2].B, out[3].B})
+	if err != nil {
+		return err
+	}
+	size := p.C * p.H * p.W
+	at := sample(p.OutH * p.OutW)
+	n := len(at)
+	x, difference := make([]float32, s.k*n), make([]float32, s.k*n)
+	for i := range p.N {
+		kernel.Columns(p, have.Float32s()[i*size:][:size], at, x)
+		kernel.Columns(p, want.Float32s()[i*size:][:size], at, difference)
+		kernel.Parallel(s.k, 16, func(lo, hi int) {
+			for r := lo; r < hi; r++ {
+				factor := float32(1)
+				if l.In != nil {
+					factor = 1 / l.In[r/(p.KH*p.KW)]
+				}
+				row := x[r*n:][:n]
+				for j, v := range difference[r*n:][:n] {
+					v *= factor
+					s.meanHave[r] += float64(row[j])
+					s.meanWant[r] += float64(v)
+					difference[r*n+j] = v - row[j]
+				}
+			}
+		})
+		kernel.Gemm(false, true, s.k, s.k, n, 1, x, n, x, n, 1, s.gram, s.k)
+		kernel.Gemm(false, true, s.k, s.k, n, 1, difference, n, x, n, 1, s.cross, s.k)
+		s.n += float64(n)
+	}
+	return nil
+}
+
+// damping, a part of the mean variance, is added to every input's: what the images do not tell stays near the weights.
+const damping = 1e-3
+
+// centre makes means of the sums, and covariances of the products: the bias takes what is constant.
+func (s *sums) centre() {
+	total := 0.0
+	for i := range s.k {
+		s.meanHave[i] /= s.n
+		s.meanWant[i] /= s.n
+	}
+	for i := range s.k {
+		for j := range s.k {
+			s.gram[i*s.k+j] = float32(float64(s.gram[i*s.k+j])/s.n - s.meanHave[i]*s.meanHave[j])
+			s.cross[i*s.k+j] = float32(float64(s.cross[i*s.k+j])/s.n - (s.meanWant[i]-s.meanHave[i])*s.meanHave[j])
+		}
+		total += float64(s.gram[i*s.k+i])
+	}
+	for i := range s.k {
+		s.gram[i*s.k+i] += float32(damping*total/float64(s.k)) + math.SmallestNonzeroFloat32
+	}
+}
+
+const (
+	sweeps = 4
+	block  = 128 // coordinates between two updates of all gradients
+)
+
+// descend minimises, per output channel, d G d^T + 2 w C d^T over integers q in [-127,127], where d = w - scale q, G and C are the
+// sums' matrices, from the given integers on: each step takes one integer to its best value, the others held.
+func descend(w, scales []float32, from []int8, s *sums) []int8 {
+	m, k := len(scales), s.k
+	q, d, gradient := make([]float32, m*k), make([]float32, m*k), make([]float32, m*k)
+	for i, v := range from {
+		q[i] = float32(v)
+		d[i] = w[i] - scales[i/k]*q[i]
+	}
+	kernel.Gemm(false, false, m, k, k, 1, d, k, s.gram, k, 0, gradient, k)
+	kernel.Gemm(false, false, m, k, k, 1, w, k, s.cross, k, 1, gradient, k)
+	moved := make([]float32, m*block)
+	for range sweeps {
+		changed := make([]bool, m)
+		for lo := 0; lo < k; lo += block {
+			width := min(block, k-lo)
+			kernel.Parallel(m, 1, func(first, last int) {
+				here := make([]float32, width)
+				for o := first; o < last; o++ {
+					copy(here, gradient[o*k+lo:])
+					move := moved[o*width:][:width]
+					for i := range move {
+						move[i] = 0
+						row := s.gram[(lo+i)*k+lo:][:width]
+						old := q[o*k+lo+i]
+						best := float32(math.RoundToEven(float64(old + here[i]/(scales[o]*row[i]))))
+						best = min(max(best, -127), 127)
+						if best == old || best != best {
+							continue
+						}
+						q[o*k+lo+i], changed[o] = best, true
+						move[i] = scales[o] * (best - old)
+						for j, g := range row {
+							here[j] -= move[i] * g
+						}
+					}
+				}
+			})
+			kernel.Gemm(false, false, m, k, width, -1, moved, width, s.gram[lo*k:], k, 1, gradient, k)
+		}
+		if !slices.Contains(changed, true) {
+			break
+		}
+	}
+	out := make([]int8, m*k)
+	for i, v := range q {
+		out[i] = int8(v)
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+package reconstruct
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/passes"
+)
+
+const branch = `graph g {
+  %0 = Input : float32[N,3,40,36] "image"
+  %1 = Constant seed(1) : float32[8,3,3,3] "cnn.c1.weight"
+  %2 = Constant seed(9) : float32[8] "cnn.c1.bias"
+  %3 = Conv(%0, %1, %2) {pads=[1,1,1,1]} : float32[N,8,40,36] "cnn.c1"
+  %4 = Relu(%3) : float32[N,8,40,36] "cnn.r1"
+  %5 = Constant seed(2) : float32[16,8,3,3] "cnn.c2.weight"
+  %6 = Conv(%4, %5) {strides=[2,2], pads=[1,1,1,1]} : float32[N,16,20,18] "cnn.c2"
+  %7 = Constant seed(3) : float32[16,8,1,1] "cnn.side.weight"
+  %8 = Conv(%4, %7) {strides=[2,2]} : float32[N,16,20,18] "cnn.side"
+  %9 = Add(%6, %8) : float32[N,16,20,18] "cnn.sum"
+  %10 = Relu(%9) : float32[N,16,20,18] "cnn.sum"
+  %11 = Constant seed(4) : float32[16,1,3,3] "cnn.deep.weight"
+  %12 = Conv(%10, %11) {pads=[1,1,1,1], group=16} : float32[N,16,20,18] "cnn.deep"
+  %13 = Constant seed(5) : float32[5,16,3,3] "cnn.c3.weight"
+  %14 = Conv(%12, %13) : float32[N,5,18,16] "cnn.c3"
+  return "y" %14
+}
+`
+
+// pictures are smooth random inputs, so that neighbouring pixels are correlated as those of photographs.
+func pictures(seed uint64, n int) []map[string]*tensor.Tensor {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	out := make([]map[string]*tensor.Tensor, n)
+	for i := range out {
+		x := make([]float32, 3*40*36)
+		for range 6 {
+			fx, fy, phase := rng.Float64()*0.3, rng.Float64()*0.3, rng.Float64()*6
+			for p := range x {
+				x[p] += float32(math.Sin(phase*float64(1+p/1440) + fx*float64(p%36) + fy*float64(p/36%40)))
+			}
+		}
+		out[i] = map[string]*tensor.Tensor{"image": tensor.FromFloat32([]int64{1, 3, 40, 36}, x)}
+	}
+	return out
+}
+
+// quantized gives the float branch, its int8 form with ranges measured on inputs, and the layers.
+func quantized(t *testing.T, spell passes.Spelling, inputs []map[string]*tensor.Tensor) (float, int8 *ir.Graph, layers []quant.Layer) {
+	g, err := ir.ParseGraph(branch)
+	require.NoError(t, err)
+	p := &quant.Plan{Method: "minmax", Images: 1, Values: map[string]quant.Range{}}
+	keys := quant.Keys(g)
+	for step, err := range ir.Steps(context.Background(), g, inputs) {
+		require.NoError(t, err)
+		r := quant.Range{NonNegative: true, Channels: make([]float32, step.Value.Type.Shape[1].B)}
+		for _, x := range step.Results {
+			plane := int(x.Dims()[2] * x.Dims()[3])
+			for i, v := range x.Float32s() {
+				c := i / plane % len(r.Channels)
+				r.Channels[c], r.NonNegative = max(r.Channels[c], v, -v), r.NonNegative && v >= 0
+			}
+		}
+		r.Max = slices.Max(r.Channels)
+		p.Values[keys[step.Value]] = r
+	}
+	float = g.Clone()
+	pipeline, done := passes.Quantize(p, quant.Scope{Convolutions: []string{"cnn"}}, spell)
+	_, err = passes.Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, passes.Options{})
+	require.NoError(t, err)
+	require.Len(t, done.Layers, 5)
+	return float, g, done.Layers
+}
+
+func results(t *testing.T, g *ir.Graph, inputs []map[string]*tensor.Tensor) []*tensor.Tensor {
+	p, err := ir.Compile(g)
+	require.NoError(t, err)
+	var all []*tensor.Tensor
+	for _, in := range inputs {
+		out, err := p.Run(context.Background(), in)
+		require.NoError(t, err)
+		all = append(all, out["y"])
+	}
+	return all
+}
+
+func noise(have, want []*tensor.Tensor) float64 {
+	signal, err := 0.0, 0.0
+	for i := range want {
+		for k, w := range want[i].Float32s() {
+			d := float64(have[i].Float32s()[k] - w)
+			signal, err = signal+float64(w)*float64(w), err+d*d
+		}
+	}
+	return 10 * math.Log10(signal/err)
+}
+
+// Reconstructed weights and biases bring the results nearer to float's, on other inputs too, with the means of the last layer right.
+func TestRun(t *testing.T) {
+	for name, spell := range map[string]passes.Spelling{"onnxruntime": passes.ONNXRuntime, "tensorrt": passes.TensorRT} {
+		t.Run(name, func(t *testing.T) {
+			inputs, others := pictures(1, 8), pictures(2, 4)
+			float, g, layers := quantized(t, spell, inputs)
+			before, beforeOthers := noise(results(t, g, inputs), results(t, float, inputs)), noise(results(t, g, others), results(t, float, others))
+			require.Greater(t, before, 30.0, "grouped, and with nothing between two convolutions")
+			grouped := layers[slices.IndexFunc(layers, func(l quant.Layer) bool { return l.Key == "cnn.deep/Conv" })].Conv.Args[1].Args[0].Const
+			kept := slices.Clone(grouped.Int8s())
+			seen := 0
+			require.NoError(t, Run(context.Background(), float, g, layers, inputs, func() { seen++ }))
+			require.Equal(t, 5, seen)
+			require.Equal(t, kept, grouped.Int8s(), "grouped convolutions keep their integers")
+			require.NoError(t, ir.Check(g))
+			have, want := results(t, g, inputs), results(t, float, inputs)
+			t.Logf("%.1f to %.1f dB, others %.1f to %.1f dB", before, noise(have, want), beforeOthers, noise(results(t, g, others), results(t, float, others)))
+			require.Greater(t, noise(have, want), before+0.3)
+			require.Greater(t, noise(results(t, g, others), results(t, float, others)), beforeOthers+0.3)
+			sum := make([]float64, 5)
+			for i := range want {
+				for k, w := range want[i].Float32s() {
+					sum[k/(18*16)] += float64(have[i].Float32s()[k]-w) / float64(8*18*16)
+				}
+			}
+			last := layers[len(layers)-1].Conv.Args[2]
+			for o, mean := range sum {
+				step := 0.0
+				if !last.IsConst() {
+					step = float64(last.Args[1].Const.Float32s()[o])
+				}
+				require.InDelta(t, 0, mean, 1e-3+step/2)
+			}
+		})
+	}
+	float, g, layers := quantized(t, passes.ONNXRuntime, pictures(1, 2))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, Run(ctx, float, g, layers, pictures(1, 2), nil), context.Canceled)
+}
+
+// No single step of one integer makes the objective smaller, whatever the blocks.
+func TestDescend(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	const m, k = 3, 2*block + 5
+	s := newSums(k)
+	samples := make([]float32, k*4*k)
+	for i := range samples {
+		samples[i] = float32(rng.NormFloat64())
+		if i >= 4*k {
+			samples[i] += samples[i-4*k] // neighbours correlate
+		}
+	}
+	for i := range k {
+		for j := range k {
+			for n := range 4 * k {
+				s.gram[i*k+j] += samples[i*4*k+n] * samples[j*4*k+n] / float32(4*k)
+			}
+			s.cross[i*k+j] = float32(0.01 * rng.NormFloat64())
+		}
+	}
+	w, scales, from := make([]float32, m*k), []float32{0.02, 0.03, 1e-3}, make([]int8, m*k)
+	for i := range w {
+		w[i] = float32(rng.NormFloat64())
+		from[i] = int8(min(max(math.RoundToEven(float64(w[i]/scales[i/k])), -127), 127))
+	}
+	objective := func(o int, q []int8) float64 {
+		d, sum := make([]float64, k), 0.0
+		for i := range d {
+			d[i] = float64(w[o*k+i]) - float64(scales[o])*float64(q[o*k+i])
+		}
+		for i := range d {
+			for j := range d {
+				sum += d[i]*d[j]*float64(s.gram[i*k+j]) + 2*float64(w[o*k+i])*float64(s.cross[i*k+j])*d[j]
+			}
+		}
+		return sum
+	}
+	q := descend(w, scales, from, s)
+	for o := range m {
+		best := objective(o, q)
+		require.Less(t, best, objective(o, from))
+		for i := range 40 { // the last sweep ended with these
+			at := o*k + k - 1 - i
+			for _, step := range []int8{-1, 1} {
+				if v := int(q[at]) + int(step); v < -127 || v > 127 {
+					continue
+				}
+				q[at] += step
+				require.GreaterOrEqual(t, objective(o, q), best-1e-4*math.Abs(best))
+				q[at] -= step
+			}
+		}
+	}
+	for _, v := range q {
+		require.GreaterOrEqual(t, v, int8(-127))
+	}
+}
