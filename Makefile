@@ -43,7 +43,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib ./golden/engine
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./golden/engine
 
 # onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
 check-onnx: build
@@ -94,7 +94,7 @@ bench-peers: build onnxruntime
 
 # The int8 methods on the golden models; needs python3 and make onnxruntime.
 bench-int8: build onnxruntime
-	sh scripts/venv.sh numpy onnxruntime==1.32.0 pillow
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 pillow
 	build/venv/bin/python scripts/bench_int8.py $(BIN) $(SHARED)/golden/calibration mse minmax percentile entropy
 
 clean:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 
 DATA = "golden/data"
@@ -60,6 +61,27 @@ def measure(model, name, artifact, plain, reference):
     print(flush=True)
 
 
+def weights_alone(artifact, out):
+    """The encoder with its integer weights and float activations."""
+    model = onnx.load(f"{artifact}/encoder.onnx")
+    source = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
+    renamed = {n.output[0]: source[n.input[0]] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in source}
+    nodes = [n for n in model.graph.node if n.output[0] not in source and n.output[0] not in renamed]
+    for n in nodes:
+        for i, x in enumerate(n.input):
+            while x in renamed:
+                x = renamed[x]
+            n.input[i] = x
+    used = {x for n in nodes for x in n.input}
+    weights = [t for t in model.graph.initializer if t.name in used]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(weights)
+    os.makedirs(out, exist_ok=True)
+    onnx.save(model, f"{out}/encoder.onnx")
+    return out
+
+
 def first_in_float(plan):
     """The plan with the convolution that reads the image in float; the manifest lists convolutions in graph order."""
     nodes = json.load(open("build/int8/plan/manifest.json"))["quantization"]["quantized_nodes"]
@@ -89,6 +111,8 @@ for model in ("tiny-34", "tiny-50"):
         build(program, model, artifact, "--calib", calibration, "--engine", "onnxruntime", *flags)
         measure(model, name, artifact + folder, plain, reference)
     build(program, model, "build/int8/plan", "--precision", "int8", "--calib", calibration, "--engine", "onnxruntime", "--plan-out", "build/int8/plan.txt", *nearest)
+    db = noise(plain, weights_alone("build/int8/plan", "build/int8/weights"))
+    print(f"{model} mse, nearest, weights alone {db[0]:.1f} / {db[1]:.1f} dB", flush=True)
     default = open("build/int8/plan.txt").read()
     for name, edit in without.items():
         changed = edit(default)
