@@ -39,7 +39,7 @@ func (f *buildFlags) quantize(cmd *cobra.Command, m *ir.Module, man *artifact.Ma
 		return nil, err
 	}
 	rounding := roundNearest
-	if f.adaptive(done.All) {
+	if len(done.Layers) > 0 && f.adaptive(done.All) {
 		rounding = roundAdaptive
 		if err := f.reconstruct(cmd, m, float, done.Layers, dir); err != nil {
 			return nil, err
