@@ -28,12 +28,8 @@ func Compile(g *Graph) (*Program, error) {
 	if err := Check(g); err != nil {
 		return nil, err
 	}
-	last := map[*Value]int{}
-	for i, v := range g.Values {
-		last[v] = i
-		for _, a := range v.Args {
-			last[a] = i
-		}
+	last := lastUses(g)
+	for _, v := range g.Values {
 		if v.IsConst() {
 			v.Const = tensor.Dense(v.Const)
 		}
@@ -56,6 +52,18 @@ func Compile(g *Graph) (*Program, error) {
 		}
 	}
 	return p, nil
+}
+
+// lastUses tells at which place a value is used last; where it stands, if it never is. Outputs are not counted.
+func lastUses(g *Graph) map[*Value]int {
+	last := make(map[*Value]int, len(g.Values))
+	for i, v := range g.Values {
+		last[v] = i
+		for _, a := range v.Args {
+			last[a] = i
+		}
+	}
+	return last
 }
 
 // fold evaluates what depends on constants alone, and keeps of it what something else needs.

@@ -66,7 +66,7 @@ func newStepper(g *Graph, inputs []map[string]*tensor.Tensor) (*stepper, error) 
 	if err := Check(g); err != nil {
 		return nil, err
 	}
-	s := &stepper{static: map[*Value]bool{}, last: map[*Value]int{}, inputs: inputs}
+	s := &stepper{static: map[*Value]bool{}, last: lastUses(g), inputs: inputs}
 	for _, in := range inputs {
 		syms, err := Bind(g, in)
 		if err != nil {
@@ -74,15 +74,9 @@ func newStepper(g *Graph, inputs []map[string]*tensor.Tensor) (*stepper, error) 
 		}
 		s.syms, s.values = append(s.syms, syms), append(s.values, map[*Value]*tensor.Tensor{})
 	}
-	for i, v := range g.Values {
-		s.last[v] = i
+	for _, v := range g.Values {
 		_, fixed := v.Type.Static()
-		s.static[v] = fixed && !v.IsInput()
-		for _, a := range v.Args {
-			if a != nil {
-				s.last[a], s.static[v] = i, s.static[v] && s.static[a]
-			}
-		}
+		s.static[v] = fixed && !v.IsInput() && !slices.ContainsFunc(v.Args, func(a *Value) bool { return a != nil && !s.static[a] })
 	}
 	return s, nil
 }

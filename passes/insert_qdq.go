@@ -345,35 +345,35 @@ func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []
 	if !q.spell.IntegerBias {
 		return b.Const(tensor.FromFloat32(dims, bias))
 	}
-	scales, integers := make([]float32, len(bias)), make([]int32, len(bias))
-	for i, v := range bias {
+	scales := make([]float32, len(bias))
+	for i := range bias {
 		scales[i] = scaleX * scaleW[i]
-		integers[i] = int32(min(max(math.RoundToEven(float64(v)/float64(scales[i])), math.MinInt32), math.MaxInt32))
 	}
 	path := b.Path()
-	return b.Op("DequantizeLinear", ir.QuantAttrs{}, b.Const(tensor.FromInt32(dims, integers)), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)),
+	return b.Op("DequantizeLinear", ir.QuantAttrs{}, b.Const(tensor.FromInt32(dims, quant.IntegerBias(bias, scales))), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)),
 		b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
 }
 
-// inputChannel is the channel, of so many, that the i-th weight of [M,C/groups,kH,kW] multiplies.
-func inputChannel(dims []int64, channels, i int) int {
+// firstInput is the first channel, of so many, that weights [M,C/groups,kH,kW] of output channel o read.
+func firstInput(dims []int64, channels, o int) int {
 	perGroup := int(dims[1])
-	row := perGroup * int(dims[2]*dims[3])
-	group := i / row * (channels / perGroup) / int(dims[0])
-	return group*perGroup + i%row/int(dims[2]*dims[3])
+	return o * (channels / perGroup) / int(dims[0]) * perGroup
 }
 
 // scaleWeights multiplies weights [M,C,...] by in (per input channel) and divides them by out (per output channel); nil is ones.
 func scaleWeights(w *tensor.Tensor, in, out []float32) []float32 {
 	d := w.Dims()
-	taps := int(d[2] * d[3])
+	taps, row := int(d[2]*d[3]), int(d[1]*d[2]*d[3])
 	x := slices.Clone(w.Float32s())
-	for i := range x {
-		if in != nil {
-			x[i] *= in[inputChannel(d, len(in), i)]
-		}
-		if o := i / taps / int(d[1]); out != nil {
-			x[i] /= out[o]
+	for o := range int(d[0]) {
+		first := firstInput(d, len(in), o)
+		for i := range row {
+			if in != nil {
+				x[o*row+i] *= in[first+i/taps]
+			}
+			if out != nil {
+				x[o*row+i] /= out[o]
+			}
 		}
 	}
 	return x
@@ -461,11 +461,11 @@ func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32)
 	if len(mean) == 0 || int64(len(mean))%d[1] != 0 {
 		return
 	}
-	w, row := weights.Float32s(), int(d[1]*d[2]*d[3])
+	w, row, taps := weights.Float32s(), int(d[1]*d[2]*d[3]), int(d[2]*d[3])
 	for o := range bias {
-		sum, s := 0.0, scales[o]
-		for i := o * row; i < (o+1)*row; i++ {
-			sum += float64(w[i]-s*roundClip(w[i]*(1/s))) * float64(mean[inputChannel(d, len(mean), i)])
+		sum, s, first := 0.0, scales[o], firstInput(d, len(mean), o)
+		for i, v := range w[o*row : (o+1)*row] {
+			sum += float64(v-s*roundClip(v*(1/s))) * float64(mean[first+i/taps])
 		}
 		bias[o] += float32(sum)
 	}

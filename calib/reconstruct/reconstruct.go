@@ -130,11 +130,7 @@ func setBias(v *ir.Value, bias []float64) {
 		v.Const = tensor.FromFloat32(dims, x)
 		return
 	}
-	x := make([]int32, len(bias))
-	for i, scale := range v.Args[1].Const.Float32s() {
-		x[i] = int32(min(max(math.RoundToEven(bias[i]/float64(scale)), math.MinInt32), math.MaxInt32))
-	}
-	v.Args[0].Const = tensor.FromInt32(dims, x)
+	v.Args[0].Const = tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s()))
 }
 
 // sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).

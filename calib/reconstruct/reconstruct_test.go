@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/calib"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
@@ -56,20 +57,22 @@ func pictures(seed uint64, n int) []map[string]*tensor.Tensor {
 func quantized(t *testing.T, spell passes.Spelling, inputs []map[string]*tensor.Tensor) (float, int8 *ir.Graph, layers []quant.Layer) {
 	g, err := ir.ParseGraph(branch)
 	require.NoError(t, err)
-	p := &quant.Plan{Method: "minmax", Images: 1, Values: map[string]quant.Range{}}
-	keys := quant.Keys(g)
-	for step, err := range ir.Steps(context.Background(), g, inputs) {
-		require.NoError(t, err)
-		r := quant.Range{NonNegative: true, Channels: make([]float32, step.Value.Type.Shape[1].B)}
-		for _, x := range step.Results {
-			plane := int(x.Dims()[2] * x.Dims()[3])
-			for i, v := range x.Float32s() {
-				c := i / plane % len(r.Channels)
-				r.Channels[c], r.NonNegative = max(r.Channels[c], v, -v), r.NonNegative && v >= 0
+	keys, stats := quant.Keys(g), calib.NewStats("")
+	require.NoError(t, stats.Collect(context.Background(), len(inputs), func(i int) (map[string]*tensor.Tensor, error) {
+		values := map[string]*tensor.Tensor{}
+		for step, err := range ir.Steps(context.Background(), g, inputs[i:i+1]) {
+			if err != nil {
+				return nil, err
 			}
+			values[keys[step.Value]] = step.Results[0]
 		}
-		r.Max = slices.Max(r.Channels)
-		p.Values[keys[step.Value]] = r
+		return values, nil
+	}, nil))
+	p, err := stats.Plan("minmax")
+	require.NoError(t, err)
+	for key, r := range p.Values { // weights and biases rounded to nearest, and no more
+		r.Mean = nil
+		p.Values[key] = r
 	}
 	float = g.Clone()
 	pipeline, done := passes.Quantize(p, quant.Scope{Convolutions: []string{"cnn"}}, spell)

@@ -66,7 +66,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	c.Flags().StringVar(&f.golden, "golden", "", "golden folder to verify against before publishing")
 	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance; int8 puts convolutions back to float until it holds")
 	f.calib.add(c)
-	c.Flags().StringVar(&f.plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib")
+	c.Flags().StringVar(&f.plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib (beside its pictures with --rounding adaptive)")
 	c.Flags().StringVar(&f.planOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
 	c.Flags().StringVar(&f.rounding, "rounding", roundAuto, "with int8: how convolutions' weights are rounded: nearest; adaptive, so that each gives what the float model's gives on the pictures at --calib; or auto, adaptive for small models")
 	f.verify.addEngine(c)

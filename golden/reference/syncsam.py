@@ -66,10 +66,10 @@ class Decoder(Net):
     """Embeddings of one image and B prompts of P points -> low_res_masks [B,1,4h,4h]; without the med token SAM's masks and iou_predictions."""
 
     names_in = ["image_embeddings", "multi_scale_features", "point_coords", "point_labels", "mask_input", "has_mask_input"]
-    names_out = ["low_res_masks"]
 
     def __init__(self, state):
         super().__init__(state, ("prompt_encoder.", "mask_decoder."))
+        self.names_out = ["low_res_masks"] + ([] if self.has("mask_decoder.med_token.weight") else ["iou_predictions"])
 
     def forward(self, embedding, multi, coords, labels, mask, has):
         """multi is None where the encoder gives none."""

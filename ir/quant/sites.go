@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -23,6 +24,15 @@ type Layer struct {
 	Weights *tensor.Tensor // [M,C,kH,kW]: what the integers stand for
 	Bias    []float32      // [M], in the scale of Conv's results
 	In      []float32      // [C]: Conv reads what the float convolution reads, divided by this; nil for ones
+}
+
+// IntegerBias is a bias in steps of its scales, rounded half to even, in int32's range.
+func IntegerBias[F float32 | float64](bias []F, scales []float32) []int32 {
+	x := make([]int32, len(bias))
+	for i, b := range bias {
+		x[i] = int32(min(max(math.RoundToEven(float64(b)/float64(scales[i])), math.MinInt32), math.MaxInt32))
+	}
+	return x
 }
 
 // FindSites looks through a graph for the branch: values whose source path starts with one of the prefixes.
