@@ -43,7 +43,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./golden/engine
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine
 
 # onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
 check-onnx: build
@@ -81,7 +81,7 @@ test-tensorrt: build
 	TENSORRT_LIB=$(CURDIR)/build/tensorrt/libnvinfer.so.8 TENSORRT_VERSION=8.6.1 $(GO) test -count=1 -v ./internal/trthost ./cmd/syncsam-convert -run 'TestFind|TestPlan'
 
 bench:
-	$(GO) test -run '^$$' -bench . ./ir/kernel ./golden/engine
+	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine
 
 # Build time, memory and latency beside PyTorch's exporters and ONNX Runtime's quantizer, and the engines' ratio; needs python3 and about 7 GB for PyTorch.
 bench-peers: build onnxruntime

@@ -17,31 +17,31 @@ import (
 // allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
 const allowed = `
 ir/tensor                : internal/mapfile
-ir/tensor/safetensors    : ir/tensor internal/mapfile
+safetensors    : ir/tensor internal/mapfile
 ir/kernel                :
 ir                       : ir/tensor ir/kernel
 internal/mapfile         :
 internal/onnxpb          : ir/tensor internal/mapfile
-internal/artifact        : ir internal/mapfile
-frontends/checkpoint     : ir/tensor ir/tensor/safetensors internal/mapfile
+artifact        : ir internal/mapfile
+frontends/checkpoint     : ir/tensor safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
 ir/quant                 : ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/quant ir/tensor
 passes                   : ir ir/quant ir/tensor
-calib                    : ir/quant ir/tensor ir/tensor/safetensors
+calib                    : ir/quant ir/tensor safetensors
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-golden/imaging           : ir ir/tensor internal/mapfile
-golden/prompt            : golden/imaging
-golden/dataset           : golden/imaging
-golden/engine            : frontends/onnx internal/artifact internal/trthost ir ir/tensor passes
-golden/compare           : ir ir/tensor
-golden/bench             : frontends/onnx golden/engine ir ir/kernel ir/tensor
-golden                   : golden/dataset golden/engine golden/imaging golden/prompt internal/artifact internal/mapfile ir/tensor
-cmd/syncsam-convert      : backends/onnx backends/tensorrt calib calib/reconstruct frontends frontends/checkpoint frontends/onnx golden golden/bench golden/compare golden/dataset golden/engine golden/imaging internal/artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor ir/tensor/safetensors passes
+pictures           : ir ir/tensor internal/mapfile
+golden/clicks            : pictures
+dataset           : pictures
+engine            : frontends/onnx artifact internal/trthost ir ir/tensor passes
+compare           : ir ir/tensor
+bench             : frontends/onnx engine ir ir/kernel ir/tensor
+golden                   : dataset engine pictures golden/clicks artifact internal/mapfile ir/tensor
+cmd/syncsam-convert      : backends/onnx backends/tensorrt calib calib/reconstruct frontends frontends/checkpoint frontends/onnx golden bench compare dataset engine pictures artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor safetensors passes
 `
 
 const module = "syncsam-convert/"

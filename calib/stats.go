@@ -12,7 +12,7 @@ import (
 
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 // meanUnit is the resolution of channel means. They are summed as integers, so that merging is exact in any order.

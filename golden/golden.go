@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/golden/dataset"
+	"syncsam-convert/dataset"
 )
 
 // FileName is the golden file's name in its folder.

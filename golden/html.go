@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"syncsam-convert/golden/imaging"
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/pictures"
 )
 
 //go:embed report.html.tmpl
@@ -48,7 +48,7 @@ func (r *Report) WriteHTML(dir string) error {
 	}
 	for i, k := range r.pictures {
 		p := picture{File: fmt.Sprintf("item_%02d.png", i), W: k.image.W, H: k.image.H, Result: k.result}
-		if err := imaging.WriteOverlay(filepath.Join(dir, p.File), k.image, k.run.Mask, k.truth, k.run.marks()); err != nil {
+		if err := pictures.WriteOverlay(filepath.Join(dir, p.File), k.image, k.run.Mask, k.truth, k.run.marks()); err != nil {
 			return err
 		}
 		data.Pictures = append(data.Pictures, p)
@@ -57,13 +57,13 @@ func (r *Report) WriteHTML(dir string) error {
 }
 
 // marks draws a run's prompts.
-func (r *Run) marks() []imaging.Mark {
-	var marks []imaging.Mark
+func (r *Run) marks() []pictures.Mark {
+	var marks []pictures.Mark
 	if b := r.Box; b != nil {
-		marks = append(marks, imaging.Mark{X0: b[0], Y0: b[1], X1: b[2], Y1: b[3]})
+		marks = append(marks, pictures.Mark{X0: b[0], Y0: b[1], X1: b[2], Y1: b[3]})
 	}
 	for i, c := range r.Coords {
-		marks = append(marks, imaging.Mark{X0: c[0], Y0: c[1], X1: c[0], Y1: c[1], Label: r.Labels[i]})
+		marks = append(marks, pictures.Mark{X0: c[0], Y0: c[1], X1: c[0], Y1: c[1], Label: r.Labels[i]})
 	}
 	return marks
 }

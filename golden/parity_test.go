@@ -13,11 +13,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/pictures"
+	"syncsam-convert/safetensors"
 )
 
 // Parity's bars: max abs difference / standard deviation of the reference (float32 rounding measures 4e-6 to 1e-5, a wrong
@@ -121,8 +121,8 @@ func parityOf(t *testing.T, p *Predictor, file string) {
 		require.LessOrEqual(t, d.Relative(), parityTolerance, name)
 	}
 	u8 := ref.Get("image_u8")
-	picture := &imaging.Image{H: int(u8.Dims()[0]), W: int(u8.Dims()[1]), Pix: u8.Bytes()}
-	x, frame, err := imaging.Prepare(picture, p.man.Preprocess)
+	picture := &pictures.Image{H: int(u8.Dims()[0]), W: int(u8.Dims()[1]), Pix: u8.Bytes()}
+	x, frame, err := pictures.Prepare(picture, p.man.Preprocess)
 	require.NoError(t, err)
 	near(x, "input")
 	features, err := p.encoder.Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
@@ -144,7 +144,7 @@ func parityOf(t *testing.T, p *Predictor, file string) {
 		side := int(r.Tensor.Dims()[3])
 		want := ref.Get(prompt + "/mask").Bytes()
 		for b := range int(r.Tensor.Dims()[0]) {
-			m, err := imaging.MaskOf(out["low_res_masks"].Float32s()[b*side*side:][:side*side], side, frame, p.man.Postprocess)
+			m, err := pictures.MaskOf(out["low_res_masks"].Float32s()[b*side*side:][:side*side], side, frame, p.man.Postprocess)
 			require.NoError(t, err)
 			for i, v := range m.Pix {
 				all++

@@ -13,9 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/engine"
+	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 // Every other system and every row of the ablation, from the weight recipes, against what the systems' own PyTorch code gives:

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
 )
 
 // Planes of ScribblePrompt-UNet's input.
@@ -22,7 +22,7 @@ const (
 // Planes makes the input of a one-graph model whose prompts are planes of it, float32 [prompts,5,S,S]: the grey image, the box filled
 // with 1 (half-open, coordinates truncated), positive and negative clicks (one pixel each; a later click replaces an earlier one), and
 // the logits of the prediction before. image holds the prepared grey channel first.
-func Planes(image *tensor.Tensor, f imaging.Frame, prompts ...Prompt) (*tensor.Tensor, error) {
+func Planes(image *tensor.Tensor, f pictures.Frame, prompts ...Prompt) (*tensor.Tensor, error) {
 	s := f.S
 	all := make([]float32, len(prompts)*planeCount*s*s)
 	pixel := func(px, py float64) (int, int) {
@@ -71,20 +71,20 @@ func (p *Predictor) predictPlanes(ctx context.Context, e *Embedded, pr Prompt) (
 	if logits == nil || logits.Len() != int64(s*s) {
 		return nil, fmt.Errorf("model: logits: want float32 [1,1,%d,%d]", s, s)
 	}
-	m, err := imaging.MaskOf(logits.Float32s(), s, e.Frame, p.man.Postprocess)
+	m, err := pictures.MaskOf(logits.Float32s(), s, e.Frame, p.man.Postprocess)
 	return &Prediction{m, logits.Float32s(), s}, err
 }
 
 // Middle is the box around an image's middle half: a prompt that fits any image.
-func Middle(f imaging.Frame) *[4]float64 {
+func Middle(f pictures.Frame) *[4]float64 {
 	w, h := float64(f.W), float64(f.H)
 	return &[4]float64{w / 4, h / 4, 3 * w / 4, 3 * h / 4}
 }
 
 // EncoderInputs prepares a picture for the graph of an artifact that reads it: "image" [1,3,S,S], or, where prompts are planes,
 // "input" [1,5,S,S] with a box around the image's middle half.
-func EncoderInputs(m *imaging.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, error) {
-	x, f, err := imaging.Prepare(m, man.Preprocess)
+func EncoderInputs(m *pictures.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, error) {
+	x, f, err := pictures.Prepare(m, man.Preprocess)
 	if err != nil || man.Encoder() != artifact.OneGraph {
 		return map[string]*tensor.Tensor{"image": x}, err
 	}

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
 )
 
 // A Predictor runs an artifact's encoder and decoder as the models' own pipelines do.
@@ -60,13 +60,13 @@ func (p *Predictor) Close() error {
 
 // An Embedded is an image after the encoder: what all its prompts share.
 type Embedded struct {
-	Frame    imaging.Frame
+	Frame    pictures.Frame
 	Features map[string]*tensor.Tensor // the encoder's outputs by name
 }
 
 // Embed runs the encoder on an image.
-func (p *Predictor) Embed(ctx context.Context, m *imaging.Image) (*Embedded, error) {
-	x, frame, err := imaging.Prepare(m, p.man.Preprocess)
+func (p *Predictor) Embed(ctx context.Context, m *pictures.Image) (*Embedded, error) {
+	x, frame, err := pictures.Prepare(m, p.man.Preprocess)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ type Prompt struct {
 
 // A Prediction is one mask: at the image's size, and as low-resolution logits of side Side.
 type Prediction struct {
-	Mask   *imaging.Mask
+	Mask   *pictures.Mask
 	Logits []float32
 	Side   int
 }
@@ -149,7 +149,7 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr Prompt) (*Predi
 	if err != nil {
 		return nil, err
 	}
-	m, err := imaging.MaskOf(logits, int(side), e.Frame, p.man.Postprocess)
+	m, err := pictures.MaskOf(logits, int(side), e.Frame, p.man.Postprocess)
 	return &Prediction{m, logits, int(side)}, err
 }
 

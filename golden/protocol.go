@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/golden/prompt"
+	"syncsam-convert/golden/clicks"
+	"syncsam-convert/pictures"
 )
 
 // maxClicks is how many clicks the points5 mode makes.
@@ -13,44 +13,44 @@ const maxClicks = 5
 
 // A Run is one prompt mode on one mask: the prompts given and the DSC after each prediction.
 type Run struct {
-	Box    *[4]float64   `json:"box,omitempty"`
-	Coords [][2]float64  `json:"coords,omitempty"`
-	Labels []int         `json:"labels,omitempty"`
-	DSC    []float64     `json:"dsc_per_click"`
-	Mask   *imaging.Mask `json:"-"` // the last prediction
+	Box    *[4]float64    `json:"box,omitempty"`
+	Coords [][2]float64   `json:"coords,omitempty"`
+	Labels []int          `json:"labels,omitempty"`
+	DSC    []float64      `json:"dsc_per_click"`
+	Mask   *pictures.Mask `json:"-"` // the last prediction
 }
 
 // Last is the DSC of the last prediction.
 func (r *Run) Last() float64 { return r.DSC[len(r.DSC)-1] }
 
 // Replay gives the recorded prompts again (open loop): the clicks do not depend on the predictions.
-func (p *Predictor) Replay(ctx context.Context, e *Embedded, truth *imaging.Mask, mode string, it *Item) (*Run, error) {
+func (p *Predictor) Replay(ctx context.Context, e *Embedded, truth *pictures.Mask, mode string, it *Item) (*Run, error) {
 	if mode == "box" {
 		return p.runBox(ctx, e, truth, it.Box.Box)
 	}
 	gold := it.points(mode)
-	return p.click(ctx, e, truth, len(gold.Coords), func(i int, _ *imaging.Mask) (x, y float64, label int, ok bool) {
+	return p.click(ctx, e, truth, len(gold.Coords), func(i int, _ *pictures.Mask) (x, y float64, label int, ok bool) {
 		return gold.Coords[i][0], gold.Coords[i][1], gold.Labels[i], true
 	})
 }
 
 // Prompted makes the prompts from the mask and the predictions (closed loop), as the golden results were made.
-func (p *Predictor) Prompted(ctx context.Context, e *Embedded, truth *imaging.Mask, mode string) (*Run, error) {
+func (p *Predictor) Prompted(ctx context.Context, e *Embedded, truth *pictures.Mask, mode string) (*Run, error) {
 	if mode == "box" {
-		box, ok := prompt.Box(truth)
+		box, ok := clicks.Box(truth)
 		if !ok {
 			return nil, errEmptyMask
 		}
 		return p.runBox(ctx, e, truth, [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])})
 	}
-	clicks := maxClicks
+	most := maxClicks
 	if mode == "point1" {
-		clicks = 1
+		most = 1
 	}
-	return p.click(ctx, e, truth, clicks, func(i int, last *imaging.Mask) (x, y float64, label int, ok bool) {
-		c, ok := prompt.First(truth)
+	return p.click(ctx, e, truth, most, func(i int, last *pictures.Mask) (x, y float64, label int, ok bool) {
+		c, ok := clicks.First(truth)
 		if i > 0 {
-			c, ok = prompt.Next(truth, last)
+			c, ok = clicks.Next(truth, last)
 		}
 		return float64(c.X), float64(c.Y), c.Label, ok
 	})
@@ -58,16 +58,16 @@ func (p *Predictor) Prompted(ctx context.Context, e *Embedded, truth *imaging.Ma
 
 var errEmptyMask = fmt.Errorf("the mask is empty")
 
-func (p *Predictor) runBox(ctx context.Context, e *Embedded, truth *imaging.Mask, box [4]float64) (*Run, error) {
+func (p *Predictor) runBox(ctx context.Context, e *Embedded, truth *pictures.Mask, box [4]float64) (*Run, error) {
 	out, err := p.Predict(ctx, e, Prompt{Box: &box})
 	if err != nil {
 		return nil, err
 	}
-	return &Run{Box: &box, DSC: []float64{prompt.DSC(truth, out.Mask)}, Mask: out.Mask}, nil
+	return &Run{Box: &box, DSC: []float64{clicks.DSC(truth, out.Mask)}, Mask: out.Mask}, nil
 }
 
 // click predicts up to n times: each prediction gets all clicks so far and the logits of the one before.
-func (p *Predictor) click(ctx context.Context, e *Embedded, truth *imaging.Mask, n int, next func(i int, last *imaging.Mask) (x, y float64, label int, ok bool)) (*Run, error) {
+func (p *Predictor) click(ctx context.Context, e *Embedded, truth *pictures.Mask, n int, next func(i int, last *pictures.Mask) (x, y float64, label int, ok bool)) (*Run, error) {
 	r := &Run{}
 	var logits []float32
 	for i := range n {
@@ -80,7 +80,7 @@ func (p *Predictor) click(ctx context.Context, e *Embedded, truth *imaging.Mask,
 		if err != nil {
 			return nil, err
 		}
-		r.DSC, r.Mask, logits = append(r.DSC, prompt.DSC(truth, out.Mask)), out.Mask, out.Logits
+		r.DSC, r.Mask, logits = append(r.DSC, clicks.DSC(truth, out.Mask)), out.Mask, out.Logits
 	}
 	if len(r.DSC) == 0 {
 		return nil, errEmptyMask

@@ -8,7 +8,7 @@ import (
 	"math"
 	"slices"
 
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/pictures"
 )
 
 // A Report is the outcome of a verification.
@@ -66,8 +66,8 @@ type sum struct {
 // kept is what a report needs to draw an item.
 type kept struct {
 	result Result
-	image  *imaging.Image
-	truth  *imaging.Mask
+	image  *pictures.Image
+	truth  *pictures.Mask
 	run    *Run
 }
 
@@ -76,7 +76,7 @@ func newReport(p *Predictor, s Settings, reference string) *Report {
 		Tolerance: s.Tolerance, MaxDrop: s.MaxDrop, Modes: map[string]Summary{}, keep: s.Keep, sums: map[string]*sum{}, modes: s.Modes}
 }
 
-func (r *Report) add(res Result, image *imaging.Image, truth *imaging.Mask, run *Run) {
+func (r *Report) add(res Result, image *pictures.Image, truth *pictures.Mask, run *Run) {
 	r.Items = append(r.Items, res)
 	r.count(res.Mode, res.Have)
 	if r.keep == 0 {

@@ -6,8 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"syncsam-convert/golden/dataset"
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/dataset"
+	"syncsam-convert/pictures"
 )
 
 // Settings of a verification.
@@ -32,7 +32,7 @@ const (
 func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, error) {
 	r := newReport(p, s, f.Reference)
 	var image string
-	var picture *imaging.Image
+	var picture *pictures.Image
 	var emb *Embedded
 	order := make([]int, len(f.Items))
 	for i := range order {
@@ -93,12 +93,12 @@ func compareText(a, b string) int {
 
 func sameBox(a, b *[4]float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
-func (p *Predictor) load(ctx context.Context, data, name string) (*imaging.Image, *Embedded, error) {
+func (p *Predictor) load(ctx context.Context, data, name string) (*pictures.Image, *Embedded, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := imaging.Read(path)
+	m, err := pictures.Read(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,12 +109,12 @@ func (p *Predictor) load(ctx context.Context, data, name string) (*imaging.Image
 	return m, e, nil
 }
 
-func readMask(data, name string, image *imaging.Image) (*imaging.Mask, error) {
+func readMask(data, name string, image *pictures.Image) (*pictures.Mask, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := imaging.ReadMask(path)
+	m, err := pictures.ReadMask(path)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func readMask(data, name string, image *imaging.Image) (*imaging.Mask, error) {
 func VerifyData(ctx context.Context, p *Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
 	r := newReport(p, s, reference)
 	var image string
-	var picture *imaging.Image
+	var picture *pictures.Image
 	var emb *Embedded
 	i := -1
 	_, items, err := dataset.Open(dir, dataset.Options{})

@@ -14,7 +14,7 @@ import (
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 var update = flag.Bool("update", false, "write what the passes give today into their cases")

@@ -71,7 +71,7 @@ def main():
         first = first or (seconds, memory)
         print(f"{name:45s} {seconds:6.2f} s {memory:6.0f} MB   {seconds / first[0]:5.1f} x time {memory / first[1]:5.1f} x memory", flush=True)
     env = dict(os.environ, ARTIFACT=f"{BUILD}/artifact")
-    out = subprocess.run(["go", "test", "./golden/engine", "-run", "^$", "-bench", "Encoder", "-benchtime", "5x"], env=env, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(["go", "test", "./engine", "-run", "^$", "-bench", "Encoder", "-benchtime", "5x"], env=env, capture_output=True, text=True, check=True).stdout
     ns = {line.split()[0].split("/")[1].split("-")[0]: float(line.split()[2]) for line in out.splitlines() if line.startswith("BenchmarkEncoder/")}
     image = "build/full/image.safetensors"
     from safetensors.numpy import save_file

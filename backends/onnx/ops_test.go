@@ -14,12 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	backend "syncsam-convert/backends/onnx"
+	"syncsam-convert/engine"
 	frontend "syncsam-convert/frontends/onnx"
-	"syncsam-convert/golden/engine"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
 	"syncsam-convert/passes"
+	"syncsam-convert/safetensors"
 )
 
 // The op suite: graphs in ir/testdata/ops, evaluated on probe inputs by every executor. What they must give was computed by

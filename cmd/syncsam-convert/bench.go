@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/golden/bench"
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
+	"syncsam-convert/bench"
 )
 
 type benchFlags struct {

@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/passes"

@@ -10,15 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
+	"syncsam-convert/dataset"
 	"syncsam-convert/frontends/checkpoint"
-	"syncsam-convert/golden/dataset"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/passes"
+	"syncsam-convert/pictures"
 )
 
 // fewImages is the number below which calibration warns.
@@ -138,7 +138,7 @@ func (f *calibFlags) images() ([]string, error) {
 		if len(found) == 0 {
 			root = f.path
 			if _, items, err = dataset.Open(root, dataset.Options{}); err != nil {
-				return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(imaging.PictureTypes, imaging.VolumeTypes()), ", "), err)
+				return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
 			}
 		}
 	}
@@ -170,16 +170,16 @@ func addPictures(found map[string]bool, dir string) error {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case e.IsDir():
-		case imaging.IsScan(path):
-			n, err := imaging.Slices(path)
+		case pictures.IsScan(path):
+			n, err := pictures.Slices(path)
 			if err != nil {
 				return err
 			}
 			for i := range min(n, volumeSlices) {
 				slice := (2*i + 1) * n / (2 * min(n, volumeSlices))
-				found[imaging.Part{Slice: &slice}.Name(path)] = true
+				found[pictures.Part{Slice: &slice}.Name(path)] = true
 			}
-		case slices.Contains(imaging.PictureTypes, strings.ToLower(filepath.Ext(path))):
+		case slices.Contains(pictures.PictureTypes, strings.ToLower(filepath.Ext(path))):
 			found[path] = true
 		}
 	}

@@ -11,18 +11,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	backend "syncsam-convert/backends/onnx"
+	"syncsam-convert/compare"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	frontend "syncsam-convert/frontends/onnx"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/compare"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
+	"syncsam-convert/pictures"
 )
 
 func compareCommand() *cobra.Command {
@@ -134,7 +134,7 @@ func compareInputs(args []string, image string, g *ir.Graph) (map[string]*tensor
 		if err != nil {
 			continue // a checkpoint
 		}
-		m, err := imaging.Read(image)
+		m, err := pictures.Read(image)
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/golden/dataset"
+	"syncsam-convert/dataset"
 	"syncsam-convert/internal/mapfile"
 )
 

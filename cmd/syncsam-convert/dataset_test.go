@@ -8,10 +8,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/dataset"
+	"syncsam-convert/dataset"
 )
 
-const volumes = "../../golden/imaging/testdata/volumes"
+const volumes = "../../pictures/testdata/volumes"
 
 // volumeSet is a data set of one volume and its labels, as nnU-Net arranges them.
 func volumeSet(t *testing.T) string {

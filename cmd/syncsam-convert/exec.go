@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/golden/engine"
+	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 func execCommand() *cobra.Command {

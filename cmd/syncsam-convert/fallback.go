@@ -12,14 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
+	"syncsam-convert/pictures"
 )
 
 // rankImages is how many golden images judge a convolution's own effect.
@@ -144,7 +144,7 @@ func (f *buildFlags) rank(cmd *cobra.Command, path, plain string, man *artifact.
 	}
 	var inputs []map[string]*tensor.Tensor
 	for _, p := range g.Images(rankImages) {
-		m, err := imaging.Read(p)
+		m, err := pictures.Read(p)
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
 )
 
 // Accuracy-aware int8: the worst convolutions go back to float until the golden drop holds, and the manifest says which and why.

@@ -10,12 +10,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/pictures"
+	"syncsam-convert/safetensors"
 )
 
 const calibration = "../../golden/data/calibration"
@@ -25,7 +25,7 @@ func encoded(t *testing.T, dir, engineName string) map[string]*tensor.Tensor {
 	t.Helper()
 	man, err := artifact.Read(dir)
 	require.NoError(t, err)
-	m, err := imaging.Read(picture)
+	m, err := pictures.Read(picture)
 	require.NoError(t, err)
 	x, err := golden.EncoderInputs(m, man)
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestShardsAndPlans(t *testing.T) {
 	refused(t, "--shard: have \"3/2\"", "calibrate", tiny34, "--calib", calibration, "--shard", "3/2", "-o", out)
 	require.NoDirExists(t, out)
 	few := t.TempDir()
-	require.NoError(t, imaging.WriteMask(filepath.Join(few, "x.png"), imaging.NewMask(20, 20)))
+	require.NoError(t, pictures.WriteMask(filepath.Join(few, "x.png"), pictures.NewMask(20, 20)))
 	r := command("build", tiny34, "-o", out, "--precision", "int8", "--calib", few)
 	require.Equal(t, 0, r.code, r.err)
 	require.Contains(t, r.err, "warning: 1 calibration images are few")

@@ -16,13 +16,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/frontends/checkpoint"
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
 	"syncsam-convert/passes"
+	"syncsam-convert/pictures"
+	"syncsam-convert/safetensors"
 )
 
 const (
@@ -314,8 +314,8 @@ func TestBadGolden(t *testing.T) {
 	img, err := os.ReadFile(picture)
 	require.NoError(t, err)
 	write("i.png", string(img))
-	require.NoError(t, imaging.WriteMask(filepath.Join(data, "small.png"), imaging.NewMask(3, 3)))
-	require.NoError(t, imaging.WriteMask(filepath.Join(data, "empty.png"), imaging.NewMask(225, 155)))
+	require.NoError(t, pictures.WriteMask(filepath.Join(data, "small.png"), pictures.NewMask(3, 3)))
+	require.NoError(t, pictures.WriteMask(filepath.Join(data, "empty.png"), pictures.NewMask(225, 155)))
 	paper := []string{"verify", dir, "--golden", "paper:2/SyncSAM-SAMed-34", "--data", data, "--prompts", "box"}
 	refused(t, "have no label2image_test.json", paper...)
 	for text, want := range map[string]string{
@@ -405,7 +405,7 @@ func TestRun(t *testing.T) {
 	dir, tmp := built(t, tiny34), t.TempDir()
 	out := filepath.Join(tmp, "m.png")
 	must(t, "run", dir, "--image", picture, "--box", "30,40,120,100", "--point", "60,70", "--point", "5,5,0", "-o", out)
-	m, err := imaging.ReadMask(out)
+	m, err := pictures.ReadMask(out)
 	require.NoError(t, err)
 	require.Equal(t, [2]int{225, 155}, [2]int{m.W, m.H})
 	require.FileExists(t, filepath.Join(tmp, "m.overlay.png"))
@@ -417,7 +417,7 @@ func TestRun(t *testing.T) {
 		require.NoError(t, png.Encode(f, image.NewGray16(image.Rectangle{Max: size})))
 		require.NoError(t, f.Close())
 		must(t, "run", dir, "--image", path, "--point", "0,0", "-o", out)
-		m, err := imaging.ReadMask(out)
+		m, err := pictures.ReadMask(out)
 		require.NoError(t, err)
 		require.Equal(t, size, image.Pt(m.W, m.H))
 	}

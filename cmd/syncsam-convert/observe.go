@@ -12,12 +12,12 @@ import (
 
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/calib"
+	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/golden/imaging"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
 )
 
 // collect runs a module over images: statistics of what the scope quantizes, and with peaks the largest amplitude of every
@@ -114,11 +114,11 @@ func (o *observer) close() {
 
 // inputs is what the encoder reads for one image.
 func (o *observer) inputs(ctx context.Context, path string) (map[string]*tensor.Tensor, error) {
-	picture, err := imaging.Read(path)
+	picture, err := pictures.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	x, frame, err := imaging.Prepare(picture, o.preprocess)
+	x, frame, err := pictures.Prepare(picture, o.preprocess)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (o *observer) observe(ctx context.Context, path string, peaks map[string]fl
 
 // planePrompts is a batch of what reaches every part of a model whose prompts are planes: a box around the image's middle half, a click
 // in its centre, and the click as background with the logits that the first one gave.
-func (o *observer) planePrompts(ctx context.Context, x *tensor.Tensor, f imaging.Frame) (map[string]*tensor.Tensor, error) {
+func (o *observer) planePrompts(ctx context.Context, x *tensor.Tensor, f pictures.Frame) (map[string]*tensor.Tensor, error) {
 	centre := [][2]float64{{float64(f.W) / 2, float64(f.H) / 2}}
 	box, click := golden.Prompt{Box: golden.Middle(f)}, golden.Prompt{Points: centre, Labels: []int{1}}
 	first, err := golden.Planes(x, f, click)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/trthost"
 )

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/engine"
-	"syncsam-convert/internal/artifact"
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
 	"syncsam-convert/internal/trthost"
 	"syncsam-convert/ir/tensor"
 )

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/calib/reconstruct"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"

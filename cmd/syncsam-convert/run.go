@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/pictures"
 )
 
 func runCommand() *cobra.Command {
@@ -30,7 +30,7 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := imaging.Read(image)
+			m, err := pictures.Read(image)
 			if err != nil {
 				return err
 			}
@@ -53,10 +53,10 @@ func runCommand() *cobra.Command {
 			if overlay == "" {
 				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
 			}
-			if err := imaging.WriteMask(out, result.Mask); err != nil {
+			if err := pictures.WriteMask(out, result.Mask); err != nil {
 				return err
 			}
-			if err := imaging.WriteOverlay(overlay, m, result.Mask, nil, marks); err != nil {
+			if err := pictures.WriteOverlay(overlay, m, result.Mask, nil, marks); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels; overlay %s\n", out, result.Mask.Count(), m.W*m.H, overlay)
@@ -72,9 +72,9 @@ func runCommand() *cobra.Command {
 	return c
 }
 
-func parsePrompt(box string, points []string) (golden.Prompt, []imaging.Mark, error) {
+func parsePrompt(box string, points []string) (golden.Prompt, []pictures.Mark, error) {
 	var p golden.Prompt
-	var marks []imaging.Mark
+	var marks []pictures.Mark
 	if box == "" && len(points) == 0 {
 		return p, nil, fmt.Errorf("--box or --point: one is needed")
 	}
@@ -88,7 +88,7 @@ func parsePrompt(box string, points []string) (golden.Prompt, []imaging.Mark, er
 		}
 		corners := [4]float64(v)
 		p.Box = &corners
-		marks = append(marks, imaging.Mark{X0: v[0], Y0: v[1], X1: v[2], Y1: v[3]})
+		marks = append(marks, pictures.Mark{X0: v[0], Y0: v[1], X1: v[2], Y1: v[3]})
 	}
 	for _, s := range points {
 		v, err := numbers(s, 2, 3)
@@ -103,7 +103,7 @@ func parsePrompt(box string, points []string) (golden.Prompt, []imaging.Mark, er
 			label = int(v[2])
 		}
 		p.Points, p.Labels = append(p.Points, [2]float64{v[0], v[1]}), append(p.Labels, label)
-		marks = append(marks, imaging.Mark{X0: v[0], Y0: v[1], X1: v[0], Y1: v[1], Label: label})
+		marks = append(marks, pictures.Mark{X0: v[0], Y0: v[1], X1: v[0], Y1: v[1], Label: label})
 	}
 	return p, marks, nil
 }
@@ -125,7 +125,7 @@ func numbers(s string, least, most int) ([]float64, error) {
 }
 
 // inside refuses prompts that do not lie on the image.
-func inside(m *imaging.Image, marks []imaging.Mark) error {
+func inside(m *pictures.Image, marks []pictures.Mark) error {
 	for _, k := range marks {
 		if k.X0 < 0 || k.Y0 < 0 || k.X1 > float64(m.W) || k.Y1 > float64(m.H) {
 			return fmt.Errorf("a prompt at %g,%g,%g,%g is outside its %d x %d pixels", k.X0, k.Y0, k.X1, k.Y1, m.W, m.H)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/artifact"
 )
 
 // columns are the prompt modes under the names of the paper's tables.

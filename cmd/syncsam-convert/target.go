@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir"
 	"syncsam-convert/passes"

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/engine"
 )
 
 // runThreeWay prints the golden results, the artifact's and its plan folder's side by side: what quantization costs, and what the plan

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/golden/engine"
 	"syncsam-convert/internal/mapfile"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 // ErrNotCheckpoint says that a file is of none of the known formats.

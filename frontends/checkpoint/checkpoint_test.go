@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 // Files that PyTorch wrote (testdata/make.py), each with all its tensors as PyTorch has them.

@@ -1,4 +1,4 @@
-"""Writes golden/imaging/testdata/volumes with nibabel, pydicom and scipy, and what they read back: make_volumes.py FOLDER"""
+"""Writes pictures/testdata/volumes with nibabel, pydicom and scipy, and what they read back: make_volumes.py FOLDER"""
 import io
 import json
 import os

@@ -1,4 +1,4 @@
-package imaging
+package pictures
 
 import (
 	"image"
@@ -15,7 +15,7 @@ import (
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/ir/tensor/safetensors"
+	"syncsam-convert/safetensors"
 )
 
 // testdata/pil.safetensors is what PIL gives; testdata/make.py made it.
@@ -65,7 +65,7 @@ func TestReadIsPILsRGB(t *testing.T) {
 
 // The reference inputs were computed by the model's own pipeline.
 func TestPrepareIsTheReferenceInput(t *testing.T) {
-	golden := filepath.Join("..", "data")
+	golden := filepath.Join("..", "golden", "data")
 	ref, err := safetensors.Open(filepath.Join(golden, "syncsam-tiny-34", "reference.safetensors"))
 	require.NoError(t, err)
 	defer ref.Close()

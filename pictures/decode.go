@@ -1,5 +1,5 @@
-// Package imaging turns picture files into network inputs, and logits into masks, as the models' own pipelines do.
-package imaging
+// Package pictures turns picture files into network inputs, and logits into masks, as the models' own pipelines do.
+package pictures
 
 import (
 	"bufio"

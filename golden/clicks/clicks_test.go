@@ -1,4 +1,4 @@
-package prompt
+package clicks
 
 import (
 	"math/rand/v2"
@@ -7,12 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/pictures"
 )
 
 // maskOf reads rows of '.' and '#'.
-func maskOf(rows ...string) *imaging.Mask {
-	m := imaging.NewMask(len(rows[0]), len(rows))
+func maskOf(rows ...string) *pictures.Mask {
+	m := pictures.NewMask(len(rows[0]), len(rows))
 	for y, r := range rows {
 		for x, c := range r {
 			if c == '#' {
@@ -27,7 +27,7 @@ func maskOf(rows ...string) *imaging.Mask {
 func TestSquaredDistance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 300 {
-		m := imaging.NewMask(1+rng.IntN(23), 1+rng.IntN(19))
+		m := pictures.NewMask(1+rng.IntN(23), 1+rng.IntN(19))
 		fill := rng.Float64()
 		for i := range m.Pix {
 			if rng.Float64() < 1-fill*fill*fill {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/dataset"
+	"syncsam-convert/dataset"
 )
 
 // put writes empty files, or copies of "SOURCE > NAME", into a folder.
@@ -16,7 +16,7 @@ func put(t *testing.T, dir string, names ...string) {
 	for _, name := range names {
 		var content []byte
 		if from, to, ok := strings.Cut(name, " > "); ok {
-			b, err := os.ReadFile(filepath.Join("../imaging/testdata/volumes", from))
+			b, err := os.ReadFile(filepath.Join("../pictures/testdata/volumes", from))
 			require.NoError(t, err)
 			content, name = b, to
 		}

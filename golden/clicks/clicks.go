@@ -1,10 +1,10 @@
-// Package prompt makes the evaluation prompts of a mask (box, first point, next click) and scores predictions.
-package prompt
+// Package clicks makes the evaluation prompts of a mask (box, first point, next click) and scores predictions.
+package clicks
 
-import "syncsam-convert/golden/imaging"
+import "syncsam-convert/pictures"
 
 // DSC is the Dice similarity coefficient (2|A and B| + 1e-7) / (|A| + |B| + 1e-7) of two masks of one size.
-func DSC(a, b *imaging.Mask) float64 {
+func DSC(a, b *pictures.Mask) float64 {
 	const smooth = 1e-7
 	both, sum := 0, 0
 	for i, p := range a.Pix {
@@ -16,7 +16,7 @@ func DSC(a, b *imaging.Mask) float64 {
 
 // Box is the bounding box of the largest 8-connected component, [x0, y0, x1, y1] with x1 and y1 exclusive. ok is false for
 // an empty mask.
-func Box(m *imaging.Mask) (box [4]int, ok bool) {
+func Box(m *pictures.Mask) (box [4]int, ok bool) {
 	c, ok := largest(m)
 	if !ok {
 		return box, false
@@ -35,15 +35,15 @@ func Box(m *imaging.Mask) (box [4]int, ok bool) {
 type Click struct{ X, Y, Label int }
 
 // First is the mask pixel farthest from the outside, label 1. ok is false for an empty mask.
-func First(m *imaging.Mask) (c Click, ok bool) {
+func First(m *pictures.Mask) (c Click, ok bool) {
 	x, y, ok := farthest(m)
 	return Click{x, y, 1}, ok
 }
 
 // Next clicks into the largest 8-connected component of what a prediction gets wrong: of missed foreground with label 1, or
 // of false foreground with label 0 when that has a larger one. ok is false when nothing is wrong.
-func Next(truth, predicted *imaging.Mask) (c Click, ok bool) {
-	missed, extra := imaging.NewMask(truth.W, truth.H), imaging.NewMask(truth.W, truth.H)
+func Next(truth, predicted *pictures.Mask) (c Click, ok bool) {
+	missed, extra := pictures.NewMask(truth.W, truth.H), pictures.NewMask(truth.W, truth.H)
 	for i, t := range truth.Pix {
 		p := predicted.Pix[i]
 		missed.Pix[i], extra.Pix[i] = t&^p, p&^t
@@ -62,7 +62,7 @@ func Next(truth, predicted *imaging.Mask) (c Click, ok bool) {
 }
 
 // largest gives the largest 8-connected component, the first in row order on a tie.
-func largest(m *imaging.Mask) (*imaging.Mask, bool) {
+func largest(m *pictures.Mask) (*pictures.Mask, bool) {
 	seen := make([]bool, len(m.Pix))
 	var best, stack []int
 	for start, p := range m.Pix {
@@ -90,7 +90,7 @@ func largest(m *imaging.Mask) (*imaging.Mask, bool) {
 			best = part
 		}
 	}
-	out := imaging.NewMask(m.W, m.H)
+	out := pictures.NewMask(m.W, m.H)
 	for _, i := range best {
 		out.Pix[i] = 1
 	}
@@ -99,7 +99,7 @@ func largest(m *imaging.Mask) (*imaging.Mask, bool) {
 
 // farthest is the pixel with the largest exact Euclidean distance to the outside, beyond the border included; the first in
 // row order on a tie.
-func farthest(m *imaging.Mask) (x, y int, ok bool) {
+func farthest(m *pictures.Mask) (x, y int, ok bool) {
 	best := 0
 	for i, d := range squaredDistance(m) {
 		if d > best {
@@ -111,7 +111,7 @@ func farthest(m *imaging.Mask) (x, y int, ok bool) {
 
 // squaredDistance gives each pixel's squared Euclidean distance to the nearest pixel outside the mask, in integers: first
 // along columns, then the lower envelope of parabolas along rows (Meijster, Roerdink and Hesselink, 2000).
-func squaredDistance(m *imaging.Mask) []int {
+func squaredDistance(m *pictures.Mask) []int {
 	w, h := m.W, m.H
 	column := make([]int, w*h)
 	for x := range w {

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/frontends/onnx"
-	"syncsam-convert/internal/artifact"
 	"syncsam-convert/internal/trthost"
 	"syncsam-convert/ir/tensor"
 )

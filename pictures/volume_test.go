@@ -1,4 +1,4 @@
-package imaging_test
+package pictures_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/pictures"
 )
 
 const volumes = "testdata/volumes"
@@ -24,7 +24,7 @@ func TestVolumes(t *testing.T) {
 	require.NotEmpty(t, want.Pictures)
 	require.NotEmpty(t, want.Masks)
 	for name, rows := range want.Pictures {
-		m, err := imaging.Read(filepath.Join(volumes, name))
+		m, err := pictures.Read(filepath.Join(volumes, name))
 		require.NoError(t, err, name)
 		require.Equal(t, len(rows), m.H, name)
 		for y, row := range rows {
@@ -47,7 +47,7 @@ func TestVolumes(t *testing.T) {
 		}
 	}
 	for name, rows := range want.Masks {
-		m, err := imaging.ReadMask(filepath.Join(volumes, name))
+		m, err := pictures.ReadMask(filepath.Join(volumes, name))
 		require.NoError(t, err, name)
 		for y, row := range rows {
 			var want []uint8
@@ -63,7 +63,7 @@ func TestVolumes(t *testing.T) {
 
 func TestLabels(t *testing.T) {
 	names := func(file string, min int) (out []string) {
-		parts, err := imaging.Labels(filepath.Join(volumes, file), min)
+		parts, err := pictures.Labels(filepath.Join(volumes, file), min)
 		require.NoError(t, err)
 		for _, p := range parts {
 			out = append(out, p.Name("f"))
@@ -75,18 +75,18 @@ func TestLabels(t *testing.T) {
 	require.Len(t, all, 9) // three labels on three of four slices
 	require.NotContains(t, all, "f#slice=1&label=1")
 	require.Empty(t, names("labels.nii.gz", 14*11))
-	_, err := imaging.Labels(filepath.Join(volumes, "ct.nii.gz"), 1)
+	_, err := pictures.Labels(filepath.Join(volumes, "ct.nii.gz"), 1)
 	require.ErrorContains(t, err, "want labels")
 }
 
 func TestNames(t *testing.T) {
 	for _, name := range []string{"a#b.png", "a.nii#slice=3", "x/y.nii.gz#slice=3&label=2", "a.dcm#window=-160:240", "plain.png", "odd#slices=3"} {
-		path, part, err := imaging.SplitName(name)
+		path, part, err := pictures.SplitName(name)
 		require.NoError(t, err, name)
 		require.Equal(t, name, part.Name(path))
 	}
 	for _, name := range []string{"a.nii#slice=x", "a.nii#slice=-1", "a.nii#label=1.5", "a.nii#window=3", "a.nii#window=3:1", "a.nii#window=1:nan"} {
-		_, _, err := imaging.SplitName(name)
+		_, _, err := pictures.SplitName(name)
 		require.ErrorContains(t, err, name)
 	}
 }
@@ -132,7 +132,7 @@ func TestBadVolumes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, name)
 			require.NoError(t, os.WriteFile(path, c.content, 0o600))
-			_, err := imaging.ReadMask(path + "#slice=2")
+			_, err := pictures.ReadMask(path + "#slice=2")
 			require.Error(t, err)
 			require.ErrorContains(t, err, path)
 			if c.want != "ct" {
@@ -140,11 +140,11 @@ func TestBadVolumes(t *testing.T) {
 			}
 		})
 	}
-	_, err = imaging.Read(filepath.Join(volumes, "ct.nii.gz"))
+	_, err = pictures.Read(filepath.Join(volumes, "ct.nii.gz"))
 	require.ErrorContains(t, err, "it has 4 slices")
-	_, err = imaging.Read(filepath.Join(volumes, "csr.(3, 6, 5, 1).npz#slice=0"))
+	_, err = pictures.Read(filepath.Join(volumes, "csr.(3, 6, 5, 1).npz#slice=0"))
 	require.ErrorContains(t, err, "it holds labels, not pictures")
-	_, err = imaging.Read(filepath.Join(volumes, "ct.nii.gz#slice=4"))
+	_, err = pictures.Read(filepath.Join(volumes, "ct.nii.gz#slice=4"))
 	require.ErrorContains(t, err, "less than 4")
 }
 
@@ -163,10 +163,10 @@ func FuzzVolumes(f *testing.F) {
 		}
 		path := filepath.Join(dir, "fuzz"+kinds[kind])
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		if m, err := imaging.Read(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H*3 {
+		if m, err := pictures.Read(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H*3 {
 			t.Fatal("sizes")
 		}
-		if m, err := imaging.ReadMask(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H {
+		if m, err := pictures.ReadMask(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H {
 			t.Fatal("sizes")
 		}
 	})

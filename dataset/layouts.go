@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/golden/imaging"
+	"syncsam-convert/pictures"
 )
 
 // A layout is how a data set arranges its files. Either index names a file that lists the pairs, or pairs finds a mask by its
@@ -123,7 +123,7 @@ func (l *layout) signed(index string) (bool, error) {
 }
 
 // endings are those of the files that a data set may consist of.
-var endings = slices.Concat(imaging.VolumeTypes(), imaging.PictureTypes)
+var endings = slices.Concat(pictures.VolumeTypes(), pictures.PictureTypes)
 
 // stems lists a folder's files, slash-separated and relative, by their names without ending.
 func stems(dir string) (map[string]string, error) {
@@ -179,8 +179,8 @@ func each(pairs []Item) iter.Seq2[Item, error] {
 func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		for p, err := range pairs {
-			path, part, splitErr := imaging.SplitName(p.Mask)
-			if err != nil || splitErr != nil || part != (imaging.Part{}) || !imaging.IsVolume(path) {
+			path, part, splitErr := pictures.SplitName(p.Mask)
+			if err != nil || splitErr != nil || part != (pictures.Part{}) || !pictures.IsVolume(path) {
 				if !yield(p, err) {
 					return
 				}
@@ -203,21 +203,21 @@ func (l *layout) slices(dir string, p Item, o Options, yield func(Item) bool) er
 	if err != nil {
 		return err
 	}
-	parts, err := imaging.Labels(path, max(o.MinPixels, 1))
+	parts, err := pictures.Labels(path, max(o.MinPixels, 1))
 	if err != nil {
 		return err
 	}
-	inVolume := imaging.IsVolume(p.Image)
+	inVolume := pictures.IsVolume(p.Image)
 	if inVolume {
 		have, want := 0, 0
-		if want, err = imaging.Slices(path); err != nil {
+		if want, err = pictures.Slices(path); err != nil {
 			return err
 		}
 		image, err := Path(dir, p.Image)
 		if err != nil {
 			return err
 		}
-		if have, err = imaging.Slices(image); err != nil {
+		if have, err = pictures.Slices(image); err != nil {
 			return err
 		}
 		if have != want {
@@ -227,7 +227,7 @@ func (l *layout) slices(dir string, p Item, o Options, yield func(Item) bool) er
 	for _, part := range parts {
 		image := p.Image
 		if inVolume {
-			image = imaging.Part{Slice: part.Slice, Window: l.window}.Name(image)
+			image = pictures.Part{Slice: part.Slice, Window: l.window}.Name(image)
 		}
 		if !yield(Item{part.Name(p.Mask), image}) {
 			return errStop

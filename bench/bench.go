@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"syncsam-convert/engine"
 	frontend "syncsam-convert/frontends/onnx"
-	"syncsam-convert/golden/engine"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"

@@ -10,4 +10,4 @@ for name,(h,w),s in [('small',(23,31),40),('large',(150,97),40),('mixed',(30,77)
     t=torch.from_numpy(a.astype('f4')/255).permute(2,0,1)[None]
     out[name+'/bilinear']=(F.interpolate(t,(s,s),mode='bilinear')[0].permute(1,2,0).numpy()).copy()
     out[name+'/skimage_cubic']=T.resize(a,(s,s),order=3,preserve_range=True,anti_aliasing=True).astype('uint8').astype('f4')
-save_file({k:np.ascontiguousarray(v) for k,v in out.items()},'golden/imaging/testdata/stretch.safetensors')
+save_file({k:np.ascontiguousarray(v) for k,v in out.items()},'pictures/testdata/stretch.safetensors')
