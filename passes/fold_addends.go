@@ -14,7 +14,7 @@ func foldAddends(g *ir.Graph) (int, error) {
 	for _, v := range slices.Clone(g.Values) {
 		var build func(b *ir.Builder) *ir.Value
 		switch {
-		case v.Op.Name == "MatMul" && v.Args[1].IsConst():
+		case ir.MatMul.Is(v) && v.Args[1].IsConst():
 			x, c := addend(v.Args[0])
 			switch {
 			case c == nil:
@@ -29,9 +29,9 @@ func foldAddends(g *ir.Graph) (int, error) {
 					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
 				}
 			}
-		case v.Op.Name == "Add":
+		case ir.Add.Is(v):
 			outer, b1 := addend(v)
-			if b1 == nil || outer.Op.Name != "Add" || len(uses[outer]) > 1 || isOutput(g, outer) {
+			if b1 == nil || !ir.Add.Is(outer) || len(uses[outer]) > 1 || isOutput(g, outer) {
 				break
 			}
 			if x, a := addend(outer); a != nil && x.Type.Equal(v.Type) {
@@ -57,12 +57,12 @@ func foldAddends(g *ir.Graph) (int, error) {
 
 // onlyProducts reports whether all that v is used for are products with constants, so that nothing is left of v behind them.
 func onlyProducts(v *ir.Value, uses map[*ir.Value][]*ir.Value) bool {
-	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return u.Op.Name != "MatMul" || u.Args[0] != v || !u.Args[1].IsConst() })
+	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
 }
 
 // addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.
 func addend(v *ir.Value) (x, c *ir.Value) {
-	if v.Op.Name != "Add" {
+	if !ir.Add.Is(v) {
 		return nil, nil
 	}
 	x, c = v.Args[0], v.Args[1]

@@ -14,12 +14,12 @@ import (
 func foldBatchNorm(g *ir.Graph) (int, error) {
 	uses := g.Uses()
 	return rewrite(g, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
-		if bn.Op.Name != "BatchNormalization" {
+		if !ir.BatchNormalization.Is(bn) {
 			return nil, nil
 		}
 		conv := bn.Args[0]
 		switch {
-		case conv.Op.Name != "Conv":
+		case !ir.Conv.Is(conv):
 			g.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
 			return nil, nil
 		case len(uses[conv]) != 1 || isOutput(g, conv):
@@ -40,8 +40,7 @@ func foldBatchNorm(g *ir.Graph) (int, error) {
 		if err != nil {
 			return nil, err
 		}
-		return b.As(conv.Name).Op("Conv", conv.Attrs, conv.Args[0], b.As(conv.Args[1].Name).Const(scaled),
-			b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift)))), nil
+		return b.As(conv.Name).Op(ir.Conv.With(ir.Conv.Of(conv)), conv.Args[0], b.As(conv.Args[1].Name).Const(scaled), b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift)))), nil
 	})
 }
 

@@ -47,7 +47,7 @@ func Half(peaks map[string]float32) ([]Pass, *Halved) {
 	}
 	return []Pass{{"cast-half", "computes in float16 where ranges and precision allow it", func(g *ir.Graph) (int, error) {
 		return castHalf(&halver{g: g, keys: quant.Keys(g), uses: g.Uses(), peaks: peaks, byName: byName, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
-			phase: leading(g, []string{"Sin", "Cos"}, ""), log: leading(g, []string{"Log"}, "Exp")}, h)
+			phase: leading(g, []*ir.Op{ir.Sin.Op, ir.Cos.Op}, nil), log: leading(g, []*ir.Op{ir.Log.Op}, ir.Exp.Op)}, h)
 	}, Lossy}}, h
 }
 
@@ -85,7 +85,7 @@ var rules = []struct {
 	{"constant", "has a constant that float16 cannot hold", func(_ *halver, v *ir.Value) bool { return slices.ContainsFunc(v.Args, unholdable) }},
 	{"square", "squares an input that is not known to stay below 255", (*halver).squares},
 	{"exponential", "raises to the power of an input that is not known to stay below 10", func(h *halver, v *ir.Value) bool {
-		return (v.Op.Name == "Exp" || v.Op.Name == "ReduceLogSumExp") && !h.below(v.Args[0], expLimit)
+		return (ir.Exp.Is(v) || ir.ReduceLogSumExp.Is(v)) && !h.below(v.Args[0], expLimit)
 	}},
 }
 
@@ -98,14 +98,14 @@ func (h *halver) below(v *ir.Value, limit float32) bool {
 func (h *halver) betweenIntegers(v *ir.Value) bool {
 	isInteger := func(a *ir.Value) bool { return a != nil && h.integers[a] }
 	switch {
-	case v.Op.Name == "QuantizeLinear", v.Op.Name == "DequantizeLinear":
+	case ir.QuantizeLinear.Is(v), ir.DequantizeLinear.Is(v):
 		return true
-	case len(v.Args) > 1 && v.Args[1].IsConst() && v.Op.Name != "Mul": // a product with float weights
+	case len(v.Args) > 1 && v.Args[1].IsConst() && !ir.Mul.Is(v): // a product with float weights
 		return false
-	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && a.Op.Name == "DequantizeLinear" }):
+	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && ir.DequantizeLinear.Is(a) }):
 		return true
 	}
-	return slices.ContainsFunc(v.Args, isInteger) && slices.ContainsFunc(h.uses[v], func(u *ir.Value) bool { return u.Op.Name == "QuantizeLinear" })
+	return slices.ContainsFunc(v.Args, isInteger) && slices.ContainsFunc(h.uses[v], func(u *ir.Value) bool { return ir.QuantizeLinear.Is(u) })
 }
 
 func (h *halver) outOfRange(v *ir.Value) bool {
@@ -121,9 +121,9 @@ func (h *halver) outOfRange(v *ir.Value) bool {
 }
 
 func (h *halver) squares(v *ir.Value) bool {
-	switch v.Op.Name {
-	case "LayerNormalization", "Pow":
-	case "Mul":
+	switch v.Op {
+	case ir.LayerNormalization.Op, ir.Pow.Op:
+	case ir.Mul.Op:
 		if v.Args[0] != v.Args[1] {
 			return false
 		}
@@ -146,14 +146,14 @@ func unholdable(v *ir.Value) bool {
 	return top > maxFloat16 || top != 0 && top < leastNormal
 }
 
-// leading marks the values of some ops and everything that leads to them, back to the values of the op from ("": to the inputs).
-func leading(g *ir.Graph, to []string, from string) map[*ir.Value]bool {
+// leading marks the values of some ops and everything that leads to them, back to the values of the op from (nil: to the inputs).
+func leading(g *ir.Graph, to []*ir.Op, from *ir.Op) map[*ir.Value]bool {
 	marked := map[*ir.Value]bool{}
 	for _, v := range slices.Backward(g.Values) {
-		if slices.Contains(to, v.Op.Name) {
+		if slices.Contains(to, v.Op) {
 			marked[v] = true
 		}
-		if marked[v] && v.Op.Name != from {
+		if marked[v] && v.Op != from {
 			for _, a := range v.Args {
 				if a != nil && a.Type.DType == tensor.Float32 {
 					marked[a] = true
@@ -214,7 +214,7 @@ func castHalf(h *halver, done *Halved) (int, error) {
 			return have
 		}
 		if cast[typed{v, d}] == nil {
-			c := b.As(v.Name).Op("Cast", ir.CastAttrs{To: d}, have)
+			c := b.As(v.Name).Op(ir.Cast.With(ir.CastAttrs{To: d}), have)
 			c.From = "cast-half"
 			cast[typed{v, d}] = c
 		}
@@ -244,7 +244,7 @@ func castHalf(h *halver, done *Halved) (int, error) {
 		for i, a := range v.Args {
 			args[i] = as(a, d)
 		}
-		made[v] = b.As(v.Name).Op(v.Op.Name, v.Attrs, args...)
+		made[v] = b.As(v.Name).Op(v.Applied(), args...)
 		if err := b.Err(); err != nil {
 			return 0, fmt.Errorf("cast-half: %w", err)
 		}

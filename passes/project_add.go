@@ -13,7 +13,7 @@ func projectAdd(g *ir.Graph) (int, error) {
 	const rule = "project-add"
 	n, uses := 0, g.Uses()
 	for _, v := range slices.Clone(g.Values) {
-		if v.Op.Name != "Add" || v.Type.Rank() != 4 {
+		if !ir.Add.Is(v) || v.Type.Rank() != 4 {
 			continue
 		}
 		tokens, conv := v.Args[0], projection(g, v.Args[1], uses)
@@ -39,7 +39,7 @@ func projectAdd(g *ir.Graph) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		y := b.As(conv.Name).Op("ProjectAdd", nil, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
+		y := b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
 		if err := b.Err(); err != nil {
 			return 0, err
 		}
@@ -55,11 +55,11 @@ func projectAdd(g *ir.Graph) (int, error) {
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
 func projection(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if v.Op.Name != "Transpose" || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
+	if !ir.Transpose.Is(v) || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
 	c := v.Args[0]
-	if c.Op.Name != "Conv" {
+	if !ir.Conv.Is(c) {
 		g.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
 		return nil
 	}
@@ -78,12 +78,12 @@ func projection(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Va
 
 // biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
 func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if bias == nil || tokens.Op.Name != "Add" || len(uses[tokens]) != 1 {
+	if bias == nil || !ir.Add.Is(tokens) || len(uses[tokens]) != 1 {
 		return nil
 	}
 	linear := tokens.Args[1]
 	product, old := addend(linear)
-	if old == nil || product.Op.Name != "MatMul" || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
+	if old == nil || !ir.MatMul.Is(product) || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
 		return nil
 	}
 	sum := make([]float32, old.Const.Len())

@@ -104,19 +104,19 @@ func TestInsertQDQ(t *testing.T) {
 			count := map[string]int{}
 			for _, v := range g.Values {
 				count[v.Op.Name]++
-				if v.Op.Name == "Conv" {
+				if ir.Conv.Is(v) {
 					require.Equal(t, "DequantizeLinear", v.Args[0].Op.Name)
 					require.Equal(t, tensor.Int8, v.Args[1].Args[0].Type.DType)
 				}
-				if v.Op.Name == "QuantizeLinear" {
+				if ir.QuantizeLinear.Is(v) {
 					require.Equal(t, c.spell.Activations, v.Type.DType)
 				}
-				if v.Op.Name == "Add" || v.Op.Name == "MaxPool" {
+				if ir.Add.Is(v) || ir.MaxPool.Is(v) {
 					var from []string
 					for _, a := range v.Args {
 						from = append(from, a.Op.Name)
 					}
-					if v.Op.Name == "Add" && c.spell.FusedSum {
+					if ir.Add.Is(v) && c.spell.FusedSum {
 						require.ElementsMatch(t, []string{"Conv", "DequantizeLinear"}, from, "the shortcut is quantized, the convolution adds it")
 						continue
 					}

@@ -20,9 +20,9 @@ func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
 			continue
 		}
 		b := shown.After(v, "")
-		peak := b.Op("Abs", nil, v)
+		peak := b.Op(ir.Abs, v)
 		for _, axes := range [][]int64{{-1}, nil} { // by rows first: executors share rows among threads
-			peak = b.Op("ReduceMax", ir.ReduceAttrs{Axes: axes, KeepDims: 1}, peak)
+			peak = b.Op(ir.ReduceMax.With(ir.ReduceAttrs{Axes: axes, KeepDims: 1}), peak)
 		}
 		if b.Err() != nil {
 			return nil, b.Err()
