@@ -14,11 +14,11 @@ import (
 // with h [B,1,M] and Conv k x k of stride 1 from C to M channels. The convolution with one output channel and weights of its own per
 // prompt is a product of f with k*k vectors, whose planes a convolution with constant one-hot weights shifts and adds.
 // M times fewer multiply-adds (SAM-HQ's and SyncSAM's mask heads: 32).
-func foldHypernetwork(g *ir.Graph) (int, error) {
-	return rewrite(g, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func foldHypernetwork(w *Work) error {
+	return rewrite(w, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		conv, rest, reason := hypernetwork(v)
 		if reason != "" {
-			g.Miss(v, "%s", reason)
+			w.Miss(v, "%s", reason)
 		}
 		if conv == nil {
 			return nil, nil

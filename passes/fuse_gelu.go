@@ -7,22 +7,17 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
-var Execute = []Pass{
-	{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding},
-	{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding},
-}
-
 // fuseGelu recognises the spelling of Gelu that files below opset 20 have, PyTorch's exporters' as well as ours.
-func fuseGelu(g *ir.Graph) (int, error) {
-	n, err := rewrite(g, "fuse-gelu", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func fuseGelu(w *Work) error {
+	g := w.Graph
+	err := rewrite(w, "fuse-gelu", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if x := geluOf(v); x != nil {
 			return b.Gelu(x), nil
 		}
 		return nil, nil
 	})
 	g.Sweep()
-	return n, err
+	return err
 }
 
 // geluOf is x where v is Mul(Mul(x, Add(Erf(Div(x, sqrt 2)), 1)), 0.5), nil where it is not.

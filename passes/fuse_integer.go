@@ -9,9 +9,10 @@ import (
 
 // fuseQLinear makes integer products of what files spell as products of dequantized integers: a linear layer with a float result, and a
 // convolution (with its ReLU) whose result is quantized. Activations are uint8, weights int8 per output channel with zero points 0.
-func fuseQLinear(g *ir.Graph) (int, error) {
+func fuseQLinear(w *Work) error {
+	g := w.Graph
 	uses := g.Uses() // of convolutions and ReLUs, which the rewriting does not give new users
-	n, err := rewrite(g, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+	err := rewrite(w, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		switch v.Op {
 		case ir.MatMul.Op:
 			return integerMatMul(b, v), nil
@@ -21,7 +22,7 @@ func fuseQLinear(g *ir.Graph) (int, error) {
 		return nil, nil
 	})
 	g.Sweep()
-	return n, err
+	return err
 }
 
 // activation is the DequantizeLinear of uint8 by one scale that v is, nil when it is not.

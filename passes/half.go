@@ -35,20 +35,24 @@ type Float32 struct {
 	Peak                       float32
 }
 
-// Half makes the pipeline that moves a module to float16 but for what needs float32: strongly typed, precision in the graph alone.
-// peaks are recorded amplitudes by value key, nil where there are none. Inputs and outputs stay float32.
-func Half(peaks map[string]float32) ([]Pass, *Halved) {
-	h := &Halved{Float32: []Float32{}}
-	byName := map[string]float32{}
-	for key, p := range peaks {
-		if name := quant.NameOf(key); p > byName[name] {
-			byName[name] = p
+// castHalf moves a graph to float16 but for what needs float32: strongly typed, precision in the graph alone. The plan's peaks are
+// recorded amplitudes by value key; nothing is known where there is none. Inputs and outputs stay float32. Its report is a *Halved.
+func castHalf(w *Work) error {
+	g, done := w.Graph, &Halved{Float32: []Float32{}}
+	h := &halver{g: g, keys: quant.Keys(g), uses: g.Uses(), byName: map[string]float32{}, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
+		phase: leading(g, []*ir.Op{ir.Sin.Op, ir.Cos.Op}, nil), log: leading(g, []*ir.Op{ir.Log.Op}, ir.Exp.Op)}
+	if w.Plan != nil {
+		h.peaks = w.Plan.Peaks
+	}
+	for key, p := range h.peaks {
+		if name := quant.NameOf(key); p > h.byName[name] {
+			h.byName[name] = p
 		}
 	}
-	return []Pass{{"cast-half", "computes in float16 where ranges and precision allow it", func(g *ir.Graph) (int, error) {
-		return castHalf(&halver{g: g, keys: quant.Keys(g), uses: g.Uses(), peaks: peaks, byName: byName, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
-			phase: leading(g, []*ir.Op{ir.Sin.Op, ir.Cos.Op}, nil), log: leading(g, []*ir.Op{ir.Log.Op}, ir.Exp.Op)}, h)
-	}, Lossy}}, h
+	var err error
+	w.Changed, err = h.cast(done)
+	w.Report = done
+	return err
 }
 
 // A halver decides for the values of one graph, in order.
@@ -164,17 +168,12 @@ func leading(g *ir.Graph, to []*ir.Op, from *ir.Op) map[*ir.Value]bool {
 	return marked
 }
 
-// Narrow is the pipeline before calibration of what will be float16.
-var Narrow = []Pass{
-	{"soften-masks", "writes what keeps a key from a query as a number that float16 holds", softenMasks, Rounding},
-}
-
 // softMask is masked in float16: sums of two stay in range, its exponential is 0, and no logit that a softmax can tell from others is
 // near it.
 const softMask = -8192
 
-func softenMasks(g *ir.Graph) (int, error) {
-	n, err := rewrite(g, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func softenMasks(w *Work) error {
+	err := rewrite(w, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !v.IsConst() || v.Type.DType != tensor.Float32 || v.Const.Len() > maxFolded/4 || !slices.Contains(v.Const.Float32s(), masked) {
 			return nil, nil
 		}
@@ -184,12 +183,12 @@ func softenMasks(g *ir.Graph) (int, error) {
 		}
 		return b.Const(tensor.FromFloat32(v.Const.Dims(), x)), nil
 	})
-	g.Sweep()
-	return n, err
+	w.Graph.Sweep()
+	return err
 }
 
-// castHalf builds the graph anew with the types that the rules decide, and casts where they meet.
-func castHalf(h *halver, done *Halved) (int, error) {
+// cast builds the graph anew with the types that the rules decide, and casts where they meet.
+func (h *halver) cast(done *Halved) (int, error) {
 	b := ir.NewBuilder(h.g.Name)
 	made := map[*ir.Value]*ir.Value{}
 	type typed struct {

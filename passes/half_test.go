@@ -1,7 +1,6 @@
 package passes
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,9 +53,7 @@ func TestCastHalf(t *testing.T) {
 			in, err := ir.Probe(g, 3, map[string]int64{"N": 2})
 			require.NoError(t, err)
 			want := run(t, g, in)
-			pipeline, done := Half(c.peaks)
-			_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
-			require.NoError(t, err)
+			done := through(t, g, Input{Plan: &quant.Plan{Peaks: c.peaks}}, Options{}, "cast-half")[0].(*Halved)
 			var wide []string
 			for _, v := range g.Values {
 				if !v.IsInput() && !v.IsConst() && !ir.Cast.Is(v) && v.Type.DType == tensor.Float32 {
@@ -86,10 +83,7 @@ func TestCastHalf(t *testing.T) {
 func TestCastHalfAroundIntegers(t *testing.T) {
 	g := prepared(t)
 	plan := planOf(t, g, false)
-	pipeline, _ := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, TensorRT)
-	half, done := Half(nil)
-	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, append(pipeline, half...), Options{})
-	require.NoError(t, err)
+	done := through(t, g, Input{plan, quant.Scope{Convolutions: []string{"cnn"}}, TensorRT}, Options{}, "insert-qdq", "cast-half")[1].(*Halved)
 	require.Positive(t, done.Values)
 	for _, v := range g.Values {
 		if ir.Conv.Is(v) {
@@ -114,9 +108,9 @@ func TestSoftenMasks(t *testing.T) {
 	in, err := ir.Probe(g, 1, nil)
 	require.NoError(t, err)
 	want := run(t, g, in)
-	results, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, Narrow, Options{Probe: true})
-	require.NoError(t, err)
-	require.Equal(t, 1, results[0].Changed, "a large number that is no mask stays")
+	w := &Work{Graph: g}
+	require.NoError(t, row(t, "soften-masks").Run(w))
+	require.Equal(t, 1, w.Changed, "a large number that is no mask stays")
 	have := run(t, g, in)
 	require.Equal(t, want["y"].Bytes(), have["y"].Bytes(), "what is masked has no part")
 	require.Equal(t, want["z"].Bytes(), have["z"].Bytes())

@@ -25,11 +25,6 @@ var (
 	TensorRT    = Spelling{tensor.Int8, false, true}
 )
 
-// Prepare is the pipeline between Simplify and calibration of an int8 build.
-var Prepare = []Pass{
-	{"upscale-to-conv", "writes 2x2 transposed convolutions as 1x1 convolutions and a rearrangement", upscaleToConv, Rounding},
-}
-
 // Quantized lists what insert-qdq did.
 type Quantized struct {
 	Nodes []string          // convolutions in int8, by key
@@ -40,15 +35,21 @@ type Quantized struct {
 	Layers []quant.Layer // Nodes, for who chooses their integers anew
 }
 
-// Quantize makes the pipeline that writes a plan into the modules of the scope, and where it will report.
-func Quantize(plan *quant.Plan, scope quant.Scope, spell Spelling) ([]Pass, *Quantized) {
-	q := &inserter{plan: plan, branch: scope.Convolutions, modules: scope.Linears, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
+// insertQDQ writes the plan into the convolutions of the scope, quantizeLinear into its linear layers. Their reports are *Quantized.
+func insertQDQ(w *Work) error      { return quantized(w, (*inserter).run) }
+func quantizeLinear(w *Work) error { return quantized(w, (*inserter).linears) }
+
+func quantized(w *Work, write func(q *inserter, g *ir.Graph) (int, error)) error {
+	q := &inserter{plan: w.Plan, branch: w.Scope.Convolutions, modules: w.Scope.Linears, spell: w.Spelling, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
 		scaled: map[*ir.Value][]float32{}}
-	return []Pass{
-		{"insert-qdq", "writes the quantization plan into the convolutions", q.run, Lossy},
-		{"quantize-linear", "writes the quantization plan into the linear layers", q.linears, Lossy},
-		{"dead-code", "drops what no output needs", deadCode, Exact},
-	}, q.done
+	if q.plan == nil {
+		q.plan = &quant.Plan{}
+	}
+	var err error
+	w.Changed, err = write(q, w.Graph)
+	w.Report = q.done
+	w.Graph.Sweep()
+	return err
 }
 
 type inserter struct {

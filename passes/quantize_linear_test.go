@@ -68,9 +68,7 @@ func TestQuantizeLinear(t *testing.T) {
 	require.NoError(t, err)
 
 	require.Len(t, quant.FindLinears(g, []string{"vit.blocks"}), 3)
-	pipeline, done := Quantize(plan, quant.Scope{Linears: []string{"vit.blocks"}}, ONNXRuntime)
-	_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
-	require.NoError(t, err)
+	done := through(t, g, Input{plan, quant.Scope{Linears: []string{"vit.blocks"}}, ONNXRuntime}, Options{}, "quantize-linear")[0].(*Quantized)
 	require.Equal(t, []string{"vit.blocks.0.lin1/MatMul", "vit.blocks.0.lin2/MatMul"}, done.Nodes)
 	require.Equal(t, map[string]string{"vit.blocks.1.kept/MatMul": "asked for"}, done.Float)
 	require.EqualValues(t, 64*(d*h+h*d+d*d), done.All)

@@ -9,11 +9,11 @@ import (
 
 // upscaleToConv writes a transposed convolution of kernel and stride 2 as a 1x1 convolution to four times the channels and a
 // rearrangement: each output pixel has exactly one input pixel. Executors have integer kernels for the one and not for the other.
-func upscaleToConv(g *ir.Graph) (int, error) {
-	return rewrite(g, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func upscaleToConv(w *Work) error {
+	return rewrite(w, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !isUpscale(v) {
 			if ir.ConvTranspose.Is(v) {
-				g.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
+				w.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
 			}
 			return nil, nil
 		}

@@ -111,33 +111,34 @@ const masked = -1e30
 // adds the same to all logits of a query and drops out of the softmax; the value bias goes through it unchanged and joins
 // the projection's bias. What is left of a padded key is its relative position, and of all padded keys of a window one
 // key whose logit is the logarithm of the sum of their exponentials, with value 0. Exact in real arithmetic.
-func windowPad(g *ir.Graph) (int, error) {
-	return rewriteAttention(g, "window-pad", func(a attention) bool { return a.cuts()*a.w > a.g })
+func windowPad(w *Work) error {
+	return rewriteAttention(w, "window-pad", func(a attention) bool { return a.cuts()*a.w > a.g })
 }
 
 // fuseAttention rewrites unpadded attention layers in the same terms: relative positions ride along as 2w more columns of the
 // query-key product, scale and biases are folded into weights. Past 64 columns the product costs more than adding the terms.
-func fuseAttention(g *ir.Graph) (int, error) {
-	return rewriteAttention(g, "fuse-attention", func(a attention) bool { return a.cuts()*a.w == a.g && 2*a.w <= 64 })
+func fuseAttention(w *Work) error {
+	return rewriteAttention(w, "fuse-attention", func(a attention) bool { return a.cuts()*a.w == a.g && 2*a.w <= 64 })
 }
 
-func rewriteAttention(g *ir.Graph, rule string, wants func(attention) bool) (int, error) {
+func rewriteAttention(w *Work, rule string, wants func(attention) bool) error {
+	g := w.Graph
 	shared, uses := map[string]*ir.Value{}, g.Uses()
-	n, err := rewrite(g, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+	err := rewrite(w, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		a, reason := findAttention(v)
 		switch {
 		case reason != "":
-			g.Miss(v, "%s", reason)
+			w.Miss(v, "%s", reason)
 		case a.root != nil && wants(a):
 			return a.rewrite(b, shared), nil
 		case a.root != nil && len(uses[v]) == 1 && ir.Slice.Is(uses[v][0]): // the layer ends there
 		case a.root != nil:
-			g.Miss(v, "attention of %d x %d tokens in windows of %d is another pass's, or cheaper as it is", a.g, a.g, a.w)
+			w.Miss(v, "attention of %d x %d tokens in windows of %d is another pass's, or cheaper as it is", a.g, a.g, a.w)
 		}
 		return nil, nil
 	})
 	g.Sweep() // the layers replaced contain layers
-	return n, err
+	return err
 }
 
 // rewrite builds the layer over real tokens only. Values in shared stand for all layers of the graph.
