@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -468,4 +469,11 @@ func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32)
 		}
 		bias[o] += float32(sum)
 	}
+}
+
+// Add joins what another pass did.
+func (q *Quantized) Add(o *Quantized) {
+	q.Nodes, q.Layers = append(q.Nodes, o.Nodes...), append(q.Layers, o.Layers...)
+	maps.Copy(q.Float, o.Float)
+	q.Int8, q.All = q.Int8+o.Int8, q.All+o.All
 }
