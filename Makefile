@@ -5,11 +5,13 @@ SHARED ?= ../shared
 BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
+# What --version and manifests name; empty outside a git checkout.
+COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
 .PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers test-tensorrt bench bench-peers bench-int8 clean
 
 build:
-	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
+	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
 
 # Every test that a clone alone can run. ONNX Runtime takes part where `make onnxruntime` has brought it.
 test:

@@ -43,12 +43,12 @@ func quantizeLinear(w *Work) error { return quantized(w, (*inserter).linears) }
 func quantized(w *Work, write func(q *inserter, g *ir.Graph) (int, error)) error {
 	q := &inserter{plan: w.Plan, branch: w.Scope.Convolutions, modules: w.Scope.Linears, spell: w.Spelling, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
 		scaled: map[*ir.Value][]float32{}}
-	if q.plan == nil {
-		q.plan = &quant.Plan{}
+	w.Report = q.done
+	if q.plan == nil { // calibration is switched off
+		return nil
 	}
 	var err error
 	w.Changed, err = write(q, w.Graph)
-	w.Report = q.done
 	w.Graph.Sweep()
 	return err
 }
