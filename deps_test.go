@@ -35,7 +35,11 @@ internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 pictures           : ir ir/tensor internal/mapfile
-golden/clicks            : pictures
+golden/edt               :
+golden/metrics           : golden/edt pictures
+golden/clicks            : golden/edt golden/metrics pictures
+golden/stats             :
+golden/items             :
 dataset           : pictures
 engine            : frontends/onnx artifact internal/trthost ir ir/tensor passes
 compare           : ir ir/tensor
