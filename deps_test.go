@@ -39,7 +39,8 @@ golden/edt               :
 golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
-golden/items             :
+golden/items             : internal/mapfile
+golden/groups            :
 dataset           : pictures
 engine            : frontends/onnx artifact internal/trthost ir ir/tensor passes
 compare           : ir ir/tensor
