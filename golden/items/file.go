@@ -247,7 +247,7 @@ func (w *Writer) line(fields []string) error {
 }
 
 // Close ends the file.
-func (w *Writer) Close() error { return errors.Join(w.f.Sync(), w.f.Close()) }
+func (w *Writer) Close() error { return w.f.Close() }
 
 func runPath(path string) string { return path + ".run" }
 

@@ -68,6 +68,25 @@ func (c *Clusters) T() TTest {
 	return TTest{c.mean, math.Sqrt(k/(k-1)*square.Float64()) / float64(c.items), c.df()}
 }
 
+// Carried is the share of the spread between clusters that the n with the largest deviations make, 0 to 1; 0 when there is no spread.
+func (c *Clusters) Carried(n int) float64 {
+	square, all := make([]float64, c.Len()), 0.0
+	for i, s := range c.sum {
+		e := s - float64(c.count[i]*c.mean)
+		square[i] = e * e
+		all += square[i]
+	}
+	if all == 0 {
+		return 0
+	}
+	slices.Sort(square)
+	top := 0.0
+	for _, s := range square[max(len(square)-n, 0):] {
+		top += s
+	}
+	return top / all
+}
+
 // Bootstrap is the percentile interval of the mean over items at a level, over draws of K clusters with replacement. Its tails are those of
 // Student's t in place of the normal ones (Hesterberg's expanded percentile, The American Statistician 2015): without that, 10 clusters
 // cover 87 to 91 % in place of 95 %. A seed gives the same bits always. NaN of fewer than two clusters.

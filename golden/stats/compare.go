@@ -103,8 +103,11 @@ func Compare(d []float64, clusters []string, o Options) (*Paired, error) {
 		WilcoxonP: Number(wilcoxon), TOSTP: Number(items.TOST(-margin, margin)), TOSTClusteredP: Number(between.TOST(-margin, margin)),
 		MovedShare: float64(len(Moved(d, o.MovedBy))) / float64(len(d))}
 	p.decide(items, between, margin)
-	if n := c.Effective(); n < few {
+	switch {
+	case c.Effective() < few:
 		p.Reason += fmt.Sprintf("; the items are of %d images or patients only, which is few for any interval", c.Len())
+	case c.Carried(3) > 0.6:
+		p.Reason += "; 3 images or patients make most of the spread: look at what moved"
 	}
 	return p, nil
 }

@@ -100,6 +100,12 @@ func TestBootstrapCoverage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
 	normal := rng.NormFloat64
 	skewed := func() float64 { return 1 - rng.ExpFloat64() }
+	rare := func() float64 { // mostly nothing, and then much
+		if rng.IntN(100) < 15 {
+			return 0.15 - rng.ExpFloat64()
+		}
+		return 0.15
+	}
 	tailed := func() float64 { // Student's t with 4 degrees of freedom
 		square := 0.0
 		for range 4 {
@@ -122,6 +128,8 @@ func TestBootstrapCoverage(t *testing.T) {
 		{"100 images of one item", 100, 1, 0, normal, 2, false},
 		{"150 images, skewed", 150, 6, 0.5, skewed, 2, true},
 		{"40 images, skewed", 40, 8, 0.5, skewed, 4, true}, // what few images of a skewed kind cost
+		{"100 images, rare", 100, 1, 0, rare, 6, true},     // and of a kind that seldom moves: docs/statistics.md says so
+		{"20 images, rare", 20, 1, 0, rare, 18, true},
 	} {
 		hit, hitT, plain := 0, 0, 0
 		for n := range times {
@@ -246,6 +254,13 @@ func TestCompareEdges(t *testing.T) {
 	require.Equal(t, Undecided, p.Decision)
 	require.Greater(t, p.NeededItems, 3)
 	require.Contains(t, p.Reason, "of 3 images or patients only")
+
+	rare := make([]float64, 100)
+	rare[7], rare[70] = -0.1, -0.02
+	p, err = Compare(rare, keys(100), o)
+	require.NoError(t, err)
+	require.Contains(t, p.Reason, "3 images or patients make most of the spread")
+	require.EqualValues(t, 0.02, p.MovedShare)
 
 	for _, c := range []struct {
 		d    []float64
