@@ -42,7 +42,12 @@ segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/quant ir/tensor
 calib                    : dataset engine ir ir/quant ir/tensor pictures prompt safetensors
-golden/clicks            : pictures
+golden/edt               :
+golden/metrics           : golden/edt pictures
+golden/clicks            : golden/edt golden/metrics pictures
+golden/stats             :
+golden/items             : internal/mapfile
+golden/groups            :
 golden                   : artifact dataset engine golden/clicks internal/mapfile pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures segment
 compare                  : artifact compile frontends/onnx ir ir/tensor pictures segment
