@@ -109,3 +109,36 @@ func TestBuilderKeepsItsFirstError(t *testing.T) {
 	_, err := b.Graph()
 	require.ErrorContains(t, err, "graph g: layer: Transpose: ")
 }
+
+// The graph keeps uses as it changes; whoever changes an edge behind its back is told by Check.
+func TestUsesAreKept(t *testing.T) {
+	g, err := ParseGraph(stepsGraph)
+	require.NoError(t, err)
+	conv, relu, sum := g.Values[4], g.Values[5], g.Values[6]
+	require.Equal(t, []*Value{relu}, g.UsesOf(conv))
+	b := g.After(conv, "r")
+	y := b.Mul(conv, conv)
+	require.Equal(t, []*Value{relu, y}, g.UsesOf(conv))
+	require.NoError(t, g.ReplaceIn("r", conv, y, func(u *Value) bool { return u != y }))
+	require.Equal(t, []*Value{y}, g.UsesOf(conv))
+	require.Equal(t, []*Value{relu}, g.UsesOf(y))
+	require.NoError(t, g.Replace("r", relu, g.After(relu, "r").Relu(y)))
+	require.NoError(t, Check(g))
+	require.Empty(t, g.UsesOf(relu))
+	require.False(t, g.IsOutput(relu))
+	require.True(t, g.IsOutput(sum))
+	require.Equal(t, 1, g.Sweep())
+	require.NoError(t, Check(g))
+	require.Equal(t, []*Value{y}, g.UsesOf(conv))
+	c := g.Clone()
+	sum.Args[0] = conv
+	require.ErrorContains(t, Check(g), "uses, want")
+
+	g.Become(c)
+	require.NoError(t, Check(g))
+	require.Equal(t, "g", g.Name)
+	require.Empty(t, c.Values)
+	require.Error(t, g.SetConst(g.Values[0], g.Values[1].Const))
+	require.Error(t, g.SetConst(g.Values[1], g.Values[2].Const))
+	require.NoError(t, g.SetConst(g.Values[1], g.Values[1].Const))
+}

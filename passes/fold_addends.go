@@ -11,7 +11,6 @@ import (
 // (x + a) + b = x + (a + b). SAM's decoder adds the dense positional encoding before three projections in every layer.
 func foldAddends(w *Work) error {
 	g := w.Graph
-	uses := g.Uses()
 	live := g.Live()
 	for _, v := range slices.Clone(g.Values) {
 		if !live[v] {
@@ -27,7 +26,7 @@ func foldAddends(w *Work) error {
 				w.Miss(v, "adding the constant widens what is multiplied")
 			case c.Type.Rank() < 2:
 				w.Miss(v, "the constant is a bias: its product would be no matrix")
-			case !onlyProducts(v.Args[0], uses) || isOutput(g, v.Args[0]):
+			case !onlyProducts(g, v.Args[0]) || g.IsOutput(v.Args[0]):
 				w.Miss(v, "the sum has other uses than products with constants")
 			default:
 				build = func(b *ir.Builder) *ir.Value {
@@ -36,7 +35,7 @@ func foldAddends(w *Work) error {
 			}
 		case ir.Add.Is(v):
 			outer, b1 := addend(v)
-			if b1 == nil || !ir.Add.Is(outer) || len(uses[outer]) > 1 || isOutput(g, outer) {
+			if b1 == nil || !ir.Add.Is(outer) || len(g.UsesOf(outer)) > 1 || g.IsOutput(outer) {
 				break
 			}
 			if x, a := addend(outer); a != nil && x.Type.Equal(v.Type) {
@@ -54,15 +53,14 @@ func foldAddends(w *Work) error {
 		if err := g.Replace("fold-addends", v, y); err != nil {
 			return err
 		}
-		uses = g.Uses()
 		w.Changed++
 	}
 	return nil
 }
 
 // onlyProducts reports whether all that v is used for are products with constants, so that nothing is left of v behind them.
-func onlyProducts(v *ir.Value, uses map[*ir.Value][]*ir.Value) bool {
-	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
+func onlyProducts(g *ir.Graph, v *ir.Value) bool {
+	return !slices.ContainsFunc(g.UsesOf(v), func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
 }
 
 // addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.

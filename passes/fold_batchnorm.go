@@ -13,7 +13,6 @@ import (
 // have no other use.
 func foldBatchNorm(w *Work) error {
 	g := w.Graph
-	uses := g.Uses()
 	return rewrite(w, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
 		if !ir.BatchNormalization.Is(bn) {
 			return nil, nil
@@ -23,7 +22,7 @@ func foldBatchNorm(w *Work) error {
 		case !ir.Conv.Is(conv):
 			w.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
 			return nil, nil
-		case len(uses[conv]) != 1 || isOutput(g, conv):
+		case len(g.UsesOf(conv)) != 1 || g.IsOutput(conv):
 			w.Miss(bn, "%s is used elsewhere, too", conv)
 			return nil, nil
 		case !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]):
@@ -76,8 +75,4 @@ func narrow(x []float64) []float32 {
 
 func allConst(args []*ir.Value) bool {
 	return !slices.ContainsFunc(args, func(a *ir.Value) bool { return a != nil && !a.IsConst() })
-}
-
-func isOutput(g *ir.Graph, v *ir.Value) bool {
-	return slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Value == v })
 }

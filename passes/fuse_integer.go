@@ -11,13 +11,12 @@ import (
 // convolution (with its ReLU) whose result is quantized. Activations are uint8, weights int8 per output channel with zero points 0.
 func fuseQLinear(w *Work) error {
 	g := w.Graph
-	uses := g.Uses() // of convolutions and ReLUs, which the rewriting does not give new users
 	err := rewrite(w, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		switch v.Op {
 		case ir.MatMul.Op:
 			return integerMatMul(b, v), nil
 		case ir.QuantizeLinear.Op:
-			return integerConv(b, v, uses), nil
+			return integerConv(b, g, v), nil
 		}
 		return nil, nil
 	})
@@ -53,12 +52,12 @@ func integerMatMul(b *ir.Builder, v *ir.Value) *ir.Value {
 }
 
 // integerConv recognises QuantizeLinear(Relu?(Conv(DequantizeLinear...))). ReLU is the saturation at 0 where that is the zero point.
-func integerConv(b *ir.Builder, q *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+func integerConv(b *ir.Builder, g *ir.Graph, q *ir.Value) *ir.Value {
 	conv := q.Args[0]
-	if ir.Relu.Is(conv) && len(uses[conv]) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
+	if ir.Relu.Is(conv) && len(g.UsesOf(conv)) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
 		conv = conv.Args[0]
 	}
-	if !ir.Conv.Is(conv) || len(uses[conv]) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
+	if !ir.Conv.Is(conv) || len(g.UsesOf(conv)) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
 		return nil
 	}
 	a := conv.Attrs.(ir.ConvAttrs)

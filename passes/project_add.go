@@ -12,14 +12,13 @@ import (
 func projectAdd(w *Work) error {
 	g := w.Graph
 	const rule = "project-add"
-	uses := g.Uses()
 	for _, v := range slices.Clone(g.Values) {
 		if !ir.Add.Is(v) || v.Type.Rank() != 4 {
 			continue
 		}
-		tokens, conv := v.Args[0], projection(w, v.Args[1], uses)
+		tokens, conv := v.Args[0], projection(w, v.Args[1])
 		if conv == nil {
-			tokens, conv = v.Args[1], projection(w, v.Args[0], uses)
+			tokens, conv = v.Args[1], projection(w, v.Args[0])
 		}
 		if conv == nil {
 			continue
@@ -33,7 +32,7 @@ func projectAdd(w *Work) error {
 			bias = conv.Args[2]
 		}
 		b := g.Before(v, rule)
-		if moved := biased(b, tokens, bias, uses); moved != nil {
+		if moved := biased(b, g, tokens, bias); moved != nil {
 			tokens, bias = moved, nil
 		}
 		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
@@ -47,7 +46,6 @@ func projectAdd(w *Work) error {
 		if err := g.Replace(rule, v, y); err != nil {
 			return err
 		}
-		uses = g.Uses()
 		w.Changed++
 	}
 	g.Sweep()
@@ -55,7 +53,7 @@ func projectAdd(w *Work) error {
 }
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
-func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+func projection(w *Work, v *ir.Value) *ir.Value {
 	if !ir.Transpose.Is(v) || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
@@ -64,7 +62,7 @@ func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value 
 		w.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
 		return nil
 	}
-	if len(uses[v]) != 1 || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
+	if len(w.Graph.UsesOf(v)) != 1 || len(w.Graph.UsesOf(c)) != 1 || !allConst(c.Args[1:]) {
 		w.Miss(v, "the projection has other uses, or weights that are not constant")
 		return nil
 	}
@@ -78,13 +76,13 @@ func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value 
 }
 
 // biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
-func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if bias == nil || !ir.Add.Is(tokens) || len(uses[tokens]) != 1 {
+func biased(b *ir.Builder, g *ir.Graph, tokens, bias *ir.Value) *ir.Value {
+	if bias == nil || !ir.Add.Is(tokens) || len(g.UsesOf(tokens)) != 1 {
 		return nil
 	}
 	linear := tokens.Args[1]
 	product, old := addend(linear)
-	if old == nil || !ir.MatMul.Is(product) || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
+	if old == nil || !ir.MatMul.Is(product) || len(g.UsesOf(linear)) != 1 || !old.Type.Equal(bias.Type) {
 		return nil
 	}
 	sum, more := slices.Clone(old.Const.Float32s()), bias.Const.Float32s()
