@@ -122,9 +122,9 @@ func (v *Value) eachArg(f func(a *Value)) {
 }
 
 // SetConst gives a constant another tensor of its type.
-func (g *Graph) SetConst(v *Value, t *tensor.Tensor) error {
+func (v *Value) SetConst(t *tensor.Tensor) error {
 	if !v.IsConst() || !t.Type().Equal(v.Type) {
-		return fmt.Errorf("graph %s: set %s: have %s", g.Name, v, t.Type())
+		return fmt.Errorf("set %s: have a tensor of type %s", v, t.Type())
 	}
 	v.Const = t
 	return nil

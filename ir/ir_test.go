@@ -138,7 +138,7 @@ func TestUsesAreKept(t *testing.T) {
 	require.NoError(t, Check(g))
 	require.Equal(t, "g", g.Name)
 	require.Empty(t, c.Values)
-	require.Error(t, g.SetConst(g.Values[0], g.Values[1].Const))
-	require.Error(t, g.SetConst(g.Values[1], g.Values[2].Const))
-	require.NoError(t, g.SetConst(g.Values[1], g.Values[1].Const))
+	require.Error(t, g.Values[0].SetConst(g.Values[1].Const))
+	require.Error(t, g.Values[1].SetConst(g.Values[2].Const))
+	require.NoError(t, g.Values[1].SetConst(g.Values[1].Const))
 }
