@@ -39,7 +39,7 @@ func Compile(g *Graph) (*Program, error) {
 	}
 	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}, memo: map[*Value]*memo{}, pool: &pool{}}
 	for _, v := range g.Values {
-		if len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() }) {
+		if v.constantBehindFirst() {
 			p.memo[v] = &memo{}
 		}
 	}
@@ -174,6 +174,9 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 			return nil, fmt.Errorf("axis %d has %d elements", i, env.Dims[i])
 		}
 	}
+	if v.Op.Eval == nil {
+		return evalExpansion(v, values, syms)
+	}
 	args := make([]*tensor.Tensor, len(v.Args))
 	for i, a := range v.Args {
 		if a != nil {
@@ -190,6 +193,41 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 		return nil, fmt.Errorf("internal error: evaluated to %s, want %s", have, want)
 	}
 	return t, nil
+}
+
+// evalExpansion computes a composite as its spelling in primitives.
+func evalExpansion(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64) (*tensor.Tensor, error) {
+	g, result, err := v.Expansion()
+	if err != nil {
+		return nil, err
+	}
+	inside := map[*Value]*tensor.Tensor{}
+	v.eachArg(func(a *Value) { inside[a] = values[a] })
+	last := lastUses(g)
+	for i, x := range g.Values {
+		if x.IsConst() {
+			inside[x] = widened(tensor.Dense(x.Const))
+			continue
+		}
+		var kept *memo
+		if x.constantBehindFirst() {
+			kept = &memo{}
+		}
+		if inside[x], err = evalValue(x, inside, syms, kept, nil); err != nil {
+			return nil, err
+		}
+		x.eachArg(func(a *Value) {
+			if last[a] == i {
+				delete(inside, a)
+			}
+		})
+	}
+	return inside[result], nil
+}
+
+// constantBehindFirst reports whether a value has arguments behind the first, and those are constants.
+func (v *Value) constantBehindFirst() bool {
+	return len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() })
 }
 
 // Bind matches input tensors with a graph's inputs: none missing, none unknown, types as declared. It gives the symbols' sizes.

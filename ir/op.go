@@ -20,9 +20,9 @@ type Op struct {
 
 	// Infer gives the result type; absent arguments have the zero Type.
 	Infer func(attrs any, in []tensor.Type) (tensor.Type, error)
-	// Eval computes the result; absent arguments are nil.
+	// Eval computes the result; absent arguments are nil. Nil for a composite, which is what its expansion is.
 	Eval func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error)
-	// Expand spells a fused op in primitives; nil for a primitive. Evaluating both gives the same within float32 rounding.
+	// Expand spells an op in primitives; nil for a primitive. Where there is Eval, too, both give the same within float32 rounding.
 	Expand func(b *Builder, v *Value) *Value
 	// MultiplyAdds counts a product's work from the number of elements of its result and the shapes of its arguments (nil for absent
 	// ones); nil for an op that is none.
@@ -92,21 +92,29 @@ func (v *Value) Applied() Application { return Application{v.Op, v.Attrs} }
 func newOp[A any](name string, min, max int, infer func(a A, in []tensor.Type) (tensor.Type, error),
 	eval func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error)) Kind[A] {
 	var zero A
-	op := &Op{Name: name, Min: min, Max: max,
-		Infer: func(attrs any, in []tensor.Type) (tensor.Type, error) { return infer(attrs.(A), in) },
-		Eval: func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return eval(e, attrs.(A), in)
-		}}
-	if _, none := any(zero).(NoAttrs); !none {
+	_, none := any(zero).(NoAttrs)
+	of := func(attrs any) A {
+		if none {
+			return zero
+		}
+		return attrs.(A)
+	}
+	op := &Op{Name: name, Min: min, Max: max, Infer: func(attrs any, in []tensor.Type) (tensor.Type, error) { return infer(of(attrs), in) }}
+	if !none {
 		op.Attrs = zero
-	} else {
-		op.Infer = func(_ any, in []tensor.Type) (tensor.Type, error) { return infer(zero, in) }
-		op.Eval = func(e *Env, _ any, in []*tensor.Tensor) (*tensor.Tensor, error) { return eval(e, zero, in) }
+	}
+	if eval != nil {
+		op.Eval = func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error) { return eval(e, of(attrs), in) }
 	}
 	return Kind[A]{register(op)}
 }
 
-// expands gives a fused op its spelling in primitives.
+// composite makes a row that is defined by its spelling in primitives.
+func composite[A any](name string, min, max int, infer func(a A, in []tensor.Type) (tensor.Type, error), expand func(b *Builder, v *Value) *Value) Kind[A] {
+	return newOp(name, min, max, infer, nil).expands(expand)
+}
+
+// expands gives an op its spelling in primitives.
 func (k Kind[A]) expands(f func(b *Builder, v *Value) *Value) Kind[A] {
 	k.Expand = f
 	return k
@@ -204,4 +212,13 @@ func (op *Op) arity() string {
 		return fmt.Sprintf("%d or more", op.Min)
 	}
 	return fmt.Sprintf("%d to %d", op.Min, op.Max)
+}
+
+// Expansion is a composite's spelling as a graph of its own, whose values take v's arguments from v's graph, and the result in it.
+func (v *Value) Expansion() (*Graph, *Value, error) {
+	b := NewBuilder(v.Op.Name).As(v.Name)
+	b.from = v.From
+	result := v.Op.Expand(b, v)
+	g, err := b.Graph()
+	return g, result, err
 }

@@ -38,7 +38,7 @@ var table = map[string]row{
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
-	"ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
+	"WindowAttention": {fused, nil}, "ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 
@@ -92,9 +92,7 @@ func (e *emission) value(v *ir.Value) error {
 	if v.Op.Expand == nil {
 		return fmt.Errorf("needs opset %d, have %d", r.since, e.opset)
 	}
-	b := ir.NewBuilder("expansion").As(v.Name)
-	result := v.Op.Expand(b, v)
-	g, err := b.Graph()
+	g, result, err := v.Expansion()
 	if err != nil {
 		return err
 	}
@@ -102,7 +100,6 @@ func (e *emission) value(v *ir.Value) error {
 		e.output[result] = name
 	}
 	for _, x := range g.Values {
-		x.From = v.From
 		if err := e.value(x); err != nil {
 			return err
 		}
