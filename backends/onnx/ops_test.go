@@ -229,3 +229,21 @@ func TestOpsetRange(t *testing.T) {
 		require.False(t, strings.Contains(err.Error(), "\n"))
 	}
 }
+
+// The data file is there before the model that names it; where either cannot be written, neither is.
+func TestWriteFileLeavesNothing(t *testing.T) {
+	b := ir.NewBuilder("g")
+	x := b.Input("x", tensor.Float32, tensor.Symbol("N"), tensor.Static(32))
+	b.Output("y", b.MatMul(x, b.As("w").Const(tensor.FromFloat32([]int64{32, 32}, make([]float32, 1024)))))
+	g, err := b.Graph()
+	require.NoError(t, err)
+	for _, blocked := range []string{"m.onnx", "m.onnx.data"} {
+		dir := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, blocked, "in the way"), 0o755))
+		_, err := backend.WriteFile(filepath.Join(dir, "m.onnx"), g, backend.Options{External: true})
+		require.Error(t, err)
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, left, 1, blocked)
+	}
+}

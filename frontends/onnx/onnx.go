@@ -37,7 +37,7 @@ func Open(path string) (*Model, error) {
 	return m, nil
 }
 
-// Import makes a graph of a parsed file.
+// Import makes a graph of a parsed file, which stays as it is.
 func Import(f *onnxpb.File) (*Model, error) {
 	m := &Model{file: f, Metadata: map[string]string{}}
 	for _, p := range f.Model.MetadataProps {
@@ -55,11 +55,12 @@ func Import(f *onnxpb.File) (*Model, error) {
 	if !tensor.IsIdent(name) {
 		name = "graph"
 	}
+	graph := f.Model.Graph
 	if skip := m.Metadata[onnxpb.PostprocessKey]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
-		without(f.Model.Graph, skip)
+		graph = without(graph, skip)
 	}
 	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}
-	if err := im.run(f); err != nil {
+	if err := im.run(graph, f.Initializers); err != nil {
 		return nil, err
 	}
 	g, err := im.b.Graph()
@@ -71,25 +72,30 @@ func Import(f *onnxpb.File) (*Model, error) {
 	return m, ir.Check(g)
 }
 
-// without drops an output of a graph, and the nodes and inputs that only it needs.
-func without(g *onnxpb.GraphProto, output string) {
-	g.Output = slices.DeleteFunc(g.Output, func(o *onnxpb.ValueInfoProto) bool { return o.GetName() == output })
-	needed := map[string]bool{}
+// without is a graph less an output, and less the nodes and inputs that only it needs.
+func without(g *onnxpb.GraphProto, output string) *onnxpb.GraphProto {
+	rest, needed := &onnxpb.GraphProto{Name: g.Name}, map[string]bool{}
 	for _, o := range g.Output {
-		needed[o.GetName()] = true
+		if o.GetName() != output {
+			rest.Output = append(rest.Output, o)
+			needed[o.GetName()] = true
+		}
 	}
-	var nodes []*onnxpb.NodeProto
 	for _, n := range slices.Backward(g.Node) {
 		if slices.ContainsFunc(n.Output, func(name string) bool { return needed[name] }) {
-			nodes = append(nodes, n)
+			rest.Node = append(rest.Node, n)
 			for _, in := range n.Input {
 				needed[in] = true
 			}
 		}
 	}
-	slices.Reverse(nodes)
-	g.Node = nodes
-	g.Input = slices.DeleteFunc(g.Input, func(in *onnxpb.ValueInfoProto) bool { return !needed[in.GetName()] })
+	slices.Reverse(rest.Node)
+	for _, in := range g.Input {
+		if needed[in.GetName()] {
+			rest.Input = append(rest.Input, in)
+		}
+	}
+	return rest
 }
 
 // A value is what a name stands for: an IR value, or a vector of sizes that only exists while reading (both, for small integer constants).
@@ -105,9 +111,8 @@ type importer struct {
 	values map[string]value
 }
 
-func (im *importer) run(f *onnxpb.File) error {
-	g := f.Model.Graph
-	for _, init := range f.Initializers {
+func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error {
+	for _, init := range inits {
 		im.values[init.Name] = im.constant(init.Name, init.Tensor)
 	}
 	for _, in := range g.Input {

@@ -94,3 +94,20 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// Importing leaves the parsed file as it is, also where an output is left out.
+func TestImportChangesNothing(t *testing.T) {
+	masks := node("Shape", "x")
+	masks.Output = []string{"masks"}
+	f, err := onnxpb.Parse(model([]*onnxpb.NodeProto{node("Relu", "x"), masks}))
+	require.NoError(t, err)
+	f.Model.Graph.Output = append(f.Model.Graph.Output, &onnxpb.ValueInfoProto{Name: proto.String("masks")})
+	f.Model.MetadataProps = []*onnxpb.StringStringEntryProto{{Key: proto.String(onnxpb.PostprocessKey), Value: proto.String("masks")}}
+	before := proto.Clone(f.Model)
+	for range 2 {
+		m, err := Import(f)
+		require.NoError(t, err)
+		require.Len(t, m.Graph.Outputs, 1)
+	}
+	require.True(t, proto.Equal(before, f.Model))
+}
