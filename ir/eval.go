@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -16,6 +17,8 @@ type Program struct {
 	memo map[*Value]*memo          // of values whose arguments but the first are constants
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 	pool *pool
+
+	Threads int // of a run, at most, and of whatever else runs meanwhile; 0: as many as the machine has
 
 	// Observe, when set, sees every computed value, half precision as float32. Unless Transient it may keep the tensors, and no memory is reused.
 	Observe   func(v *Value, t *tensor.Tensor)
@@ -120,6 +123,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	if err != nil {
 		return nil, err
 	}
+	defer kernel.Limit(p.Threads)()
 	values := make(map[*Value]*tensor.Tensor, len(p.g.Values))
 	var held *leases
 	if p.Observe == nil || p.Transient {

@@ -1,15 +1,47 @@
 // Package kernel is the reference arithmetic on row-major slices: no graphs, no types. Callers have checked all sizes.
-// Results do not depend on the number of threads (GOMAXPROCS).
+// Results do not depend on the number of threads: GOMAXPROCS, or fewer by Limit.
 package kernel
 
 import (
+	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
+
+var limits = struct {
+	sync.Mutex
+	held  map[int]int  // how often each limit is held
+	least atomic.Int64 // of those held
+}{held: map[int]int{}}
+
+func init() { limits.least.Store(math.MaxInt64) }
+
+// Limit keeps all kernels to at most so many threads (0: any number) until release is called, once. Where several limits are held at a
+// time, by sessions that run beside each other, the least one counts: nobody gets more threads than it asked for.
+func Limit(threads int) (release func()) {
+	if threads <= 0 {
+		return func() {}
+	}
+	hold := func(by int) {
+		limits.Lock()
+		defer limits.Unlock()
+		if limits.held[threads] += by; limits.held[threads] == 0 {
+			delete(limits.held, threads)
+		}
+		least := int64(math.MaxInt64)
+		for n := range limits.held {
+			least = min(least, int64(n))
+		}
+		limits.least.Store(least)
+	}
+	hold(1)
+	return func() { hold(-1) }
+}
 
 // Parallel splits [0, n) into ranges of at least grain and runs f on them, one goroutine a thread.
 func Parallel(n, grain int, f func(lo, hi int)) {
-	threads := min(runtime.GOMAXPROCS(0), n/max(1, grain))
+	threads := min(runtime.GOMAXPROCS(0), n/max(1, grain), int(limits.least.Load()))
 	if threads <= 1 {
 		if n > 0 {
 			f(0, n)
