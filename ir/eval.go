@@ -26,17 +26,12 @@ type Program struct {
 }
 
 // Compile checks a graph and plans its evaluation. Lazy constants and what depends on constants alone (dequantized weights, for
-// one) are computed once, here.
+// one) are computed once, here, and kept by the program; the graph stays as it is.
 func Compile(g *Graph) (*Program, error) {
 	if err := Check(g); err != nil {
 		return nil, err
 	}
 	last := lastUses(g)
-	for _, v := range g.Values {
-		if v.IsConst() {
-			v.Const = tensor.Dense(v.Const)
-		}
-	}
 	for _, o := range g.Outputs {
 		last[o.Value] = len(g.Values)
 	}
@@ -74,10 +69,7 @@ func (p *Program) fold(last map[*Value]int) error {
 	known := map[*Value]*tensor.Tensor{}
 	for _, v := range p.g.Values {
 		if v.IsConst() {
-			known[v] = widened(v.Const)
-			if known[v] != v.Const {
-				p.done[v] = known[v]
-			}
+			known[v] = widened(tensor.Dense(v.Const))
 			continue
 		}
 		_, static := v.Type.Static()
@@ -100,10 +92,10 @@ func (p *Program) fold(last map[*Value]int) error {
 	}
 	for v, t := range known {
 		switch {
-		case v.IsConst():
+		case t == v.Const:
 		case needed[v] || last[v] >= len(p.g.Values):
 			p.done[v] = t
-		default:
+		case !v.IsConst():
 			p.done[v] = nothing
 		}
 	}
@@ -210,7 +202,11 @@ func evalExpansion(v *Value, values map[*Value]*tensor.Tensor, syms map[string]i
 	last := lastUses(g)
 	for i, x := range g.Values {
 		if x.IsConst() {
-			inside[x] = widened(tensor.Dense(x.Const))
+			if i := slices.IndexFunc(v.Args, func(a *Value) bool { return a.IsConst() && a.Const == x.Const }); i >= 0 {
+				inside[x] = values[v.Args[i]] // computed already
+			} else {
+				inside[x] = widened(tensor.Dense(x.Const))
+			}
 			continue
 		}
 		var kept *memo

@@ -142,3 +142,31 @@ func TestUsesAreKept(t *testing.T) {
 	require.Error(t, g.Values[1].SetConst(g.Values[2].Const))
 	require.NoError(t, g.Values[1].SetConst(g.Values[1].Const))
 }
+
+// A program keeps what it makes of lazy constants: the graph's stay lazy, and those that only folded values need are given up.
+func TestCompileLeavesConstantsLazy(t *testing.T) {
+	computed := 0
+	lazy := func(x float32) *tensor.Tensor {
+		l, err := tensor.MapFloat32([]int64{2}, func() []float32 { computed++; return []float32{x, -x} })
+		require.NoError(t, err)
+		return l
+	}
+	b := NewBuilder("g")
+	sum := b.Add(b.Const(lazy(1)), b.Const(lazy(2)))
+	b.Output("y", b.Add(b.Mul(b.Input("x", tensor.Float32, tensor.Static(2)), b.Const(lazy(3))), sum))
+	g, err := b.Graph()
+	require.NoError(t, err)
+	p, err := Compile(g)
+	require.NoError(t, err)
+	require.Equal(t, 3, computed)
+	for range 2 {
+		out, err := p.Run(context.Background(), map[string]*tensor.Tensor{"x": tensor.FromFloat32([]int64{2}, []float32{1, 10})})
+		require.NoError(t, err)
+		require.Equal(t, []float32{6, -33}, out["y"].Float32s())
+	}
+	require.Equal(t, 3, computed)
+	for _, v := range g.Values {
+		require.Equal(t, v.IsConst(), v.Const != nil && v.Const.IsLazy())
+	}
+	require.Len(t, p.done, 2, "the constant factor and the sum")
+}
