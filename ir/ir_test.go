@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -224,4 +225,20 @@ func TestCompileLeavesConstantsLazy(t *testing.T) {
 		require.Equal(t, v.IsConst(), v.Const != nil && v.Const.IsLazy())
 	}
 	require.Len(t, p.done, 2, "the constant factor and the sum")
+}
+
+// A shuffled graph has the same values, edges and inputs in order, in another order that Check takes.
+func TestShuffle(t *testing.T) {
+	orders := map[string]bool{}
+	for seed := range uint64(8) {
+		g, err := ParseGraph(stepsGraph)
+		require.NoError(t, err)
+		before, uses := slices.Clone(g.Values), g.UsesOf(g.Values[2])
+		Shuffle(g, seed)
+		require.NoError(t, Check(g))
+		require.ElementsMatch(t, before, g.Values)
+		require.Equal(t, uses, g.UsesOf(before[2]))
+		orders[PrintGraph(g)] = true
+	}
+	require.Greater(t, len(orders), 3)
 }
