@@ -55,7 +55,7 @@ func CostOf(v *Value, syms map[string]int64) (Cost, error) {
 			c.MultiplyAdds += part.MultiplyAdds
 		}
 	}
-	if v.Op.View {
+	if v.Op.Class == View {
 		c.Bytes = 0
 	}
 	return c, nil

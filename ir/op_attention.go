@@ -17,7 +17,7 @@ type AttentionAttrs struct {
 // h heads of hd = D/h and decomposed relative positions, which see the unscaled queries. Windows take part with the zeros that pad the
 // grid to a multiple of w, as in SAM's code. Arguments: x, qkv [D,3D] and its bias [3D], relative positions of rows and of columns
 // [w,hd,w] (query's place, channel, key's place), projection [D,D] and its bias [D].
-var WindowAttention = composite("WindowAttention", 7, 7, func(a AttentionAttrs, in []tensor.Type) (tensor.Type, error) {
+var WindowAttention = composite("WindowAttention", 7, 7, Product, HalfPlain, func(a AttentionAttrs, in []tensor.Type) (tensor.Type, error) {
 	if err := want(in, 0, tensor.Float32, 4); err != nil {
 		return tensor.Type{}, err
 	}

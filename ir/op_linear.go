@@ -16,10 +16,10 @@ type GemmAttrs struct {
 }
 
 // MatMul is the batched matrix product.
-var MatMul = newOp("MatMul", 2, 2, inferMatMul, evalMatMul).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[0][len(in[0])-1] })
+var MatMul = newOp("MatMul", 2, 2, Product, HalfPlain, inferMatMul, evalMatMul).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[0][len(in[0])-1] })
 
 // Gemm is the matrix product with a third term.
-var Gemm = newOp("Gemm", 2, 3, inferGemm, evalGemm).multiplies(func(a GemmAttrs, out int64, in [][]int64) int64 {
+var Gemm = newOp("Gemm", 2, 3, Product, HalfPlain, inferGemm, evalGemm).multiplies(func(a GemmAttrs, out int64, in [][]int64) int64 {
 	if a.TransA != 0 {
 		return out * in[0][0]
 	}
@@ -28,7 +28,7 @@ var Gemm = newOp("Gemm", 2, 3, inferGemm, evalGemm).multiplies(func(a GemmAttrs,
 
 // ProjectAdd adds a 1x1 convolution's result to tokens: tokens [N,h,w,D] + W features + bias, with features [N,C,h,w], W [D,C]
 // and an optional bias [D] (SyncSAM's fusion, paper, section 2.2). It is one product over all pixels whose third term is the token matrix.
-var ProjectAdd = composite("ProjectAdd", 3, 4, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+var ProjectAdd = composite("ProjectAdd", 3, 4, Product, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 	if err := firstError(want(in, 0, tensor.Float32, 4), want(in, 1, tensor.Float32, 4), want(in, 2, tensor.Float32, 2)); err != nil {
 		return tensor.Type{}, err
 	}

@@ -413,5 +413,8 @@ func emitResize(e *emission, v *ir.Value) error {
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-// Lowers reports whether an op has a row.
-func Lowers(op string) bool { _, ok := table[op]; return ok }
+// Lowers reports whether an op has a row, and whether ONNX has the operator in some opset, so that files may hold it.
+func Lowers(op string) (ok, native bool) {
+	r, ok := table[op]
+	return ok, ok && r.since != fused
+}

@@ -166,17 +166,32 @@ func updateExpected(t *testing.T, path string) {
 	require.NoError(t, safetensors.WriteFile(path, all, nil))
 }
 
-// Every op of the table has a lowering and a case.
+// Every op of the table has a case, says what it costs and what half precision needs, is lowered, and is read back where ONNX has it.
 func TestOpsAreComplete(t *testing.T) {
-	used := map[string]bool{}
+	used, readBack := map[string]bool{}, map[string]bool{}
 	for _, c := range opCases(t) {
 		for _, v := range c.graph.Values {
 			used[v.Op.Name] = true
+			cost, err := ir.CostOf(v, map[string]int64{"N": 2, "P": 3, "B": 2})
+			require.NoError(t, err)
+			require.Equal(t, v.Op.Class == ir.Product, cost.MultiplyAdds > 0, "%s: a product, and nothing else, has multiply-adds", v)
 		}
+		m, err := frontend.Open(writeModel(t, c.graph, backend.Options{Opset: backend.MaxOpset}))
+		require.NoError(t, err)
+		for _, v := range m.Graph.Values {
+			readBack[v.Op.Name] = true
+		}
+		require.NoError(t, m.Close())
 	}
 	for _, name := range ir.OpNames() {
+		op, _ := ir.LookupOp(name)
+		lowered, native := backend.Lowers(name)
 		require.True(t, used[name], "ir/testdata/ops has no case of %s", name)
-		require.True(t, backend.Lowers(name), "backends/onnx/emit.go has no row for %s", name)
+		require.True(t, lowered, "backends/onnx/emit.go has no row for %s", name)
+		require.Equal(t, native, readBack[name], "frontends/onnx reads files with %s", name)
+		require.NotZero(t, op.Class, "the row of %s does not say what it costs", name)
+		require.NotZero(t, op.Half, "the row of %s does not say what half precision needs", name)
+		require.True(t, op.Eval != nil || op.Expand != nil, "%s has no meaning", name)
 	}
 	require.Equal(t, len(ir.OpNames()), len(used))
 }
