@@ -10,46 +10,36 @@ import (
 // projectAdd writes tokens + Transpose(Conv(features)), with a 1x1 convolution, as one ProjectAdd. Its bias joins the bias of the
 // linear layer that the tokens come from, where there is one.
 func projectAdd(w *Work) error {
-	g := w.Graph
-	const rule = "project-add"
-	for _, v := range slices.Clone(g.Values) {
+	err := rewrite(w, "project-add", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !ir.Add.Is(v) || v.Type.Rank() != 4 {
-			continue
+			return nil, nil
 		}
 		tokens, conv := v.Args[0], projection(w, v.Args[1])
 		if conv == nil {
 			tokens, conv = v.Args[1], projection(w, v.Args[0])
 		}
 		if conv == nil {
-			continue
+			return nil, nil
 		}
 		if !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
 			w.Miss(v, "the tokens have another shape than the projection, or none known")
-			continue
+			return nil, nil
 		}
 		var bias *ir.Value
 		if len(conv.Args) > 2 {
 			bias = conv.Args[2]
 		}
-		b := g.Before(v, rule)
-		if moved := biased(b, g, tokens, bias); moved != nil {
+		if moved := biased(b, w.Graph, tokens, bias); moved != nil {
 			tokens, bias = moved, nil
 		}
 		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		y := b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
-		if err := b.Err(); err != nil {
-			return err
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return err
-		}
-		w.Changed++
-	}
-	g.Sweep()
-	return nil
+		return b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias), nil
+	})
+	w.Graph.Sweep()
+	return err
 }
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.

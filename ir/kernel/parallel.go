@@ -3,19 +3,17 @@
 package kernel
 
 import (
-	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-var limits = struct {
+var limits struct {
 	sync.Mutex
-	held  map[int]int  // how often each limit is held
-	least atomic.Int64 // of those held
-}{held: map[int]int{}}
-
-func init() { limits.least.Store(math.MaxInt64) }
+	held  []int
+	least atomic.Int64 // of those held; 0: none is
+}
 
 // Limit keeps all kernels to at most so many threads (0: any number) until release is called, once. Where several limits are held at a
 // time, by sessions that run beside each other, the least one counts: nobody gets more threads than it asked for.
@@ -23,25 +21,27 @@ func Limit(threads int) (release func()) {
 	if threads <= 0 {
 		return func() {}
 	}
-	hold := func(by int) {
+	change := func(f func(held []int) []int) {
 		limits.Lock()
 		defer limits.Unlock()
-		if limits.held[threads] += by; limits.held[threads] == 0 {
-			delete(limits.held, threads)
+		limits.held = f(limits.held)
+		limits.least.Store(0)
+		if len(limits.held) > 0 {
+			limits.least.Store(int64(slices.Min(limits.held)))
 		}
-		least := int64(math.MaxInt64)
-		for n := range limits.held {
-			least = min(least, int64(n))
-		}
-		limits.least.Store(least)
 	}
-	hold(1)
-	return func() { hold(-1) }
+	change(func(held []int) []int { return append(held, threads) })
+	return func() {
+		change(func(held []int) []int { i := slices.Index(held, threads); return slices.Delete(held, i, i+1) })
+	}
 }
 
 // Parallel splits [0, n) into ranges of at least grain and runs f on them, one goroutine a thread.
 func Parallel(n, grain int, f func(lo, hi int)) {
-	threads := min(runtime.GOMAXPROCS(0), n/max(1, grain), int(limits.least.Load()))
+	threads := min(runtime.GOMAXPROCS(0), n/max(1, grain))
+	if most := int(limits.least.Load()); most > 0 {
+		threads = min(threads, most)
+	}
 	if threads <= 1 {
 		if n > 0 {
 			f(0, n)
