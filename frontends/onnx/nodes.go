@@ -181,7 +181,7 @@ func importConstant(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importReshape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func importReshape(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		want = tensor.Dims(s...)
 	} else if len(n.Input) < 2 {
 		return errors.New("it has no shape")
-	} else if want, err = im.sizes(n.Input[1]); err != nil {
+	} else if want, err = im.sizes(input(n, 1)); err != nil {
 		return err
 	}
 	shape, err := resolve(in.Type.Shape, want, a.int("allowzero", 0) != 0)
@@ -228,7 +228,7 @@ func resolve(from, want []tensor.Dim, allowZero bool) ([]tensor.Dim, error) {
 }
 
 func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -249,11 +249,11 @@ func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
-	shape, err := im.sizes(n.Input[1])
+	shape, err := im.sizes(input(n, 1))
 	if err != nil {
 		return err
 	}
@@ -271,7 +271,7 @@ func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 }
 
 func importConstantOfShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	shape, err := im.sizes(n.Input[0])
+	shape, err := im.sizes(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,7 @@ func (im *importer) axesOf(n *onnxpb.NodeProto, a attrs) ([]int64, error) {
 }
 
 func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
+	in, err1 := im.ir(input(n, 0))
 	axes, err2 := im.axesOf(n, a)
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
@@ -303,7 +303,7 @@ func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importReduce(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
+	in, err1 := im.ir(input(n, 0))
 	axes, err2 := im.axesOf(n, a)
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
@@ -336,7 +336,7 @@ func (im *importer) sliceAttrs(n *onnxpb.NodeProto, a attrs) (ir.SliceAttrs, err
 }
 
 func importSlice(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
+	in, err1 := im.ir(input(n, 0))
 	s, err2 := im.sliceAttrs(n, a)
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
@@ -346,7 +346,7 @@ func importSlice(im *importer, n *onnxpb.NodeProto, a attrs) error {
 
 // importSplit makes one slice per output.
 func importSplit(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -384,7 +384,7 @@ func importSplit(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -402,7 +402,7 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		}
 	}
 	if len(n.Input) > 3 && n.Input[3] != "" {
-		axes, err := im.ints(n.Input[3])
+		axes, err := im.ints(input(n, 3))
 		if err != nil {
 			return err
 		}
@@ -427,7 +427,7 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err1 := im.ir(n.Input[0])
+	in, err1 := im.ir(input(n, 0))
 	repeats, err2 := im.optional(n, 1)
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
@@ -436,7 +436,7 @@ func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 }
 
 func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -455,14 +455,14 @@ func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
 	if in.Type.Rank() != 4 || len(n.Input) < 4 {
 		return errors.New("only NCHW with sizes is supported")
 	}
-	sizes, err := im.sizes(n.Input[3])
+	sizes, err := im.sizes(input(n, 3))
 	if err != nil {
 		return err
 	}
@@ -477,7 +477,7 @@ func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -490,7 +490,7 @@ func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 
 // importSoftmax: before opset 13 the axes from axis on (default 1) are one.
 func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -513,7 +513,7 @@ func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importCast(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -529,17 +529,18 @@ func importQuantize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if len(n.Input) == 3 && n.Input[2] != "" {
 		return im.direct(n, ir.QuantizeLinear.Name, a)
 	}
-	in, err := im.args(n)
-	if err != nil {
+	in, err1 := im.ir(input(n, 0))
+	scale, err2 := im.ir(input(n, 1))
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	dims, ok := in[1].Type.Static()
+	dims, ok := scale.Type.Static()
 	count, err := tensor.Elements(dims)
 	if !ok || err != nil {
-		return fmt.Errorf("scale: have %s", in[1].Type)
+		return fmt.Errorf("scale: have %s", scale.Type)
 	}
 	zero := im.b.Const(tensor.FromUint8(dims, make([]uint8, count)))
-	return im.emit(n, ir.QuantizeLinear.With(ir.QuantAttrs{Axis: a.int("axis", 1)}), in[0], in[1], zero)
+	return im.emit(n, ir.QuantizeLinear.With(ir.QuantAttrs{Axis: a.int("axis", 1)}), in, scale, zero)
 }
 
 // importFold makes a chain of two-argument operators.
@@ -547,6 +548,9 @@ func importFold(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	in, err := im.args(n)
 	if err != nil {
 		return err
+	}
+	if len(in) == 0 {
+		return undefined("")
 	}
 	row, ok := aliases[n.GetOpType()]
 	if !ok {
@@ -564,7 +568,7 @@ func importFold(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 
 // importDropout is the identity at inference.
 func importDropout(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -590,7 +594,7 @@ func importConv(im *importer, n *onnxpb.NodeProto, a attrs) error {
 }
 
 func importShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
+	in, err := im.ir(input(n, 0))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -204,11 +205,27 @@ func symbol(s string) string {
 	return s
 }
 
+// input is the name of input i, "" where the node has none.
+func input(n *onnxpb.NodeProto, i int) string {
+	if i >= len(n.Input) {
+		return ""
+	}
+	return n.Input[i]
+}
+
+// undefined says what is wrong with a name that stands for nothing.
+func undefined(name string) error {
+	if name == "" {
+		return errors.New("an input is absent")
+	}
+	return fmt.Errorf("%q is not defined above", name)
+}
+
 // ir gives the IR value that a name stands for; sizes become a constant when they are static.
 func (im *importer) ir(name string) (*ir.Value, error) {
 	val, ok := im.values[name]
 	if !ok {
-		return nil, fmt.Errorf("%q is not defined above", name)
+		return nil, undefined(name)
 	}
 	if val.v == nil {
 		dims, ok := tensor.Type{Shape: val.sizes}.Static()
@@ -229,7 +246,7 @@ func (im *importer) ir(name string) (*ir.Value, error) {
 func (im *importer) sizes(name string) ([]tensor.Dim, error) {
 	val, ok := im.values[name]
 	if !ok {
-		return nil, fmt.Errorf("%q is not defined above", name)
+		return nil, undefined(name)
 	}
 	if val.sizes == nil {
 		return nil, fmt.Errorf("%q must be known when the model is read", name)
@@ -252,7 +269,7 @@ func (im *importer) ints(name string) ([]int64, error) {
 
 // optional is ints of input i, nil when it is absent.
 func (im *importer) optional(n *onnxpb.NodeProto, i int) ([]int64, error) {
-	if i >= len(n.Input) || n.Input[i] == "" {
+	if input(n, i) == "" {
 		return nil, nil
 	}
 	return im.ints(n.Input[i])
@@ -260,7 +277,7 @@ func (im *importer) optional(n *onnxpb.NodeProto, i int) ([]int64, error) {
 
 // scalar is the float constant at input i, or what absent says.
 func (im *importer) scalar(n *onnxpb.NodeProto, i int, absent float32) (float32, error) {
-	if i >= len(n.Input) || n.Input[i] == "" {
+	if input(n, i) == "" {
 		return absent, nil
 	}
 	v, err := im.ir(n.Input[i])
