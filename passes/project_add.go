@@ -44,7 +44,7 @@ func projectAdd(w *Work) error {
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
 func projection(w *Work, v *ir.Value) *ir.Value {
-	if !ir.Transpose.Is(v) || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
+	if !ir.Transpose.Is(v) || !slices.Equal(ir.Transpose.Of(v).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
 	c := v.Args[0]
@@ -56,7 +56,7 @@ func projection(w *Work, v *ir.Value) *ir.Value {
 		w.Miss(v, "the projection has other uses, or weights that are not constant")
 		return nil
 	}
-	a, k := c.Attrs.(ir.ConvAttrs), c.Args[1].Const.Dims()
+	a, k := ir.Conv.Of(c), c.Args[1].Const.Dims()
 	plain := !slices.ContainsFunc(a.Strides, func(s int64) bool { return s != 1 }) && !slices.ContainsFunc(a.Pads, func(p int64) bool { return p != 0 })
 	if !plain || a.Group > 1 || k[2] != 1 || k[3] != 1 {
 		w.Miss(v, "the convolution is not 1 x 1 of stride 1 without padding and groups")

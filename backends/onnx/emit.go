@@ -231,7 +231,7 @@ func emitConv(weights int) func(e *emission, v *ir.Value) error {
 }
 
 func emitCast(e *emission, v *ir.Value) error {
-	e.op(v, e.args(v), []*onnxpb.AttributeProto{intAttr("to", int64(onnxpb.NumberOf(v.Attrs.(ir.CastAttrs).To)))})
+	e.op(v, e.args(v), []*onnxpb.AttributeProto{intAttr("to", int64(onnxpb.NumberOf(ir.Cast.Of(v).To)))})
 	return nil
 }
 
@@ -345,7 +345,7 @@ func (e *emission) size(d tensor.Dim) (string, error) {
 }
 
 func emitSlice(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.SliceAttrs)
+	a := ir.Slice.Of(v)
 	in := append(e.args(v), e.int64s(a.Starts...), e.int64s(a.Ends...), e.int64s(a.Axes...))
 	if a.Steps != nil {
 		in = append(in, e.int64s(a.Steps...))
@@ -355,7 +355,7 @@ func emitSlice(e *emission, v *ir.Value) error {
 }
 
 func emitPad(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.PadAttrs)
+	a := ir.Pad.Of(v)
 	in := append(e.args(v), e.int64s(a.Pads...))
 	var attrs []*onnxpb.AttributeProto
 	if a.Mode != "" {
@@ -368,12 +368,12 @@ func emitPad(e *emission, v *ir.Value) error {
 }
 
 func emitTile(e *emission, v *ir.Value) error {
-	e.op(v, append(e.args(v), e.int64s(v.Attrs.(ir.RepeatsAttrs).Repeats...)), nil)
+	e.op(v, append(e.args(v), e.int64s(ir.Tile.Of(v).Repeats...)), nil)
 	return nil
 }
 
 func emitClip(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.ClipAttrs)
+	a := ir.Clip.Of(v)
 	in := append(e.args(v), "", "")
 	if !math.IsInf(float64(a.Min), -1) {
 		in[1] = e.scalar("clip_min", a.Min, v.Type.DType)
@@ -401,7 +401,7 @@ func emitReduce(e *emission, v *ir.Value) error {
 
 // emitResize passes the sizes of the last two axes; N and C come from scales of 1 where they are symbolic.
 func emitResize(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.ResizeAttrs)
+	a := ir.Resize.Of(v)
 	sizes, err := e.shape(append(slices.Clone(v.Args[0].Type.Shape[:2]), tensor.Dims(a.Sizes...)...))
 	attrs := []*onnxpb.AttributeProto{stringAttr("coordinate_transformation_mode", a.Coord), stringAttr("mode", a.Mode)}
 	if a.Mode == "nearest" {
