@@ -16,7 +16,7 @@ type Step struct {
 }
 
 // Steps evaluates a graph for several inputs at once, value by value, and yields each value that depends on an input. Constants are
-// taken when their first user is computed: until then a caller may replace them (Value.Const). The last step may be an error.
+// taken when their first user is computed: until then a caller may change them (Value.SetConst). The last step may be an error.
 func Steps(ctx context.Context, g *Graph, inputs []map[string]*tensor.Tensor) iter.Seq2[Step, error] {
 	return StepsFrom(ctx, g, inputs, nil, g.Values)
 }

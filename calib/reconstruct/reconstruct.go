@@ -120,23 +120,23 @@ func fit(l quant.Layer, have, want []*tensor.Tensor) error {
 			bias[o] += float64(w[o*s.k+i])*s.meanWant[i] - float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i]
 		}
 	}
-	dequantize.Args[0].Const = tensor.FromInt8(l.Weights.Dims(), integers)
-	setBias(l.Conv.Args[2], bias)
-	return nil
+	if err := dequantize.Args[0].SetConst(tensor.FromInt8(l.Weights.Dims(), integers)); err != nil {
+		return err
+	}
+	return setBias(l.Conv.Args[2], bias)
 }
 
 // setBias replaces a bias: a float constant, or DequantizeLinear of int32.
-func setBias(v *ir.Value, bias []float64) {
+func setBias(v *ir.Value, bias []float64) error {
 	dims := []int64{int64(len(bias))}
 	if v.IsConst() {
 		x := make([]float32, len(bias))
 		for i, b := range bias {
 			x[i] = float32(b)
 		}
-		v.Const = tensor.FromFloat32(dims, x)
-		return
+		return v.SetConst(tensor.FromFloat32(dims, x))
 	}
-	v.Args[0].Const = tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s()))
+	return v.Args[0].SetConst(tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s())))
 }
 
 // sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).
