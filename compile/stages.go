@@ -115,9 +115,6 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	return l, nil
 }
 
-// Module is the model at this stage.
-func (l *Lowered) Module() *ir.Module { return l.run.Module }
-
 // Scope is what the options choose of the model to become INT8; by default its CNN branch, or the linear layers where it has none.
 func (l *Lowered) Scope() quant.Scope {
 	all := quant.Scope{Convolutions: l.run.Module.Meta.Branch, Linears: l.run.Module.Meta.Linears}

@@ -64,12 +64,7 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 	return Written{[]string{path, data}, of}, err
 }
 
-// Emit lowers a graph to messages, and its constants to initializers in the order of their first use.
-func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, error) {
-	model, inits, _, err := emit(g, opts)
-	return model, inits, err
-}
-
+// emit lowers a graph to messages, its constants to initializers in the order of their first use.
 func emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, map[string]string, error) {
 	opset := opts.Opset
 	if opset == 0 {
