@@ -194,7 +194,7 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 	}
 	source := make(chan hashed, 1)
 	go func() {
-		sum, _, err := artifact.Hash(path)
+		sum, err := sourceHash(ck)
 		source <- hashed{sum, err}
 	}()
 	m, err := f.model.load(cmd, ck, path)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
 	"syncsam-convert/dataset"
 	"syncsam-convert/frontends/checkpoint"
@@ -61,7 +60,7 @@ func calibrateCommand() *cobra.Command {
 			if _, err := passes.Run(cmd.Context(), encoderOf(m), passes.Prepare, passes.Options{}); err != nil {
 				return err
 			}
-			sum, _, err := artifact.Hash(args[0])
+			sum, err := sourceHash(ck)
 			if err != nil {
 				return err
 			}

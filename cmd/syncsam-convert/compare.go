@@ -88,11 +88,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 
 // encoderModel opens an artifact's encoder, or compiles a checkpoint's in float into dir.
 func encoderModel(cmd *cobra.Command, path, dir string) (*frontend.Model, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
+	if _, err := os.Stat(filepath.Join(path, artifact.ManifestName)); err == nil {
 		man, err := artifact.Read(path)
 		if err != nil {
 			return nil, err

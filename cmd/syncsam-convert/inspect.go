@@ -18,13 +18,16 @@ type inspection struct {
 	Family     string         `json:"family"`
 	Config     map[string]any `json:"config"`
 	Format     string         `json:"format"`
-	Wrapper    string         `json:"wrapper,omitempty"` // key that the state dict lies under
+	Layout     string         `json:"layout,omitempty"`  // whose names the keys are, where not the family's own
+	Files      int            `json:"files"`             // that the weights are in
+	Wrapper    string         `json:"wrapper,omitempty"` // key or prefix that the state dict lies under
 	Parameters int64          `json:"parameters"`
 	Tensors    int            `json:"tensors"`
 	DTypes     map[string]int `json:"dtypes"`            // tensors by element type
 	Modules    []module       `json:"modules"`           // by the first two steps of the key
 	Shared     []string       `json:"shared,omitempty"`  // tied tensors, "a = b"
 	Globals    []string       `json:"globals,omitempty"` // pickled classes that were not executed
+	Dropped    []string       `json:"dropped,omitempty"` // what of the tensors was not kept, and tensors that cannot be computed with
 }
 
 type module struct {
@@ -53,6 +56,7 @@ func inspectCommand() *cobra.Command {
 			}
 			x := inspect(ck)
 			x.Family, x.Config = m.Meta.Family, m.Meta.Config
+			x.Layout, _ = m.Meta.Config["layout"].(string)
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", " ")
@@ -68,7 +72,8 @@ func inspectCommand() *cobra.Command {
 }
 
 func inspect(ck *checkpoint.Checkpoint) *inspection {
-	x := &inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: parameters(ck), DTypes: map[string]int{}, Globals: ck.Globals()}
+	x := &inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: parameters(ck), DTypes: map[string]int{},
+		Globals: ck.Globals(), Dropped: ck.Dropped(), Files: len(ck.Files())}
 	modules := map[string]*module{}
 	for _, name := range ck.Names() {
 		t := ck.Get(name)
@@ -103,6 +108,12 @@ func inspect(ck *checkpoint.Checkpoint) *inspection {
 
 func (x *inspection) print(w io.Writer) {
 	fmt.Fprintf(w, "family      %s\nformat      %s\n", x.Family, x.Format)
+	if x.Layout != "" {
+		fmt.Fprintf(w, "layout      %s\n", x.Layout)
+	}
+	if x.Files > 1 {
+		fmt.Fprintf(w, "files       %d\n", x.Files)
+	}
 	if x.Wrapper != "" {
 		fmt.Fprintf(w, "wrapper     %s\n", x.Wrapper)
 	}
@@ -116,6 +127,9 @@ func (x *inspection) print(w io.Writer) {
 	}
 	for _, s := range x.Shared {
 		fmt.Fprintf(w, "shared      %s\n", s)
+	}
+	for _, d := range x.Dropped {
+		fmt.Fprintf(w, "dropped     %s\n", d)
 	}
 	for _, g := range x.Globals {
 		fmt.Fprintf(w, "not executed %s\n", g)

@@ -343,13 +343,13 @@ func (c *Checkpoint) Beside(name string) ([]byte, error) {
 // Path is the file's path; of a folder the file or index in it.
 func (c *Checkpoint) Path() string { return c.path }
 
-// Files lists the files that the weights are in, an index first.
+// Files lists the files that the weights are in, an index among them, by name.
 func (c *Checkpoint) Files() []string {
 	var paths []string
 	for _, m := range c.open {
 		paths = append(paths, m.Path)
 	}
-	slices.Reverse(paths)
+	slices.Sort(paths)
 	return paths
 }
 
