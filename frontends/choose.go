@@ -133,6 +133,7 @@ func (v *view) use() error {
 type place struct {
 	*view
 	family *Family
+	others []string // keys of the file beside the place, in the same dict
 }
 
 func (p place) String() string {
@@ -171,30 +172,43 @@ func places(f File) (fits, refused []place) {
 	}
 	depth := func(prefix string) int { return strings.Count(prefix, ".") }
 	slices.SortStableFunc(prefixes, func(a, b string) int { return cmp.Compare(depth(a), depth(b)) })
-	found := map[string]bool{}
-	inside := func(prefix string) bool {
-		for i := range prefix {
-			if found[prefix[:i]] || prefix[i] == '.' && found[prefix[:i+1]] {
-				return true
-			}
-		}
-		return false
-	}
+	taken := map[string]bool{} // keys of places that were found
 	for _, prefix := range prefixes {
-		if prefix != "" && len(under[prefix]) < minKeys || inside(prefix) {
+		keys := slices.DeleteFunc(own(f, prefix, under[prefix]), func(key string) bool { return taken[prefix+key] })
+		if prefix != "" && len(keys) < minKeys {
 			continue
 		}
-		v, family := recognise(newView(f, prefix, under[prefix]))
+		v, family := recognise(newView(f, prefix, keys))
 		switch {
 		case family == nil:
 		case family.Refuse != "":
-			refused = append(refused, place{v, family})
+			refused = append(refused, place{view: v, family: family})
 		default:
-			found[prefix] = true
-			fits = append(fits, place{v, family})
+			for _, key := range keys {
+				taken[prefix+key] = true
+			}
+			fits = append(fits, place{view: v, family: family})
 		}
 	}
 	return fits, refused
+}
+
+// own are the keys under a prefix that make one state dict: those of the dict that the prefix is in, where it holds enough of them, and
+// otherwise those of all dicts under it (a dict per module) but an optimizer's.
+func own(f File, prefix string, keys []string) []string {
+	var here, all []string
+	for _, key := range keys {
+		if len(f.Dict(prefix+key)) < max(1, len(prefix)) {
+			here = append(here, key)
+		}
+		if !training.MatchString(key) {
+			all = append(all, key)
+		}
+	}
+	if len(here) >= minKeys {
+		return here
+	}
+	return all
 }
 
 // recognise finds the family of a state dict, in SAM's names or in those of transformers.
@@ -226,10 +240,14 @@ func choose(f File, o Options) (place, []string, error) {
 	fits, refused := places(f)
 	if o.Weights != "" {
 		p, err := at(f, o.Weights, slices.Concat(fits, refused))
+		if err != nil {
+			return p, nil, err
+		}
 		if named != nil {
 			p.family = named
 		}
-		return p, nil, err
+		p.others = p.beside(fits)
+		return p, nil, nil
 	}
 	fits = slices.DeleteFunc(fits, func(p place) bool { return training.MatchString(p.where()) })
 	var trained []place
@@ -271,7 +289,11 @@ func choose(f File, o Options) (place, []string, error) {
 	if named != nil {
 		p.family = named
 	}
-	return p, append(notes, leftOut(f, p)...), nil
+	p.others = p.beside(fits)
+	if len(p.others) > 0 {
+		notes = append(notes, fmt.Sprintf("the weights of %s are used; left out: %s", p.where(), summary(p.others)))
+	}
+	return p, notes, nil
 }
 
 // at is the place that the user names, whatever lies there.
@@ -298,7 +320,7 @@ func at(f File, where string, all []place) (place, error) {
 	if family == nil {
 		return place{}, fmt.Errorf("--weights: %w: the keys under %q fit no family: %s", ErrUnknownFamily, where, hint)
 	}
-	return place{v, family}, nil
+	return place{view: v, family: family}, nil
 }
 
 // largest is the dict that the file chose itself.
@@ -331,22 +353,23 @@ func same(a, b place) bool {
 	return true
 }
 
-// leftOut names the tensors that stand beside a chosen prefix in the same dict.
-func leftOut(f File, p place) []string {
-	if p.prefix == "" || len(p.keys) == 0 || f.Dict(p.prefix+p.keys[0]) == p.where() {
+// beside lists the tensors that stand in the same dict as a chosen prefix, and under none of the prefixes that fit.
+func (p place) beside(fits []place) []string {
+	if p.prefix == "" || len(p.keys) == 0 {
 		return nil
 	}
-	dict := f.Dict(p.prefix + p.keys[0])
+	dict := p.file.Dict(p.prefix + p.keys[0])
+	if dict == p.where() {
+		return nil
+	}
 	var beside []string
-	for _, key := range f.Keys() {
-		if !strings.HasPrefix(key, p.prefix) && f.Dict(key) == dict {
+	for _, key := range p.file.Keys() {
+		under := func(q place) bool { return strings.HasPrefix(key, q.prefix) }
+		if !under(p) && !slices.ContainsFunc(fits, under) && p.file.Dict(key) == dict {
 			beside = append(beside, key)
 		}
 	}
-	if len(beside) == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("the weights of %s are used; left out: %s", p.where(), summary(beside))}
+	return beside
 }
 
 func list(places []place) string {

@@ -3,9 +3,11 @@ package frontends
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
 )
 
 // A constant is the mean or the deviation of pixels that a file carries.
@@ -16,18 +18,27 @@ type constant struct {
 	scaled bool // it is known to be on the scale 0 to 255
 }
 
-// readConstants takes the buffers that SAM's code keeps beside its modules, and that some programs save: pixel_mean and pixel_std.
-func readConstants(w *blocks.Weights) []constant {
+// readConstants takes the buffers that SAM's code keeps beside its modules, and that some programs save: pixel_mean and pixel_std. A
+// trainer's module around the model may have them, too.
+func readConstants(w *blocks.Weights, p place) []constant {
 	var out []constant
+	add := func(name string, t *tensor.Tensor) {
+		c := constant{name: name, std: strings.HasSuffix(name, "pixel_std")}
+		if t.Len() <= 64 {
+			for _, x := range t.Float32s() {
+				c.v = append(c.v, float64(x))
+			}
+		}
+		out = append(out, c)
+	}
 	for _, last := range []string{"pixel_mean", "pixel_std"} {
 		for _, name := range w.Named(last) {
-			c := constant{name: name, std: last == "pixel_std"}
-			if t := w.Take(name); t.Len() <= 64 {
-				for _, x := range t.Float32s() {
-					c.v = append(c.v, float64(x))
-				}
+			add(name, w.Take(name))
+		}
+		for _, key := range p.others {
+			if t := p.file.At(key); t != nil && (key == last || strings.HasSuffix(key, "."+last)) {
+				add(key, t)
 			}
-			out = append(out, c)
 		}
 	}
 	return out

@@ -128,6 +128,9 @@ func Load(src blocks.Source, o Options) (*ir.Module, []string, error) {
 	if err := p.use(); err != nil {
 		return nil, nil, err
 	}
+	if p.empty() {
+		return nil, nil, errors.New("the tensors are empty: the weights are in other files, as DeepSpeed's ZeRO stage 3 leaves them; its zero_to_fp32.py puts them together")
+	}
 	m, more, err := p.build(o)
 	if err != nil {
 		unwrapped, step, again := p.withoutWrapper(o)
@@ -143,6 +146,16 @@ func Load(src blocks.Source, o Options) (*ir.Module, []string, error) {
 	return m, notes, ir.CheckModule(m)
 }
 
+// empty reports whether the tensors have no elements.
+func (p place) empty() bool {
+	for _, name := range p.Names() {
+		if p.Get(name).Len() > 1 {
+			return false
+		}
+	}
+	return len(p.Names()) > minKeys
+}
+
 // build lowers the weights at a place.
 func (p place) build(o Options) (*ir.Module, []string, error) {
 	w := blocks.NewWeights(p.view)
@@ -152,7 +165,7 @@ func (p place) build(o Options) (*ir.Module, []string, error) {
 		return nil, nil, err
 	}
 	m, buildErr := p.family.Build(w)
-	saved := readConstants(w)
+	saved := readConstants(w, p)
 	if buildErr != nil { // what is unexpected is not known: building did not get to every key
 		if problems := w.Problems(); problems != "" {
 			return nil, nil, fmt.Errorf("%s; the file has %s", problems, summary(p.keys))
@@ -190,7 +203,7 @@ func (p place) withoutWrapper(o Options) (*ir.Module, string, []string) {
 		if err != nil {
 			continue
 		}
-		q := place{v, p.family}
+		q := place{v, p.family, p.others}
 		if m, notes, err := q.build(o); err == nil {
 			return m, step, notes
 		}

@@ -154,7 +154,7 @@ func (w *Weights) Problems() string { return joined(w.problems) }
 func (w *Weights) Account(ignored func(name string) bool) error {
 	problems := slices.Clone(w.problems)
 	for _, name := range w.src.Names() {
-		if !w.used[name] && !ignored(name) {
+		if !w.used[name] && !ignored(name) && !w.counts(name) {
 			problems = append(problems, "unexpected "+w.spell(name))
 		}
 	}
@@ -162,6 +162,12 @@ func (w *Weights) Account(ignored func(name string) bool) error {
 		return nil
 	}
 	return errors.New(joined(problems))
+}
+
+// counts reports whether a key is a whole number beside the modules, as training code keeps (n_averaged, step): no weight.
+func (w *Weights) counts(name string) bool {
+	t := w.src.Get(name)
+	return !strings.Contains(name, ".") && t.Len() == 1 && !t.DType().IsFloat()
 }
 
 func joined(problems []string) string {

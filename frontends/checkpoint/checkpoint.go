@@ -137,18 +137,22 @@ func parseSafetensors(data []byte) (*Checkpoint, error) {
 // activation checkpointing, DeepSpeed, Opacus. No family has modules of these names.
 var wrapping = []string{"module", "_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module", "_module"}
 
-// unwrapped is a key without its wrapping segments, wherever they stand.
-func unwrapped(key string) string {
-	steps := strings.Split(key, ".")
+// unwrapped is an entry's key without wrapping segments, wherever they stand in the state dict's own key.
+func (e *entry) unwrapped() string {
+	within := 0
+	if e.dict != "" {
+		within = len(e.dict) + 1
+	}
+	steps := strings.Split(e.key[within:], ".")
 	kept := slices.DeleteFunc(slices.Clone(steps[:len(steps)-1]), func(s string) bool { return slices.Contains(wrapping, s) })
-	return strings.Join(append(kept, steps[len(steps)-1]), ".")
+	return e.key[:within] + strings.Join(append(kept, steps[len(steps)-1]), ".")
 }
 
 func newCheckpoint(format string, globals map[string]bool, entries []entry) (*Checkpoint, error) {
 	c := &Checkpoint{format: format, entries: entries, at: map[string]int{}, globals: slices.Sorted(maps.Keys(globals))}
 	twice := false
 	for _, e := range entries {
-		key := unwrapped(e.key)
+		key := e.unwrapped()
 		_, there := c.at[key]
 		twice = twice || there
 		c.at[key] = 0
@@ -157,7 +161,7 @@ func newCheckpoint(format string, globals map[string]bool, entries []entry) (*Ch
 	for i := range entries {
 		e := &entries[i]
 		if !twice { // a file that keeps a model and its wrapper side by side keeps the keys as they are
-			e.key = unwrapped(e.key)
+			e.key = e.unwrapped()
 		}
 		if _, there := c.at[e.key]; there {
 			return nil, fmt.Errorf("tensor %q occurs twice", e.key)
@@ -199,10 +203,10 @@ func (c *Checkpoint) useLargest() error {
 	for _, e := range c.entries {
 		if e.dict == best && !e.object {
 			keys = append(keys, e.key)
-			names = append(names, strings.TrimPrefix(e.key, unwrapped(best+".")))
+			names = append(names, strings.TrimPrefix(e.key, best+"."))
 		}
 	}
-	return c.Use(strings.TrimSuffix(unwrapped(best+"."), "."), names, keys)
+	return c.Use(best, names, keys)
 }
 
 // Use chooses what Names and Get give: names[i] for the tensor at keys[i]. where is the place in the file that Wrapper tells.
@@ -281,7 +285,7 @@ func (c *Checkpoint) Kind(key string) string {
 // Dict is the path of the dict that holds a key of the file, "" for the top level.
 func (c *Checkpoint) Dict(key string) string {
 	if i, ok := c.at[key]; ok {
-		return strings.TrimSuffix(unwrapped(c.entries[i].dict+"."), ".")
+		return c.entries[i].dict
 	}
 	return ""
 }
