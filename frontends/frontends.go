@@ -131,9 +131,10 @@ func Load(src blocks.Source, o Options) (*ir.Module, []string, error) {
 	if p.empty() {
 		return nil, nil, errors.New("the tensors are empty: the weights are in other files, as DeepSpeed's ZeRO stage 3 leaves them; its zero_to_fp32.py puts them together")
 	}
-	m, more, err := p.build(o)
+	w := blocks.NewWeights(p.view)
+	m, more, err := p.build(w, o)
 	if err != nil {
-		unwrapped, step, again := p.withoutWrapper(o)
+		unwrapped, step, again := p.withoutWrapper(o, w.Missing())
 		if unwrapped == nil {
 			return nil, nil, fmt.Errorf("family %s: %w", f.Name, err)
 		}
@@ -156,9 +157,8 @@ func (p place) empty() bool {
 	return len(p.Names()) > minKeys
 }
 
-// build lowers the weights at a place.
-func (p place) build(o Options) (*ir.Module, []string, error) {
-	w := blocks.NewWeights(p.view)
+// build lowers the weights at a place, and gives notes.
+func (p place) build(w *blocks.Weights, o Options) (*ir.Module, []string, error) {
 	w.ImageSize = o.ImageSize
 	config, err := p.configure(w)
 	if err != nil {
@@ -194,17 +194,17 @@ func (p place) build(o Options) (*ir.Module, []string, error) {
 }
 
 // withoutWrapper lowers the weights after leaving out one step that looks like a wrapper's wherever it stands, where that makes
-// everything fit; nil where it does not.
-func (p place) withoutWrapper(o Options) (*ir.Module, string, []string) {
+// everything fit; nil where it does not. Only a step is tried without which a missing key is there.
+func (p place) withoutWrapper(o Options, missing []string) (*ir.Module, string, []string) {
 	const tries = 32
 	steps := onlyChildren(p.keys)
 	for _, step := range steps[:min(tries, len(steps))] {
 		v, err := newView(p.file, p.prefix, p.keys).renamed(func(key string) string { return without(key, step) })
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(missing, func(name string) bool { return v.Get(name) != nil }) {
 			continue
 		}
 		q := place{v, p.family, p.others}
-		if m, notes, err := q.build(o); err == nil {
+		if m, notes, err := q.build(blocks.NewWeights(q.view), o); err == nil {
 			return m, step, notes
 		}
 	}

@@ -35,6 +35,7 @@ type Weights struct {
 
 	src      Source
 	used     map[string]bool
+	missing  []string
 	problems []string
 }
 
@@ -67,8 +68,12 @@ func (w *Weights) absent(name string) {
 		w.note("unusable %s: it is %s", w.spell(name), kind)
 		return
 	}
+	w.missing = append(w.missing, name)
 	w.note("missing %s", w.spell(name))
 }
+
+// Missing lists the keys that were asked for and are not there.
+func (w *Weights) Missing() []string { return w.missing }
 
 // Take gives a key's tensor as it is, nil when there is none, and counts it as used.
 func (w *Weights) Take(name string) *tensor.Tensor {
