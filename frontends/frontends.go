@@ -24,7 +24,7 @@ type Family struct {
 
 // families in the order of detection; the first that matches wins.
 var families = []Family{
-	tinyViT, hqDecoder, sam2, sam3, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
+	tinyViT, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
 }
 
 // tinyViT and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
@@ -41,7 +41,7 @@ var (
 	}
 )
 
-// sam2, sam3 and those of transformers are told apart by what SAM's models do not have.
+// sam2, sam3, repViT and those of transformers are told apart by what SAM's models do not have.
 var (
 	sam2 = Family{
 		Name: "sam2",
@@ -49,6 +49,11 @@ var (
 			return w.Has("image_encoder.trunk.patch_embed.proj.weight") || w.Has("vision_encoder.backbone.pos_embed_window") || w.Has("backbone.pos_embed_window")
 		},
 		Refuse: "SAM 2 (a Hiera encoder and a memory) is not supported; SAM is",
+	}
+	repViT = Family{
+		Name:   "edge-sam",
+		Match:  func(w *blocks.Weights) bool { return w.Has("image_encoder.features.0.0.c.weight") },
+		Refuse: "SAM with a RepViT encoder (EdgeSAM, RepViT-SAM) is not supported; ViT-B, -L and -H are",
 	}
 	sam3 = Family{
 		Name:   "sam3",

@@ -228,7 +228,7 @@ func (f *buildFlags) compile(cmd *cobra.Command, path, dir string, opts passes.O
 	if err := src().err; err != nil {
 		return nil, err
 	}
-	man.Source = artifact.Source{SHA256: src().sum, Format: ck.Format(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
+	man.Source = artifact.Source{SHA256: src().sum, Format: ck.Format(), Weights: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: parameters(ck)}
 	return man, nil
 }
 

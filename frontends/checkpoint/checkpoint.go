@@ -63,7 +63,9 @@ func Open(path string) (*Checkpoint, error) {
 	}
 	c, err := openFile(file)
 	if err == nil {
-		err = c.useLargest()
+		if err = oneShard(file); err == nil {
+			err = c.useLargest()
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", file, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -53,6 +54,18 @@ func inFolder(dir string) (string, error) {
 		return fail("an artifact that is built already")
 	}
 	return fail("the folder holds none of %s", strings.Join(weightFiles, ", "))
+}
+
+// shard matches the name of one of several files of weights.
+var shard = regexp.MustCompile(`-(\d{5})-of-(\d{5})\.`)
+
+// oneShard refuses a file that is one of several.
+func oneShard(path string) error {
+	m := shard.FindStringSubmatch(filepath.Base(path))
+	if m == nil || m[1] == m[2] && strings.Trim(m[2], "0") == "1" {
+		return nil
+	}
+	return fmt.Errorf("it is one of %s shards; give the folder, or the index (%s)", strings.TrimLeft(m[2], "0"), strings.Join([]string{weightFiles[1], weightFiles[3]}, " or "))
 }
 
 // openIndex opens the shards that an index names. Its map is the authority: each name is taken from the file it tells.

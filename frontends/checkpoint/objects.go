@@ -42,7 +42,8 @@ func (o *object) PySetState(state any) error {
 // reconstructor is an allowed function.
 type reconstructor func(args []any) (any, error)
 
-func (r reconstructor) Call(args ...any) (any, error) { return r(args) }
+func (r reconstructor) Call(args ...any) (any, error)  { return r(args) }
+func (r reconstructor) PyNew(args ...any) (any, error) { return r(args) }
 
 // reconstructors is the allow-list: what makes tensors and parameters of storages. Nothing else is ever called.
 var reconstructors = map[string]reconstructor{

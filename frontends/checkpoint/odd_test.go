@@ -189,6 +189,8 @@ func TestForeignFiles(t *testing.T) {
 		_, err := Open(dir)
 		require.ErrorContains(t, err, want)
 	}
+	_, err = Open("testdata/shards/model-00001-of-00002.safetensors")
+	require.ErrorContains(t, err, "it is one of 2 shards; give the folder, or the index")
 	dir := t.TempDir()
 	for _, name := range []string{"best.pth", "last.pth"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), bare, 0o600))
