@@ -193,7 +193,7 @@ func (p place) build(w *blocks.Weights, o Options) (*ir.Module, []string, error)
 	}
 	notes, err := takeConstants(m, saved)
 	if config != nil && config.assumed {
-		notes = append(notes, "no config.json is beside the weights; what transformers has by default is assumed")
+		notes = append(notes, "no config.json of a SamModel is beside the weights; what transformers has by default is assumed")
 	}
 	return m, notes, err
 }

@@ -211,7 +211,7 @@ func (p place) configure(w *blocks.Weights) (*transformersConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c == nil {
+	if c == nil || c.ModelType == "" { // none, or another program's
 		c = &transformersConfig{ModelType: "sam", assumed: true}
 	}
 	if c.ModelType != "sam" {

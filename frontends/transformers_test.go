@@ -99,7 +99,7 @@ func TestTransformersFiles(t *testing.T) {
 	}
 	m, notes, err := load(func(n *nested) { delete(n.beside, "config.json") })
 	require.NoError(t, err)
-	require.Contains(t, notes, "no config.json is beside the weights")
+	require.Contains(t, notes, "no config.json of a SamModel is beside the weights")
 	require.InDelta(t, 1e-6, m.Meta.Config["layer_norm_eps"], 1e-12)
 	tied := func(scale float32) func(n *nested) {
 		return func(n *nested) {

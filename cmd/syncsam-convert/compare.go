@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -100,6 +101,10 @@ func encoderModel(cmd *cobra.Command, path, dir string) (*frontend.Model, error)
 	}
 	ck, err := checkpoint.Open(path)
 	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+			_, notArtifact := artifact.Read(path)
+			err = cmp.Or(notArtifact, err)
+		}
 		return nil, err
 	}
 	defer ck.Close()

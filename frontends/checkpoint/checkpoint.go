@@ -112,10 +112,10 @@ func parse(data []byte) (c *Checkpoint, err error) {
 	switch {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")), bytes.HasPrefix(data, []byte("PK\x05\x06")):
 		return parseZip(data)
+	case safetensors.IsHeader(data): // before pickles: the header's length may begin as a pickle does
+		return parseSafetensors(data)
 	case len(data) > 2 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5:
 		return parsePickle(data)
-	case safetensors.IsHeader(data):
-		return parseSafetensors(data)
 	}
 	return nil, foreign(data)
 }
@@ -152,6 +152,9 @@ func (e *entry) unwrapped() string {
 
 func newCheckpoint(format string, globals map[string]bool, entries []entry) (*Checkpoint, error) {
 	c := &Checkpoint{format: format, entries: entries, at: map[string]int{}, globals: slices.Sorted(maps.Keys(globals))}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("it holds more than %d tensors", maxEntries)
+	}
 	twice := false
 	for _, e := range entries {
 		key := e.unwrapped()

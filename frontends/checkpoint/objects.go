@@ -102,7 +102,7 @@ func (m *machine) findClass(module, name string) (any, error) {
 	if r, ok := reconstructors[full]; ok {
 		return r, nil
 	}
-	if module == "torch" || module == "torch.storage" {
+	if module == "torch" || module == "torch.storage" || module == "torch.cuda" {
 		if e, ok := storageTypes[name]; ok {
 			return storage{element: e}, nil
 		}
@@ -186,9 +186,9 @@ func members(v any) (list []member, ok bool) {
 	return list, true
 }
 
-// Bounds of what is flattened: entries, and dicts within dicts.
+// Bounds of a file: entries, and dicts within dicts. Real checkpoints have some thousands, in three.
 const (
-	maxEntries = 1 << 20
+	maxEntries = 1 << 17
 	maxDepth   = 16
 )
 
@@ -239,6 +239,9 @@ func (f *flattener) walk(v any, path string, depth int) error {
 	}
 	f.seen[v] = true
 	for _, m := range list {
+		if len(f.entries) > maxEntries {
+			return nil // newCheckpoint refuses it
+		}
 		e := entry{key: m.key, dict: path}
 		if path != "" {
 			e.key = path + "." + m.key
@@ -266,9 +269,7 @@ func (f *flattener) walk(v any, path string, depth int) error {
 		default:
 			continue // numbers, names and other things that some scripts keep beside the tensors
 		}
-		if f.entries = append(f.entries, e); len(f.entries) > maxEntries {
-			return fmt.Errorf("more than %d tensors", maxEntries)
-		}
+		f.entries = append(f.entries, e)
 	}
 	return nil
 }

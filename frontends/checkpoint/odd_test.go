@@ -79,6 +79,18 @@ func TestOddFilesOfPyTorch(t *testing.T) {
 	}
 }
 
+// A safetensors file is one whatever the length of its header, which the first bytes are.
+func TestHeaderLengths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	for pad := range 1400 {
+		require.NoError(t, safetensors.WriteFile(path, []safetensors.Named{{Name: "x", Tensor: tensor.Scalar(1)}}, map[string]string{"pad": strings.Repeat("x", pad)}))
+		ck, err := Open(path)
+		require.NoError(t, err, pad)
+		require.Equal(t, []string{"x"}, ck.Names())
+		require.NoError(t, ck.Close())
+	}
+}
+
 // Metadata that this reader does not know refuses the tensor, not the file.
 func TestUnknownMetadata(t *testing.T) {
 	for file, want := range map[string]string{"conjugate.pth": "conj is a tensor with its conjugate bit set (save it with .resolve_conj())"} {
