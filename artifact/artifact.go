@@ -60,6 +60,7 @@ type Float32 struct {
 type Source struct {
 	SHA256     string `json:"sha256"`
 	Format     string `json:"format"`
+	Weights    string `json:"weights,omitempty"` // key or prefix that the state dict lies under in the file
 	Tensors    int    `json:"tensors"`
 	Parameters int64  `json:"parameters"` // floating-point elements, tied tensors once
 }

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -39,11 +40,7 @@ func Encoders(ctx context.Context, a, b, image string) ([]Layer, error) {
 
 // encoder opens an artifact's encoder, or compiles a checkpoint's in float; a checkpoint has no manifest.
 func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, func(), error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if info.IsDir() {
+	if _, err := os.Stat(filepath.Join(path, artifact.ManifestName)); err == nil {
 		man, err := artifact.Read(path)
 		if err != nil {
 			return nil, nil, nil, err
@@ -64,6 +61,10 @@ func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, f
 	}
 	m, close, err := compile.Float(ctx, compile.Options{Checkpoint: path})
 	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+			_, notArtifact := artifact.Read(path)
+			err = cmp.Or(notArtifact, err)
+		}
 		return nil, nil, nil, err
 	}
 	return m.Encoder(), nil, close, nil

@@ -14,14 +14,17 @@ type Inspection struct {
 	Family     string         `json:"family"`
 	Config     map[string]any `json:"config"`
 	Format     string         `json:"format"`
-	Wrapper    string         `json:"wrapper,omitempty"` // key that the state dict lies under
+	Layout     string         `json:"layout,omitempty"`  // whose names the keys are, where not the family's own
+	Files      int            `json:"files"`             // that the weights are in
+	Wrapper    string         `json:"wrapper,omitempty"` // key or prefix that the state dict lies under
 	Parameters int64          `json:"parameters"`
 	Tensors    int            `json:"tensors"`
 	DTypes     map[string]int `json:"dtypes"`            // tensors by element type
 	Modules    []ModuleSize   `json:"modules"`           // by the first two steps of the key
 	Shared     []string       `json:"shared,omitempty"`  // tied tensors, "a = b"
 	Globals    []string       `json:"globals,omitempty"` // pickled classes that were not executed
-	Assumed    string         `json:"assumed,omitempty"` // what the keys do not tell
+	Dropped    []string       `json:"dropped,omitempty"` // what of the tensors was not kept, and tensors that cannot be computed with
+	Notes      []string       `json:"notes,omitempty"`   // what was chosen and assumed
 }
 
 // ModuleSize is one module's share of a checkpoint.
@@ -39,17 +42,19 @@ func Inspect(path string, o frontends.Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer source.Close()
-	lowered, assumed, err := source.load()
+	m, notes, err := source.load()
 	if err != nil {
 		return nil, err
 	}
 	x := describe(source.Checkpoint)
-	x.Family, x.Config, x.Assumed = lowered.Meta.Family, lowered.Meta.Config, assumed
+	x.Family, x.Config, x.Notes = m.Meta.Family, m.Meta.Config, notes
+	x.Layout, _ = m.Meta.Config["layout"].(string)
 	return x, nil
 }
 
 func describe(ck *checkpoint.Checkpoint) *Inspection {
-	x := &Inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: Parameters(ck), DTypes: map[string]int{}, Globals: ck.Globals()}
+	x := &Inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: Parameters(ck), DTypes: map[string]int{}, Globals: ck.Globals(),
+		Dropped: ck.Dropped(), Files: len(ck.Files())}
 	modules := map[string]*ModuleSize{}
 	for _, name := range ck.Names() {
 		t := ck.Get(name)

@@ -2,8 +2,11 @@ package compile
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"syncsam-convert/artifact"
@@ -42,9 +45,26 @@ func Open(o Options) (*Source, error) {
 	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
 	go func() {
 		defer close(s.hash)
-		s.sum, _, s.err = artifact.Hash(o.Checkpoint)
+		s.sum, s.err = hash(ck.Files())
 	}()
 	return s, nil
+}
+
+// hash identifies the weights: a file's SHA-256; of several files that of the lines "HASH  NAME" that sha256sum prints for them.
+func hash(files []string) (string, error) {
+	if len(files) == 1 {
+		sum, _, err := artifact.Hash(files[0])
+		return sum, err
+	}
+	all := sha256.New()
+	for _, path := range files {
+		sum, _, err := artifact.Hash(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(all, "%s  %s\n", sum, filepath.Base(path))
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
 }
 
 // Close ends the source.
@@ -67,23 +87,23 @@ type Lowered struct {
 	f32 *passes.Run // of the float one, that INT8 is held against when it may fall back; nil where it may not
 }
 
-// load recognises the model family and builds its graphs; the line says what was assumed.
-func (s *Source) load() (*ir.Module, string, error) {
-	m, assumed, err := frontends.Load(s.Checkpoint, s.o.Model)
+// load recognises the model family and builds its graphs; the notes say what was chosen, assumed and dropped.
+func (s *Source) load() (*ir.Module, []string, error) {
+	m, notes, err := frontends.Load(s.Checkpoint, s.o.Model)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", s.o.Checkpoint, err)
 	}
-	return m, assumed, err
+	return m, notes, err
 }
 
 // Lower recognises the model family and builds and simplifies its graphs.
 func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
-	m, assumed, err := s.load()
+	m, notes, err := s.load()
 	if err != nil {
 		return nil, err
 	}
-	if assumed != "" {
-		s.o.Note("note: " + assumed)
+	for _, note := range notes {
+		s.o.Note("note: " + note)
 	}
 	if !s.o.AllowNonFinite {
 		if err := s.Checkpoint.CheckFinite(ctx); err != nil {

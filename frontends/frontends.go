@@ -4,6 +4,7 @@ package frontends
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"syncsam-convert/frontends/blocks"
@@ -23,7 +24,7 @@ type Family struct {
 
 // families in the order of detection; the first that matches wins.
 var families = []Family{
-	tinyViT, hqDecoder, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
+	tinyViT, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
 }
 
 // tinyViT and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
@@ -37,6 +38,41 @@ var (
 		Name:   "sam-hq-decoder",
 		Match:  func(w *blocks.Weights) bool { return w.Has("hf_token.weight") },
 		Refuse: "these are the weights of SAM-HQ's decoder alone; build the whole model's checkpoint",
+	}
+)
+
+// sam2, sam3, repViT and those of transformers are told apart by what SAM's models do not have.
+var (
+	sam2 = Family{
+		Name: "sam2",
+		Match: func(w *blocks.Weights) bool {
+			return w.Has("image_encoder.trunk.patch_embed.proj.weight") || w.Has("vision_encoder.backbone.pos_embed_window") || w.Has("backbone.pos_embed_window")
+		},
+		Refuse: "SAM 2 (a Hiera encoder and a memory) is not supported; SAM is",
+	}
+	repViT = Family{
+		Name:   "edge-sam",
+		Match:  func(w *blocks.Weights) bool { return w.Has("image_encoder.features.0.0.c.weight") },
+		Refuse: "SAM with a RepViT encoder (EdgeSAM, RepViT-SAM) is not supported; ViT-B, -L and -H are",
+	}
+	sam3 = Family{
+		Name:   "sam3",
+		Match:  func(w *blocks.Weights) bool { return w.Has("detr_decoder.presence_token.weight") },
+		Refuse: "SAM 3 is not supported; SAM is",
+	}
+	transformersHQ = Family{
+		Name: "transformers-sam-hq",
+		Match: func(w *blocks.Weights) bool {
+			return w.Has("mask_decoder.hq_token.weight") && w.Has("vision_encoder.patch_embed.projection.weight")
+		},
+		Refuse: "SAM-HQ in transformers' layout (SamHQModel) is not supported; SAM-HQ's own checkpoints are",
+	}
+	transformersVision = Family{
+		Name: "transformers-sam-vision",
+		Match: func(w *blocks.Weights) bool {
+			return w.Has("vision_encoder.patch_embed.projection.weight") && !w.Has("mask_decoder.iou_token.weight") && !w.Has("prompt_encoder.no_mask_embed.weight")
+		},
+		Refuse: "SAM's vision encoder alone (SamVisionModel) is not supported; save the whole SamModel",
 	}
 )
 
@@ -54,59 +90,133 @@ func Names() []string {
 // ErrUnknownFamily says that no family's keys are in a checkpoint.
 var ErrUnknownFamily = errors.New("unknown model family")
 
-// Detect finds the family of a checkpoint; a name other than "" chooses it instead.
-func Detect(src blocks.Source, name string) (*Family, error) {
-	w := blocks.NewWeights(src)
+// byName finds the family that --family names, nil for "". A suffix such as "-vit-b" or "-34" is in the keys already.
+func byName(name string) (*Family, error) {
+	if name == "" {
+		return nil, nil
+	}
 	for i, f := range families {
-		if name == "" && f.Match(w) || f.Name == name {
+		if f.Name == name {
 			return &families[i], nil
 		}
 	}
-	for i, f := range families { // sam-vit-b, syncsam-34: the size is in the keys
+	for i, f := range families {
 		if strings.HasPrefix(name, f.Name+"-") {
 			return &families[i], nil
 		}
 	}
-	if name != "" {
-		return nil, fmt.Errorf("%w: have %q, want one of %s", ErrUnknownFamily, name, strings.Join(Names(), ", "))
-	}
-	keys := src.Names()
-	return nil, fmt.Errorf("%w: the %d keys (%s) fit none of %s", ErrUnknownFamily, len(keys), strings.Join(keys[:min(3, len(keys))], ", "), strings.Join(Names(), ", "))
+	return nil, fmt.Errorf("%w: have %q, want one of %s", ErrUnknownFamily, name, strings.Join(Names(), ", "))
 }
 
 // Options choose what a checkpoint does not tell.
 type Options struct {
 	Family    string // "": by its keys
 	ImageSize int64  // S; 0: the checkpoint's own
+	Weights   string // key or prefix that the state dict lies under, where several fit; "": by the rule of choose
 }
 
-// Load lowers a checkpoint to a module. Missing, mis-shaped and unexpected keys are one error that lists them all. The line it
-// gives says what was assumed, "" for nothing.
-func Load(src blocks.Source, o Options) (*ir.Module, string, error) {
-	f, err := Detect(src, o.Family)
+// Load lowers a checkpoint to a module; of a File it chooses the state dict. Missing, mis-shaped and unexpected keys are one error that
+// lists them. The notes say what was chosen, assumed and dropped, for the user.
+func Load(src blocks.Source, o Options) (*ir.Module, []string, error) {
+	file, ok := src.(File)
+	if !ok {
+		file = bare{src}
+	}
+	p, notes, err := choose(file, o)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
+	f := p.family
 	if f.Refuse != "" {
-		return nil, "", fmt.Errorf("%w: %s", ErrUnknownFamily, f.Refuse)
+		return nil, nil, fmt.Errorf("%w: %s", ErrUnknownFamily, f.Refuse)
 	}
-	w := blocks.NewWeights(src)
-	w.ImageSize = o.ImageSize
-	m, buildErr := f.Build(w)
-	if err := w.Account(f.ignores); err != nil && (buildErr == nil || w.Noted()) {
-		return nil, "", fmt.Errorf("family %s: %w", f.Name, err)
+	if err := p.use(); err != nil {
+		return nil, nil, err
 	}
-	if buildErr != nil {
-		return nil, "", fmt.Errorf("family %s: %w", f.Name, buildErr)
+	if p.empty() {
+		return nil, nil, errors.New("the tensors are empty: the weights are in other files, as DeepSpeed's ZeRO stage 3 leaves them; its zero_to_fp32.py puts them together")
 	}
-	assumed := f.Assumed
-	if o.Family != "" {
-		assumed = ""
+	w := blocks.NewWeights(p.view)
+	m, more, err := p.build(w, o)
+	if err != nil {
+		unwrapped, step, again := p.withoutWrapper(o, w.Missing())
+		if unwrapped == nil {
+			return nil, nil, fmt.Errorf("family %s: %w", f.Name, err)
+		}
+		m, more = unwrapped, append(again, fmt.Sprintf("%q is taken for a wrapper's name and left out of the keys", step))
+	}
+	notes = slices.Concat(notes, more, file.Dropped())
+	if o.Family == "" && f.Assumed != "" {
+		notes = append(notes, f.Assumed)
 	}
 	for _, g := range m.Graphs {
 		ir.Identify(g)
 	}
-	return m, assumed, ir.CheckModule(m)
+	return m, notes, ir.CheckModule(m)
+}
+
+// empty reports whether the tensors have no elements.
+func (p place) empty() bool {
+	for _, name := range p.Names() {
+		if p.Get(name).Len() > 1 {
+			return false
+		}
+	}
+	return len(p.Names()) > minKeys
+}
+
+// build lowers the weights at a place, and gives notes.
+func (p place) build(w *blocks.Weights, o Options) (*ir.Module, []string, error) {
+	w.ImageSize = o.ImageSize
+	config, err := p.configure(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, buildErr := p.family.Build(w)
+	saved := readConstants(w, p)
+	if buildErr != nil { // what is unexpected is not known: building did not get to every key
+		if problems := w.Problems(); problems != "" {
+			return nil, nil, fmt.Errorf("%s; the file has %s", problems, summary(p.keys))
+		}
+		return nil, nil, buildErr
+	}
+	if err := w.Account(p.family.ignores); err != nil {
+		return nil, nil, err
+	}
+	if p.layout == layoutTransformers {
+		if err := config.check(m, o); err != nil {
+			return nil, nil, err
+		}
+		theirs, err := readProcessor(p.file)
+		if err != nil {
+			return nil, nil, err
+		}
+		saved = append(saved, theirs...)
+		config.describe(m)
+	}
+	notes, err := takeConstants(m, saved)
+	if config != nil && config.assumed {
+		notes = append(notes, "no config.json of a SamModel is beside the weights; what transformers has by default is assumed")
+	}
+	return m, notes, err
+}
+
+// withoutWrapper lowers the weights after leaving out one step that looks like a wrapper's wherever it stands, where that makes
+// everything fit; nil where it does not. Only a step is tried without which a missing key is there.
+func (p place) withoutWrapper(o Options, missing []string) (*ir.Module, string, []string) {
+	const tries = 32
+	steps := onlyChildren(p.keys)
+	for _, step := range steps[:min(tries, len(steps))] {
+		v, err := newView(p.file, p.prefix, p.keys).renamed(func(key string) string { return without(key, step) })
+		if err != nil || !slices.ContainsFunc(missing, func(name string) bool { return v.Get(name) != nil }) {
+			continue
+		}
+		q := place{v, p.family, p.others}
+		if m, notes, err := q.build(blocks.NewWeights(q.view), o); err == nil {
+			return m, step, notes
+		}
+	}
+	return nil, "", nil
 }
 
 func (f *Family) ignores(name string) bool {

@@ -3,11 +3,13 @@ package safetensors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"syncsam-convert/internal/mapfile"
@@ -22,6 +24,12 @@ var dtypes = []struct {
 	{"I32", tensor.Int32}, {"I16", tensor.Int16}, {"I8", tensor.Int8}, {"U8", tensor.Uint8}, {"BOOL", tensor.Bool},
 }
 
+// others are element types that are read over and named: bits of an element by name, as the format defines them.
+var others = map[string]int64{
+	"U16": 16, "U32": 32, "U64": 64, "C64": 64, "C128": 128, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F8_E8M0": 8,
+	"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}
+
 // maxHeader bounds the JSON header, as the format's reference implementation does.
 const maxHeader = 100 << 20
 
@@ -31,9 +39,16 @@ type Named struct {
 	Tensor *tensor.Tensor
 }
 
+// An Other is a tensor of an element type that is not computed with.
+type Other struct {
+	Name, DType string
+	Shape       []int64
+}
+
 // A File holds named tensors in the order of their data.
 type File struct {
 	Tensors  []Named
+	Other    []Other
 	Metadata map[string]string
 	byName   map[string]*tensor.Tensor
 	file     *mapfile.File
@@ -94,7 +109,7 @@ func Parse(data []byte) (*File, error) {
 	if _, err := dec.Token(); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	starts := map[string]int64{}
+	spans := map[string][2]int64{}
 	for dec.More() {
 		tok, err := dec.Token()
 		if err != nil {
@@ -111,26 +126,41 @@ func Parse(data []byte) (*File, error) {
 		if err := dec.Decode(&e); err != nil {
 			return nil, fmt.Errorf("header: tensor %q: %w", name, err)
 		}
-		if f.byName[name] != nil {
+		if _, there := spans[name]; there {
 			return nil, fmt.Errorf("header: tensor %q occurs twice", name)
+		}
+		if len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] || e.Offsets[1] > int64(len(body)) {
+			return nil, fmt.Errorf("tensor %q: data_offsets: have %v, want two within %d bytes (truncated?)", name, e.Offsets, len(body))
+		}
+		spans[name] = [2]int64(e.Offsets)
+		if size, ok := others[e.DType]; ok {
+			n, err := tensor.Elements(e.Shape)
+			if bits := 8 * (e.Offsets[1] - e.Offsets[0]); err != nil || (n*size+7)/8*8 != bits {
+				return nil, fmt.Errorf("tensor %q: have %d bytes of data, want %v of %s", name, bits/8, e.Shape, e.DType)
+			}
+			f.Other = append(f.Other, Other{name, e.DType, e.Shape})
+			continue
 		}
 		t, err := e.tensor(body)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
-		f.byName[name], starts[name] = t, e.Offsets[0]
+		f.byName[name] = t
 		f.Tensors = append(f.Tensors, Named{name, t})
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	slices.SortStableFunc(f.Tensors, func(a, b Named) int { return int(min(max(starts[a.Name]-starts[b.Name], -1), 1)) })
+	start := func(name string) int64 { return spans[name][0] }
+	slices.SortStableFunc(f.Tensors, func(a, b Named) int { return cmp.Compare(start(a.Name), start(b.Name)) })
 	end := int64(0)
-	for _, t := range f.Tensors {
-		if starts[t.Name] < end {
-			return nil, fmt.Errorf("tensor %q: its data overlap another's", t.Name)
+	for _, name := range slices.SortedFunc(maps.Keys(spans), func(a, b string) int {
+		return cmp.Or(cmp.Compare(start(a), start(b)), cmp.Compare(spans[a][1], spans[b][1]), cmp.Compare(a, b))
+	}) {
+		if start(name) < end {
+			return nil, fmt.Errorf("tensor %q: its data overlap another's", name)
 		}
-		end = starts[t.Name] + t.Tensor.NumBytes()
+		end = spans[name][1]
 	}
 	return f, nil
 }
@@ -139,9 +169,6 @@ func (e entry) tensor(body []byte) (*tensor.Tensor, error) {
 	for _, d := range dtypes {
 		if d.name != e.DType {
 			continue
-		}
-		if len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] || e.Offsets[1] > int64(len(body)) {
-			return nil, fmt.Errorf("data_offsets: have %v, want two within %d bytes", e.Offsets, len(body))
 		}
 		return tensor.NewMapped(d.dtype, e.Shape, body[e.Offsets[0]:e.Offsets[1]:e.Offsets[1]], mapfile.Release)
 	}

@@ -39,6 +39,15 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, Write(&again, all, map[string]string{"k": "v"}))
 }
 
+// Tensors of types that are not computed with are listed apart.
+func TestOtherTypes(t *testing.T) {
+	f, err := Parse(file(`{"a":{"dtype":"U16","shape":[2],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"c":{"dtype":"F4","shape":[8],"data_offsets":[4,8]}}`, 12))
+	require.NoError(t, err)
+	require.Len(t, f.Tensors, 1)
+	require.Equal(t, []Other{{"a", "U16", []int64{2}}, {"c", "F4", []int64{8}}}, f.Other)
+	require.Nil(t, f.Get("a"))
+}
+
 func TestHostileHeaders(t *testing.T) {
 	for want, data := range map[string][]byte{
 		"x": file(`{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,12]}}`, 16),
@@ -48,6 +57,9 @@ func TestHostileHeaders(t *testing.T) {
 		"v": file(`{"v":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,16]}}`, 16),
 		"u": file(`{"u":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}}`, 16),
 		"":  file(`{"x":`, 0),
+		"t": file(`{"t":{"dtype":"U16","shape":[4],"data_offsets":[0,16]}}`, 16),
+		"s": file(`{"r":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"s":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[12,16]}}`, 16),
+		"q": file(`{"q":{"dtype":"U16","shape":[2],"data_offsets":[0,4]},"q":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 16),
 	} {
 		_, err := Parse(data)
 		require.ErrorContains(t, err, want)

@@ -21,6 +21,7 @@ import (
 // addModel adds what a checkpoint does not tell about its model.
 func addModel(c *cobra.Command, o *compile.Options) {
 	c.Flags().StringVar(&o.Model.Family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
+	c.Flags().StringVar(&o.Model.Weights, "weights", "", "key or prefix of the state dict in the file, where several fit, such as model or ema (default the trained weights)")
 	c.Flags().Int64Var(&o.Model.ImageSize, "image-size", 0, "side of the input image in pixels; positions are resampled (default the checkpoint's)")
 }
 

@@ -26,8 +26,8 @@ func inspectCommand() *cobra.Command {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), x)
 			}
-			if x.Assumed != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: note: "+x.Assumed)
+			for _, note := range x.Notes {
+				fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: note: "+note)
 			}
 			printInspection(cmd.OutOrStdout(), x)
 			return nil
@@ -40,6 +40,12 @@ func inspectCommand() *cobra.Command {
 
 func printInspection(w io.Writer, x *compile.Inspection) {
 	fmt.Fprintf(w, "family      %s\nformat      %s\n", x.Family, x.Format)
+	if x.Layout != "" {
+		fmt.Fprintf(w, "layout      %s\n", x.Layout)
+	}
+	if x.Files > 1 {
+		fmt.Fprintf(w, "files       %d\n", x.Files)
+	}
 	if x.Wrapper != "" {
 		fmt.Fprintf(w, "wrapper     %s\n", x.Wrapper)
 	}
@@ -53,6 +59,9 @@ func printInspection(w io.Writer, x *compile.Inspection) {
 	}
 	for _, s := range x.Shared {
 		fmt.Fprintf(w, "shared      %s\n", s)
+	}
+	for _, d := range x.Dropped {
+		fmt.Fprintf(w, "dropped     %s\n", d)
 	}
 	for _, g := range x.Globals {
 		fmt.Fprintf(w, "not executed %s\n", g)

@@ -24,14 +24,14 @@ func TwoWay(s Scope, image, position, tokens *ir.Value) (outTokens, outImage *ir
 			p := l.Add(q, tokens)
 			q = l.Add(q, attend(l.In("self_attn"), p, p, q))
 		}
-		q = l.In("norm1").LayerNorm(q, EpsDecoder)
+		q = l.In("norm1").LayerNorm(q, s.W.EpsTwoWay)
 		q = l.Add(q, attend(l.In("cross_attn_token_to_image"), l.Add(q, tokens), l.Add(k, position), k))
-		q = l.In("norm2").LayerNorm(q, EpsDecoder)
+		q = l.In("norm2").LayerNorm(q, s.W.EpsTwoWay)
 		m := l.In("mlp")
 		y := m.Relu(m.In("lin1").Linear(q, s.W.Shape(m.Key("lin1.weight"), 2)[0]))
-		q = l.In("norm3").LayerNorm(l.Add(q, m.In("lin2").Linear(y, width(q, -1))), EpsDecoder)
+		q = l.In("norm3").LayerNorm(l.Add(q, m.In("lin2").Linear(y, width(q, -1))), s.W.EpsTwoWay)
 		k = l.Add(k, attend(l.In("cross_attn_image_to_token"), l.Add(k, position), l.Add(q, tokens), q))
-		k = l.In("norm4").LayerNorm(k, EpsDecoder)
+		k = l.In("norm4").LayerNorm(k, s.W.EpsTwoWay)
 	}
 	q = s.Add(q, attend(s.In("final_attn_token_to_image"), s.Add(q, tokens), s.Add(k, position), k))
 	return s.In("norm_final_attn").LayerNorm(q, EpsDecoder), k

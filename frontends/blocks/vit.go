@@ -27,7 +27,7 @@ func ReadViT(s Scope) ViT {
 		Dim:    s.W.Size(at("pos_embed", 4, 3), at("patch_embed.proj.weight", 4, 0), at("neck.0.weight", 4, 1)),
 		Patch:  s.W.Size(at("patch_embed.proj.weight", 4, 2)),
 		Out:    s.W.Size(at("neck.0.weight", 4, 0), at("neck.2.weight", 4, 0)),
-		Linear: [2]string{"lin1", "lin2"}, Eps: EpsViT}
+		Linear: [2]string{"lin1", "lin2"}, Eps: s.W.EpsViT}
 	if s.W.Has(s.Key("blocks.0.mlp.fc1.weight")) {
 		v.Linear = [2]string{"fc1", "fc2"}
 	}

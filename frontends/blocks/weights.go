@@ -3,6 +3,7 @@
 package blocks
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,30 +19,87 @@ type Source interface {
 	Get(name string) *tensor.Tensor
 }
 
+// A Kinder is a source that can say what stands at a name and cannot be computed with ("a sparse tensor"); "" for what can, or for nothing.
+type Kinder interface{ Kind(name string) string }
+
+// A Speller is a source whose file has other names than those that are asked for.
+type Speller interface{ Spell(name string) string }
+
 // Weights hands out a checkpoint's tensors and remembers what was asked for, so that missing, mis-shaped and unexpected
 // keys are reported together.
 type Weights struct {
 	ImageSize int64 // S that the model is built for; 0: the checkpoint's own
+	// EpsViT and EpsTwoWay are what the layers' norms add to variances, in the blocks of the ViT and of the two-way transformer: SAM's
+	// unless the file's own package has others.
+	EpsViT, EpsTwoWay float32
 
 	src      Source
 	used     map[string]bool
+	missing  []string
 	problems []string
 }
 
 // NewWeights starts the accounting.
-func NewWeights(src Source) *Weights { return &Weights{src: src, used: map[string]bool{}} }
+func NewWeights(src Source) *Weights {
+	return &Weights{src: src, used: map[string]bool{}, EpsViT: EpsViT, EpsTwoWay: EpsDecoder}
+}
 
 // Has reports whether the checkpoint holds a key; it does not count as use.
-func (w *Weights) Has(name string) bool { return w.src.Get(name) != nil }
+func (w *Weights) Has(name string) bool { return w.src.Get(name) != nil || w.kind(name) != "" }
+
+func (w *Weights) kind(name string) string {
+	if k, ok := w.src.(Kinder); ok {
+		return k.Kind(name)
+	}
+	return ""
+}
+
+// spell is a name as the file has it.
+func (w *Weights) spell(name string) string {
+	if s, ok := w.src.(Speller); ok {
+		return s.Spell(name)
+	}
+	return name
+}
+
+// absent notes a key that is not there, or is nothing that can be computed with.
+func (w *Weights) absent(name string) {
+	if kind := w.kind(name); kind != "" {
+		w.note("unusable %s: it is %s", w.spell(name), kind)
+		return
+	}
+	w.missing = append(w.missing, name)
+	w.note("missing %s", w.spell(name))
+}
+
+// Missing lists the keys that were asked for and are not there.
+func (w *Weights) Missing() []string { return w.missing }
+
+// Take gives a key's tensor as it is, nil when there is none, and counts it as used.
+func (w *Weights) Take(name string) *tensor.Tensor {
+	w.used[name] = true
+	return w.src.Get(name)
+}
+
+// Named lists the keys whose last step is the given one.
+func (w *Weights) Named(last string) []string {
+	var names []string
+	for _, name := range w.src.Names() {
+		if name == last || strings.HasSuffix(name, "."+last) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Shape gives a key's shape, which must have the given rank. A missing key is noted, and a shape of ones returned.
 func (w *Weights) Shape(name string, rank int) []int64 {
 	t := w.src.Get(name)
 	switch {
 	case t == nil:
-		w.note("missing %s", name)
+		w.absent(name)
 	case len(t.Dims()) != rank:
-		w.note("mis-shaped %s: have %v, want rank %d", name, t.Dims(), rank)
+		w.note("mis-shaped %s: have %v, want rank %d", w.spell(name), t.Dims(), rank)
 	default:
 		return t.Dims()
 	}
@@ -72,17 +130,17 @@ func (w *Weights) Tensor(name string, dims ...int64) *tensor.Tensor {
 	w.used[name] = true
 	switch {
 	case t == nil:
-		w.note("missing %s", name)
+		w.absent(name)
 	case !slices.Equal(t.Dims(), dims):
-		w.note("mis-shaped %s: have %v, want %v", name, t.Dims(), dims)
+		w.note("mis-shaped %s: have %v, want %v", w.spell(name), t.Dims(), dims)
 	case !t.DType().IsFloat():
-		w.note("mis-typed %s: have %s, want a float type", name, t.DType())
+		w.note("mis-typed %s: have %s, want a float type", w.spell(name), t.DType())
 	default:
 		return tensor.Cast(t, tensor.Float32)
 	}
 	zeros, err := tensor.MapFloat32(dims, func() []float32 { n, _ := tensor.Elements(dims); return make([]float32, n) })
 	if err != nil {
-		w.note("mis-shaped %s: %v", name, err)
+		w.note("mis-shaped %s: %v", w.spell(name), err)
 		return tensor.Scalar(0)
 	}
 	return zeros
@@ -94,21 +152,39 @@ func (w *Weights) note(format string, args ...any) {
 	}
 }
 
-// Noted reports whether a key was found missing or mis-shaped so far.
-func (w *Weights) Noted() bool { return len(w.problems) > 0 }
+// Problems lists the missing, mis-shaped and unusable keys that were asked for so far, "" for none.
+func (w *Weights) Problems() string { return joined(w.problems) }
 
 // Account reports every missing and mis-shaped key and every key of the checkpoint that was neither used nor ignored, in one error.
 func (w *Weights) Account(ignored func(name string) bool) error {
 	problems := slices.Clone(w.problems)
 	for _, name := range w.src.Names() {
-		if !w.used[name] && !ignored(name) {
-			problems = append(problems, "unexpected "+name)
+		if !w.used[name] && !ignored(name) && !w.counts(name) {
+			problems = append(problems, "unexpected "+w.spell(name))
 		}
 	}
 	if len(problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d keys do not fit: %s", len(problems), strings.Join(problems, "; "))
+	return errors.New(joined(problems))
+}
+
+// counts reports whether a key is a whole number beside the modules, as training code keeps (n_averaged, step): no weight.
+func (w *Weights) counts(name string) bool {
+	t := w.src.Get(name)
+	return !strings.Contains(name, ".") && t.Len() == 1 && !t.DType().IsFloat()
+}
+
+func joined(problems []string) string {
+	const show = 40
+	if len(problems) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d keys do not fit: %s", len(problems), strings.Join(problems[:min(show, len(problems))], "; "))
+	if len(problems) > show {
+		text += fmt.Sprintf("; and %d more", len(problems)-show)
+	}
+	return text
 }
 
 // Children counts the consecutive integers n = 0, 1, ... for which a key starts with prefix + n + ".".

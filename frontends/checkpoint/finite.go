@@ -31,7 +31,7 @@ func (c *Checkpoint) CheckFinite(ctx context.Context) error {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				t := c.tensors[c.names[i]]
+				t := c.Get(c.names[i])
 				bad[i] = countNonFinite(t)
 				t.Release()
 			}
@@ -51,7 +51,7 @@ func (c *Checkpoint) CheckFinite(ctx context.Context) error {
 	var list []string
 	for i, n := range bad {
 		if n > 0 {
-			list = append(list, fmt.Sprintf("%s (%d of %d)", c.names[i], n, c.tensors[c.names[i]].Len()))
+			list = append(list, fmt.Sprintf("%s (%d of %d)", c.names[i], n, c.Get(c.names[i]).Len()))
 		}
 	}
 	if len(list) == 0 {

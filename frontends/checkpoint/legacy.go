@@ -4,21 +4,28 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
 
 	"github.com/nlpodyssey/gopickle/types"
 
 	"syncsam-convert/internal/mapfile"
 )
 
-// legacyMagic starts a file of the format before PyTorch 1.6: a pickled protocol-2 integer 0x1950a86a20f9469cfc6c.
-var legacyMagic = []byte{0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, '.'}
+// legacyMagic is the number that the first pickle of a file of the format before PyTorch 1.6 holds.
+var legacyMagic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 
-// parseLegacy reads five pickles (magic, protocol, system, object, storage keys), then each storage's element count and bytes.
-func parseLegacy(data []byte) (*Checkpoint, error) {
+// parsePickle reads the legacy format: five pickles (magic, protocol, system, object, storage keys) of any pickle protocol, then each
+// storage's element count and bytes.
+func parsePickle(data []byte) (*Checkpoint, error) {
 	m := newMachine()
-	rest := data[len(legacyMagic):]
+	first, rest, err := m.load(data)
+	if err != nil {
+		return nil, err
+	}
+	if n, ok := first.(*big.Int); !ok || n.Cmp(legacyMagic) != 0 {
+		return nil, fmt.Errorf("%w: a pickle that torch.save did not write: it holds %s", ErrNotCheckpoint, plain(first))
+	}
 	var parts [4]any
-	var err error
 	for i, name := range []string{"protocol", "system", "object", "storage keys"} {
 		if parts[i], rest, err = m.load(rest); err != nil {
 			return nil, fmt.Errorf("legacy format: %s: %w", name, err)
@@ -27,7 +34,7 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 	if v, ok := parts[0].(int); !ok || v != 1001 {
 		return nil, errors.New("legacy format: protocol: want 1001")
 	}
-	if system, ok := items(parts[1]); ok {
+	if system, ok := members(parts[1]); ok {
 		for _, e := range system {
 			if e.key == "little_endian" && e.value != true {
 				return nil, errors.New("legacy format: byte order is not little-endian")
@@ -50,17 +57,13 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 		if !known {
 			return nil, fmt.Errorf("legacy format: storage %q: no tensor tells its element type", key)
 		}
-		if count > uint64(len(rest))/uint64(d.Size()) {
+		if count > uint64(len(rest))/uint64(d.size) {
 			return nil, fmt.Errorf("legacy format: storage %q: have %d bytes, want %d elements of %s (truncated?)", key, len(rest), count, d)
 		}
-		n := int64(count) * d.Size()
+		n := int64(count) * d.size
 		storages[key], rest = rest[:n:n], rest[n:]
 	}
-	dict, wrapper, err := stateDict(parts[2])
-	if err != nil {
-		return nil, err
-	}
-	entries, err := build(dict, func(s storage) ([]byte, error) {
+	entries, err := flatten(parts[2], func(s storage) ([]byte, error) {
 		b, ok := storages[s.key]
 		if !ok {
 			return nil, fmt.Errorf("storage %q is missing", s.key)
@@ -70,5 +73,16 @@ func parseLegacy(data []byte) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCheckpoint("pytorch-legacy", wrapper, m.globals, entries)
+	return newCheckpoint("pytorch-legacy", m.globals, entries)
+}
+
+// plain says what a pickle of another program holds.
+func plain(v any) string {
+	if list, ok := members(v); ok {
+		if len(list) == 0 {
+			return "an empty dict"
+		}
+		return fmt.Sprintf("a dict of %d items, the first %q", len(list), list[0].key)
+	}
+	return pickled(v)
 }

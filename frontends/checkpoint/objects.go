@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/nlpodyssey/gopickle/pickle"
 	"github.com/nlpodyssey/gopickle/types"
@@ -11,66 +13,69 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// storageTypes are the storage classes that a persistent id may name.
-var storageTypes = map[string]tensor.DType{
-	"FloatStorage": tensor.Float32, "HalfStorage": tensor.Float16, "BFloat16Storage": tensor.BFloat16, "DoubleStorage": tensor.Float64,
-	"LongStorage": tensor.Int64, "IntStorage": tensor.Int32, "ShortStorage": tensor.Int16, "CharStorage": tensor.Int8,
-	"ByteStorage": tensor.Uint8, "BoolStorage": tensor.Bool, "UntypedStorage": tensor.Invalid,
+// class stands for a class or function that this reader does not know. It is never executed: calling it gives an inert object.
+type class struct{ name string }
+
+func (c class) Call(...any) (any, error)  { return &object{class: c.name}, nil }
+func (c class) PyNew(...any) (any, error) { return &object{class: c.name}, nil }
+
+// object stands for an instance of an unknown class. It takes whatever the pickle does to it, and keeps the items of a dict-like class.
+type object struct {
+	class  string
+	module bool // its state is that of a torch.nn.Module
+	items  types.Dict
 }
 
-// torchTypes are torch's dtype objects, which newer reconstructors name.
-var torchTypes = map[string]tensor.DType{
-	"float32": tensor.Float32, "float16": tensor.Float16, "bfloat16": tensor.BFloat16, "float64": tensor.Float64, "int64": tensor.Int64,
-	"int32": tensor.Int32, "int16": tensor.Int16, "int8": tensor.Int8, "uint8": tensor.Uint8, "bool": tensor.Bool,
+func (o *object) Call(...any) (any, error)  { return &object{class: o.class}, nil }
+func (o *object) PyNew(...any) (any, error) { return &object{class: o.class}, nil }
+func (o *object) Set(key, value any)        { o.items.Set(key, value) }
+func (o *object) Append(any)                {}
+func (o *object) Add(any)                   {}
+
+func (o *object) PySetState(state any) error {
+	list, _ := members(state)
+	has := func(key string) bool { return slices.ContainsFunc(list, func(m member) bool { return m.key == key }) }
+	o.module = has("_parameters") && has("_modules")
+	return nil
 }
-
-// storage is what a persistent id stands for; its bytes are looked up when a tensor needs them.
-type storage struct {
-	key   string
-	dtype tensor.DType // Invalid: bytes of no type
-	count int64        // elements, bytes when untyped
-}
-
-// strided is a tensor as pickled: a view of a storage.
-type strided struct {
-	storage       storage
-	dtype         tensor.DType
-	offset        int64
-	dims, strides []int64
-}
-
-// inert stands for a class, function or instance that this reader does not know. It takes whatever the pickle does to it and keeps nothing.
-type inert struct{}
-
-func (inert) Call(...any) (any, error)  { return inert{}, nil }
-func (inert) PyNew(...any) (any, error) { return inert{}, nil }
-func (inert) PySetState(any) error      { return nil }
-func (inert) Set(any, any)              {}
-func (inert) Append(any)                {}
-func (inert) Add(any)                   {}
 
 // reconstructor is an allowed function.
 type reconstructor func(args []any) (any, error)
 
-func (r reconstructor) Call(args ...any) (any, error) { return r(args) }
+func (r reconstructor) Call(args ...any) (any, error)  { return r(args) }
+func (r reconstructor) PyNew(args ...any) (any, error) { return r(args) }
 
 // reconstructors is the allow-list: what makes tensors and parameters of storages. Nothing else is ever called.
 var reconstructors = map[string]reconstructor{
-	"torch._utils._rebuild_tensor":               rebuildTensor,
-	"torch._utils._rebuild_tensor_v2":            rebuildTensor,
-	"torch._utils._rebuild_tensor_v3":            rebuildTypedTensor,
-	"torch._utils._rebuild_parameter":            firstArgument,
-	"torch._utils._rebuild_parameter_with_state": firstArgument,
+	"torch._utils._rebuild_tensor":                        rebuildTensor,
+	"torch._utils._rebuild_tensor_v2":                     rebuildPlainTensor,
+	"torch._utils._rebuild_tensor_v3":                     rebuildTypedTensor,
+	"torch._utils._rebuild_parameter":                     firstArgument,
+	"torch._utils._rebuild_parameter_with_state":          rebuildWithState,
+	"torch.nn.parameter.Parameter":                        firstArgument,
+	"torch.Size":                                          firstArgument,
+	"torch._tensor._rebuild_from_type_v2":                 rebuildFromType,
+	"torch._tensor._rebuild_from_type":                    rebuildFromType,
+	"torch.tensor._rebuild_from_type":                     rebuildFromType,
+	"torch._utils._rebuild_device_tensor_from_cpu_tensor": rebuildFromCPU,
+	"torch._utils._rebuild_device_tensor_from_numpy":      called("a tensor of another device, saved as a NumPy array (save it with .cpu())"),
+	"torch._utils._rebuild_xla_tensor":                    called("a tensor of another device, saved as a NumPy array (save it with .cpu())"),
+	"torch._utils._rebuild_meta_tensor_no_storage":        called("a tensor of the meta device, which has no values"),
+	"torch._utils._rebuild_sparse_tensor":                 called("a sparse tensor (save it with .to_dense())"),
+	"torch._utils._rebuild_sparse_csr_tensor":             called("a sparse tensor (save it with .to_dense())"),
+	"torch._utils._rebuild_qtensor":                       called("a quantized tensor (save it with .dequantize())"),
+	"torch._utils._rebuild_nested_tensor":                 called("a nested tensor (save plain tensors)"),
+	"torch._utils._rebuild_wrapper_subclass":              called("a tensor of a class that keeps its values elsewhere (save a plain tensor)"),
 }
 
 // A machine unpickles one object and remembers the unknown globals it met.
 type machine struct {
-	globals  map[string]bool         // unknown classes that became inert
-	storages map[string]tensor.DType // element type of every storage that the pickle mentions
+	globals  map[string]bool    // unknown classes that became inert
+	storages map[string]element // element type of every storage that the pickle mentions
 }
 
 func newMachine() *machine {
-	return &machine{globals: map[string]bool{}, storages: map[string]tensor.DType{}}
+	return &machine{globals: map[string]bool{}, storages: map[string]element{}}
 }
 
 func (m *machine) load(data []byte) (v any, rest []byte, err error) {
@@ -97,29 +102,37 @@ func (m *machine) findClass(module, name string) (any, error) {
 	if r, ok := reconstructors[full]; ok {
 		return r, nil
 	}
-	if module == "torch" || module == "torch.storage" {
-		if d, ok := storageTypes[name]; ok {
-			return storage{dtype: d}, nil
+	if module == "torch" || module == "torch.storage" || module == "torch.cuda" {
+		if e, ok := storageTypes[name]; ok {
+			return storage{element: e}, nil
 		}
-		if d, ok := torchTypes[name]; ok {
-			return d, nil
+		if e, ok := torchTypes[name]; ok {
+			return e, nil
+		}
+		if slices.Contains(namedTypes, name) {
+			return element{kind: name}, nil
 		}
 	}
-	if module == "__builtin__" && name == "dict" {
+	if (module == "__builtin__" || module == "builtins") && name == "dict" {
 		return &types.Dict{}, nil
 	}
-	m.globals[full] = true
-	return inert{}, nil
+	if full != "torch.Tensor" && full != "torch.nn.parameter.Buffer" { // named by files with nothing unknown in them
+		m.globals[full] = true
+	}
+	return class{full}, nil
 }
 
-// persistentLoad reads ("storage", class, key, device, count).
+// persistentLoad reads ("storage", class, key, device, count), or the legacy format's ("module", class, file, source).
 func (m *machine) persistentLoad(id any) (any, error) {
 	t, ok := id.(*types.Tuple)
+	if ok && t.Len() > 1 && t.Get(0) == "module" {
+		return t.Get(1), nil
+	}
 	if !ok || t.Len() < 5 {
 		return nil, errors.New("persistent id: want (storage, class, key, device, count)")
 	}
 	kind, _ := t.Get(0).(string)
-	class, okClass := t.Get(1).(storage)
+	s, okClass := t.Get(1).(storage)
 	key, okKey := t.Get(2).(string)
 	count, okCount := t.Get(4).(int)
 	if kind != "storage" || !okClass || !okKey || !okCount || count < 0 {
@@ -128,191 +141,154 @@ func (m *machine) persistentLoad(id any) (any, error) {
 	if t.Len() > 5 && t.Get(5) != nil {
 		return nil, errors.New("persistent id: legacy storage views are not supported")
 	}
-	class.key, class.count = key, int64(count)
-	m.storages[key] = class.dtype
-	return class, nil
-}
-
-// rebuildTensor takes (storage, offset, shape, stride, ...).
-func rebuildTensor(args []any) (any, error) {
-	if len(args) < 4 {
-		return nil, fmt.Errorf("tensor: have %d arguments, want 4 or more", len(args))
+	if known, ok := m.storages[key]; ok && known.size != s.size {
+		return nil, fmt.Errorf("persistent id: storage %q holds both %s and %s", key, known, s.element)
 	}
-	s, okS := args[0].(storage)
-	offset, okO := args[1].(int)
-	dims, err1 := integers(args[2])
-	strides, err2 := integers(args[3])
-	if err := errors.Join(err1, err2); err != nil || !okS || !okO {
-		return nil, errors.New("tensor: want (storage, offset, shape, stride)")
-	}
-	return strided{s, s.dtype, int64(offset), dims, strides}, nil
-}
-
-// rebuildTypedTensor takes (storage, offset, shape, stride, requires_grad, hooks, dtype, ...).
-func rebuildTypedTensor(args []any) (any, error) {
-	v, err := rebuildTensor(args)
-	if err != nil {
-		return nil, err
-	}
-	s := v.(strided)
-	if len(args) < 7 {
-		return nil, fmt.Errorf("tensor: have %d arguments, want 7 or more", len(args))
-	}
-	d, ok := args[6].(tensor.DType)
-	if !ok {
-		return nil, errors.New("tensor: its dtype is not supported")
-	}
-	s.dtype = d
+	s.key = key
+	m.storages[key] = s.element
 	return s, nil
 }
 
-func firstArgument(args []any) (any, error) {
-	if len(args) == 0 {
-		return nil, errors.New("parameter: no arguments")
-	}
-	return args[0], nil
-}
-
-func integers(v any) ([]int64, error) {
-	t, ok := v.(*types.Tuple)
-	if !ok {
-		return nil, errors.New("want a tuple of integers")
-	}
-	out := make([]int64, t.Len())
-	for i := range out {
-		n, ok := t.Get(i).(int)
-		if !ok || n < 0 {
-			return nil, errors.New("want a tuple of integers, none negative")
-		}
-		out[i] = int64(n)
-	}
-	return out, nil
-}
-
-// item is one entry of an unpickled dict with string keys.
-type item struct {
+// A member is one entry of an unpickled dict; numbers as keys are written out.
+type member struct {
 	key   string
 	value any
 }
 
-// items lists a dict's entries with string keys; ok is false for anything that is not a dict.
-func items(v any) (list []item, ok bool) {
+// members lists a dict's entries whose keys are strings or whole numbers; ok is false for anything that is not a dict.
+func members(v any) (list []member, ok bool) {
+	add := func(key, value any) {
+		switch k := key.(type) {
+		case string:
+			list = append(list, member{k, value})
+		case int:
+			list = append(list, member{strconv.Itoa(k), value})
+		}
+	}
 	switch d := v.(type) {
 	case *types.Dict:
 		for _, e := range *d {
-			if k, ok := e.Key.(string); ok {
-				list = append(list, item{k, e.Value})
-			}
+			add(e.Key, e.Value)
 		}
-		return list, true
 	case *types.OrderedDict:
 		for el := d.List.Front(); el != nil; el = el.Next() {
 			e := el.Value.(*types.OrderedDictEntry)
-			if k, ok := e.Key.(string); ok {
-				list = append(list, item{k, e.Value})
-			}
+			add(e.Key, e.Value)
 		}
-		return list, true
+	case *object:
+		for _, e := range d.items {
+			add(e.Key, e.Value)
+		}
+		return list, len(d.items) > 0
+	default:
+		return nil, false
 	}
-	return nil, false
+	return list, true
 }
 
-// wrappers are the keys that training scripts save a state dict under, in order of preference.
-var wrappers = []string{"model_state_dict", "model", "state_dict"}
+// Bounds of a file: entries, and dicts within dicts. Real checkpoints have some thousands, in three.
+const (
+	maxEntries = 1 << 17
+	maxDepth   = 16
+)
 
-// stateDict finds the state dict in what was saved: under a wrapper's key, or the top level itself.
-func stateDict(top any) (dict []item, wrapper string, err error) {
-	dict, ok := items(top)
-	if !ok {
-		return nil, "", fmt.Errorf("%w: the pickle holds no dict", ErrNotCheckpoint)
+// A flattener lists what nested dicts and lists hold: tensors, over storages that lookup finds, and what else is named.
+type flattener struct {
+	lookup  func(s storage) ([]byte, error)
+	release func([]byte)
+	seen    map[any]bool // containers that were visited: one that occurs twice, or within itself, counts once
+	entries []entry
+}
+
+func flatten(top any, lookup func(s storage) ([]byte, error), release func([]byte)) ([]entry, error) {
+	if list, ok := members(top); !ok || len(list) == 0 {
+		if _, isList := elements(top); !isList {
+			return nil, fmt.Errorf("%w: the pickle holds no dict, but %s", ErrNotCheckpoint, pickled(top))
+		}
 	}
-	for _, key := range wrappers {
-		for _, e := range dict {
-			if e.key != key {
+	f := &flattener{lookup: lookup, release: release, seen: map[any]bool{}}
+	err := f.walk(top, "", 0)
+	return f.entries, err
+}
+
+// elements lists a list's or tuple's entries by their indices.
+func elements(v any) (list []member, ok bool) {
+	var all []any
+	switch l := v.(type) {
+	case *types.List:
+		all = *l
+	case *types.Tuple:
+		all = *l
+	default:
+		return nil, false
+	}
+	for i, e := range all {
+		list = append(list, member{strconv.Itoa(i), e})
+	}
+	return list, true
+}
+
+// walk adds what a container holds; path is where it lies.
+func (f *flattener) walk(v any, path string, depth int) error {
+	list, ok := members(v)
+	if !ok {
+		list, _ = elements(v)
+	}
+	if f.seen[v] || depth > maxDepth {
+		return nil
+	}
+	f.seen[v] = true
+	for _, m := range list {
+		if len(f.entries) > maxEntries {
+			return nil // newCheckpoint refuses it
+		}
+		e := entry{key: m.key, dict: path}
+		if path != "" {
+			e.key = path + "." + m.key
+		}
+		switch x := m.value.(type) {
+		case *strided:
+			f.view(&e, x)
+		case *odd:
+			e.kind = x.kind
+		case class:
+			e.kind, e.object = pickled(x), true
+		case *object:
+			if len(x.items) > 0 {
+				if err := f.walk(x, e.key, depth+1); err != nil {
+					return err
+				}
 				continue
 			}
-			if inner, ok := items(e.value); ok && hasTensor(inner) {
-				return inner, key, nil
+			e.kind, e.object = pickled(x), !isArray(x)
+		case *types.Dict, *types.OrderedDict, *types.List, *types.Tuple:
+			if err := f.walk(x, e.key, depth+1); err != nil {
+				return err
 			}
-		}
-	}
-	if !hasTensor(dict) {
-		return nil, "", fmt.Errorf("%w: the dict holds no tensors", ErrNotCheckpoint)
-	}
-	return dict, "", nil
-}
-
-func hasTensor(dict []item) bool {
-	for _, e := range dict {
-		if _, ok := e.value.(strided); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// build makes the tensors of a state dict over storages that lookup finds.
-func build(dict []item, lookup func(s storage) ([]byte, error), release func([]byte)) ([]entry, error) {
-	var out []entry
-	for _, e := range dict {
-		s, ok := e.value.(strided)
-		if !ok {
+			continue
+		default:
 			continue // numbers, names and other things that some scripts keep beside the tensors
 		}
-		data, err := lookup(s.storage)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", e.key, err)
-		}
-		t, err := s.tensor(data, release)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", e.key, err)
-		}
-		view := fmt.Sprint(s.storage.key, s.dtype, s.offset, s.dims, s.strides)
-		out = append(out, entry{e.key, t, view})
+		f.entries = append(f.entries, e)
 	}
-	return out, nil
+	return nil
 }
 
-// maxRepeated bounds the elements of a view that has more than its storage (an expanded tensor).
-const maxRepeated = 1 << 24
-
-// tensor makes the view: a slice of the storage where it is contiguous, gathered lazily where not.
-func (s strided) tensor(data []byte, release func([]byte)) (*tensor.Tensor, error) {
-	size := s.dtype.Size()
-	if size == 0 {
-		return nil, errors.New("its storage has no element type")
+// view makes an entry's tensor.
+func (f *flattener) view(e *entry, s *strided) {
+	e.dropped = s.dropped
+	switch {
+	case s.refused != "":
+		e.kind = s.refused
+		return
+	case s.element.dtype == tensor.Invalid:
+		e.kind = fmt.Sprintf("a %s tensor %v", s.element, s.dims)
+		return
 	}
-	n, err := tensor.Elements(s.dims)
-	if err != nil {
-		return nil, err
+	data, err := f.lookup(s.storage)
+	if err == nil {
+		e.t, err = s.tensor(data, f.release)
 	}
-	if len(s.strides) != len(s.dims) {
-		return nil, fmt.Errorf("shape %v and stride %v differ in rank", s.dims, s.strides)
-	}
-	if n == 0 {
-		return tensor.New(s.dtype, s.dims, []byte{})
-	}
-	last, contiguous, step := s.offset, true, int64(1)
-	have := int64(len(data)) / size
-	for i := len(s.dims) - 1; i >= 0; i-- {
-		if s.dims[i] == 1 {
-			continue
-		}
-		contiguous = contiguous && s.strides[i] == step
-		step *= s.dims[i]
-		if s.strides[i] > 0 && s.dims[i]-1 > have/s.strides[i] { // also keeps the sum from overflowing
-			return nil, fmt.Errorf("storage %q is too short: have %d elements, want more", s.storage.key, have)
-		}
-		last += (s.dims[i] - 1) * s.strides[i]
-	}
-	if s.offset > have || last >= have {
-		return nil, fmt.Errorf("storage %q is too short: have %d elements, want %d", s.storage.key, have, last+1)
-	}
-	if contiguous {
-		return tensor.NewMapped(s.dtype, s.dims, data[s.offset*size:(s.offset+n)*size], release)
-	}
-	if n > have && n > maxRepeated {
-		return nil, fmt.Errorf("shape %v repeats %d stored elements too often", s.dims, have)
-	}
-	return tensor.NewLazy(s.dtype, s.dims, func() []byte { return tensor.Gather(data, int(size), s.offset, s.dims, s.strides) })
+	e.err = err
+	e.view = fmt.Sprint(s.storage.key, s.element, s.offset, s.dims, s.strides, s.negative)
 }

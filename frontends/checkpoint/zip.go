@@ -3,7 +3,10 @@ package checkpoint
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"syncsam-convert/internal/mapfile"
@@ -13,28 +16,29 @@ import (
 func parseZip(data []byte) (*Checkpoint, error) {
 	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
+		if errors.Is(err, zip.ErrFormat) {
+			return nil, fmt.Errorf("zip: the directory at its end is missing: a download of %d bytes that was not finished (truncated?)", len(data))
+		}
 		return nil, fmt.Errorf("zip: %w (truncated?)", err)
 	}
 	files := map[string]*zip.File{}
-	root := ""
+	var roots []string
 	for _, f := range r.File {
 		if files[f.Name] != nil {
 			return nil, fmt.Errorf("zip: entry %q occurs twice", f.Name)
 		}
 		files[f.Name] = f
 		if dir, ok := strings.CutSuffix(f.Name, "/data.pkl"); ok && !strings.Contains(dir, "/") {
-			if root != "" {
-				return nil, fmt.Errorf("zip: both %q and %q hold a data.pkl", root, dir)
-			}
-			root = dir
+			roots = append(roots, dir)
 		}
 	}
-	if root == "" {
-		if files["constants.pkl"] != nil || files["archive/constants.pkl"] != nil {
-			return nil, fmt.Errorf("%w: a TorchScript archive; save the state dict instead", ErrNotCheckpoint)
-		}
-		return nil, fmt.Errorf("%w: a zip file without data.pkl", ErrNotCheckpoint)
+	if len(roots) > 1 {
+		return nil, fmt.Errorf("zip: both %q and %q hold a data.pkl", roots[0], roots[1])
 	}
+	if what := foreignZip(files, roots); what != "" {
+		return nil, fmt.Errorf("%w: %s", ErrNotCheckpoint, what)
+	}
+	root := roots[0]
 	content := func(name string) ([]byte, error) {
 		f := files[root+"/"+name]
 		if f == nil {
@@ -46,7 +50,7 @@ func parseZip(data []byte) (*Checkpoint, error) {
 		case err != nil:
 			return nil, fmt.Errorf("zip: entry %q: %w", f.Name, err)
 		case f.Method != zip.Store || f.CompressedSize64 != size || f.Flags&1 != 0:
-			return nil, fmt.Errorf("zip: entry %q is compressed or encrypted; torch.save stores entries plainly", f.Name)
+			return nil, fmt.Errorf("zip: entry %q is compressed or encrypted, torch.save stores entries plainly; unpack the file and pack it again with zip -0 -r", f.Name)
 		case at < 0 || at > int64(len(data)) || size > uint64(int64(len(data))-at):
 			return nil, fmt.Errorf("zip: entry %q: have %d bytes, want %d", f.Name, int64(len(data))-at, size)
 		}
@@ -68,13 +72,43 @@ func parseZip(data []byte) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	dict, wrapper, err := stateDict(top)
+	entries, err := flatten(top, func(s storage) ([]byte, error) { return content("data/" + s.key) }, mapfile.Release)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := build(dict, func(s storage) ([]byte, error) { return content("data/" + s.key) }, mapfile.Release)
-	if err != nil {
-		return nil, err
+	return newCheckpoint("pytorch-zip", m.globals, entries)
+}
+
+// foreignZip says what a zip file is that torch.save did not write, "" for what it did.
+func foreignZip(files map[string]*zip.File, roots []string) string {
+	for name := range files {
+		if strings.HasSuffix(name, "/constants.pkl") || name == "constants.pkl" {
+			return "a TorchScript archive; save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), OUT)"
+		}
 	}
-	return newCheckpoint("pytorch-zip", wrapper, m.globals, entries)
+	if len(roots) == 1 {
+		return ""
+	}
+	for name := range files {
+		switch {
+		case path.Base(name) == "archive_format" || path.Base(name) == "serialized_exported_program.json" || strings.HasSuffix(name, "models/model.json"):
+			return "a torch.export archive; save the weights alone: torch.save(torch.export.load(FILE).state_dict, OUT)"
+		case strings.HasSuffix(name, ".npy"):
+			return "a NumPy archive; save the weights with torch.save or safetensors.numpy.save_file"
+		case name == "model.weights.h5":
+			return "a Keras model; only PyTorch and safetensors checkpoints are read"
+		case path.Base(name) == "data.pkl":
+			return fmt.Sprintf("a zip file whose data.pkl lies in a folder of a folder (%s); torch.save has one folder", name)
+		}
+	}
+	var inside []string
+	for name := range files {
+		if slices.Contains(weightEndings, path.Ext(name)) {
+			inside = append(inside, name)
+		}
+	}
+	if slices.Sort(inside); len(inside) > 0 {
+		return fmt.Sprintf("a zip file that holds %s; unpack it first", some(inside))
+	}
+	return "a zip file without data.pkl"
 }
