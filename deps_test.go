@@ -27,10 +27,11 @@ frontends/checkpoint     : ir/tensor safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-ir/quant                 : ir ir/tensor
-calib/reconstruct        : ir ir/kernel ir/quant ir/tensor
-passes                   : ir ir/quant ir/tensor
-calib                    : ir/quant ir/tensor safetensors
+ir/quant                 :
+quantizer                : ir ir/quant ir/tensor
+calib/reconstruct        : ir ir/kernel ir/tensor quantizer
+passes                   : ir ir/quant ir/tensor quantizer
+calib                    : ir ir/quant ir/tensor safetensors
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile

@@ -1,4 +1,4 @@
-package quant
+package calib
 
 import (
 	"slices"
@@ -13,7 +13,7 @@ const peakPrefix = "peak:"
 
 // WithPeaks is g with one more output per floating-point result: its largest amplitude, of one element.
 func WithPeaks(g *ir.Graph) (*ir.Graph, error) {
-	keys, shown := Keys(g), *g
+	keys, shown := ir.Keys(g), *g
 	shown.Values, shown.Outputs = slices.Clone(g.Values), slices.Clone(g.Outputs)
 	for _, v := range g.Values {
 		if v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32 || v.Type.Rank() == 0 {
