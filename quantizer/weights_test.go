@@ -1,12 +1,15 @@
 package quantizer
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -56,5 +59,33 @@ func TestCorrectBias(t *testing.T) {
 			rounded += math.RoundToEven(float64(w[o*5+i]/scales[o])) * float64(scales[o]) * float64(m)
 		}
 		require.InDelta(t, exact, rounded, 1e-5)
+	}
+}
+
+// A channel whose weights are 0 gives its bias, however small what it reads is: int32 does not saturate.
+func TestBiasOfDeadChannel(t *testing.T) {
+	g, err := ir.ParseGraph(`graph encoder {
+  %0 = Input : float32[N,2,1,1] "image"
+  %1 = Constant {0, 0, 1e-12, 0, 2, -1} : float32[3,2,1,1] "cnn.weight"
+  %2 = Constant {100, 100, -3} : float32[3] "cnn.bias"
+  %3 = Conv(%0, %1, %2) : float32[N,3,1,1] "cnn"
+  return "y" %3
+}
+`)
+	require.NoError(t, err)
+	plan := &quant.Plan{Values: map[string]quant.Range{"image/Input": {Max: 1e-3}, "cnn/Conv": {Max: 100}}}
+	for _, spell := range Spellings {
+		q := g.Clone()
+		table, err := Decide(q, plan, cnn, spell)
+		require.NoError(t, err)
+		_, err = Write(q, table)
+		require.NoError(t, err)
+		p, err := ir.Compile(q)
+		require.NoError(t, err)
+		out, err := p.Run(context.Background(), map[string]*tensor.Tensor{"image": tensor.FromFloat32([]int64{1, 2, 1, 1}, []float32{1e-3, -1e-3})})
+		require.NoError(t, err)
+		for i, want := range []float64{100, 100, -3} {
+			require.InDelta(t, want, out["y"].Float32s()[i], 0.5, spell.Name)
+		}
 	}
 }
