@@ -154,7 +154,8 @@ func spelledFor(m *ir.Module, plan *quant.Plan, scope quant.Scope) *quant.Plan {
 	if e == nil {
 		return &p
 	}
-	keys := ir.Keys(e)
+	keys, live := ir.Keys(e), e.Live()
+	maps.DeleteFunc(keys, func(v *ir.Value, _ string) bool { return !live[v] })
 	sites := FindSites(e, scope)
 	for v, key := range keys {
 		result := v.Name + "/" + upscaled[len(upscaled)-1]
