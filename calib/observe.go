@@ -2,181 +2,187 @@ package calib
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
+	"syncsam-convert/engine"
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
+	"syncsam-convert/quantizer"
 )
 
-// A Watch says what of a graph calibration looks at. There are two ways to look, which give the same: an Observer runs the graph in the
-// embedded engine and sees values as they pass; for an engine that takes a file, Shown makes them outputs, and Split takes its results apart.
-type Watch struct {
-	Values []*ir.Value // given whole, by key (ir.Keys)
-	Peaks  bool        // the largest amplitude of every floating-point value, inputs included: what float16 must hold
-}
-
-// peakPrefix starts the names of the outputs that Shown adds for peaks; no source path does.
-const peakPrefix = "peak:"
-
-// watched reports whether a value's amplitude counts.
-func watched(v *ir.Value) bool { return !v.IsConst() && v.Type.DType == tensor.Float32 }
-
-// Shown is g, which it does not change, with more outputs: each watched value under its key, and one of one element per amplitude.
-func Shown(g *ir.Graph, w Watch) (*ir.Graph, error) {
-	keys := ir.Keys(g)
-	shown := g.Clone()
-	at := map[*ir.Value]*ir.Value{}
-	for i, v := range g.Values {
-		at[v] = shown.Values[i]
-	}
-	for _, v := range g.Values {
-		if !w.Peaks || !watched(v) {
-			continue
-		}
-		b := shown.After(at[v], "")
-		peak := b.Op(ir.Abs, at[v])
-		axes := [][]int64{{-1}, nil} // by rows first: executors share rows among threads
-		if v.Type.Rank() == 0 {
-			axes = nil
-		}
-		for _, a := range axes {
-			peak = b.Op(ir.ReduceMax.With(ir.ReduceAttrs{Axes: a, KeepDims: 1}), peak)
-		}
-		if b.Err() != nil {
-			return nil, b.Err()
-		}
-		shown.Outputs = append(shown.Outputs, ir.Output{Name: peakPrefix + keys[v], Value: peak})
-	}
-	for i, v := range w.Values {
-		if slices.Index(w.Values, v) == i {
-			shown.Outputs = append(shown.Outputs, ir.Output{Name: keys[v], Value: at[v]})
-		}
-	}
-	return shown, nil
-}
-
-// Split takes apart what a run of Shown(g) gives: g's own results, and the watched values by key. Amplitudes go into peaks, the largest of
-// each key; one that is not finite is an error.
-func Split(g *ir.Graph, results map[string]*tensor.Tensor, peaks map[string]float32) (own, values map[string]*tensor.Tensor, err error) {
-	own, values = map[string]*tensor.Tensor{}, maps.Clone(results)
-	for _, o := range g.Outputs {
-		own[o.Name] = results[o.Name]
-		delete(values, o.Name)
-	}
-	for name, t := range results {
-		if key, ok := strings.CutPrefix(name, peakPrefix); ok {
-			delete(values, name)
-			if err = note(peaks, key, t.Float32s()[0]); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	return own, values, nil
-}
-
-// note adds an amplitude.
-func note(peaks map[string]float32, key string, x float32) error {
-	if !isAmplitude(x) {
-		return fmt.Errorf("value %q: it reaches %v", key, x)
-	}
-	peaks[key] = max(peaks[key], x)
-	return nil
-}
-
-// An Observer runs a graph in the embedded engine, one input at a time.
+// An Observer runs a module's float graphs over calibration images.
 type Observer struct {
-	g       *ir.Graph
-	watch   Watch
-	keys    map[*ir.Value]string
-	program *ir.Program
-	static  map[string]float32 // amplitudes of what depends on constants alone
-
-	values map[string]*tensor.Tensor // of the run under way
-	peaks  map[string]float32
-	err    error
+	Module  *ir.Module
+	Engine  string
+	Options engine.Options
+	Dir     string // for the files of engines that are not embedded
+	Seen    func() // told of each image; nil for nobody
 }
 
-// NewObserver makes a graph ready; it must not change afterwards.
-func NewObserver(g *ir.Graph, w Watch) (*Observer, error) {
-	o := &Observer{g: g, watch: w, keys: ir.Keys(g), static: map[string]float32{}}
-	if w.Peaks {
-		if err := o.constants(); err != nil {
+// Collect adds the statistics of images to s: ranges of what the scope quantizes, and with peaks the largest amplitude of every
+// floating-point value of encoder and decoder, too.
+func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, peaks bool, images []string) error {
+	g := o.Module.Encoder()
+	keys := ir.Keys(g)
+	s.Last = map[string]bool{}
+	sites := quantizer.FindSites(g, scope)
+	w := engine.Watch{Values: sites.Observed()}
+	for _, v := range w.Values {
+		s.Last[keys[v]] = sites.ChannelsLast(v)
+	}
+	if len(w.Values) == 0 && !peaks {
+		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
+	}
+	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess, keys: []map[*ir.Value]string{keys}}
+	defer r.close()
+	if peaks {
+		w.Peaks = amplitudes(g)
+		if d := o.Module.Graph("decoder"); d != nil {
+			if err := r.load(o, d, engine.Watch{Peaks: amplitudes(d)}); err != nil {
+				return err
+			}
+			r.decoder, r.keys = r.image, append(r.keys, ir.Keys(d))
+		}
+	}
+	if err := r.load(o, g, w); err != nil {
+		return err
+	}
+	return s.Collect(ctx, len(images), func(i int) (map[string]*tensor.Tensor, error) {
+		values, err := r.observe(ctx, images[i], s.Peaks)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", images[i], err)
+		}
+		return values, nil
+	}, o.Seen)
+}
+
+// Inputs gives what the graph that reads the image takes of each image.
+func (o *Observer) Inputs(ctx context.Context, images []string) ([]map[string]*tensor.Tensor, error) {
+	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess}
+	defer r.close()
+	if r.prompts.OneGraph {
+		if err := r.load(o, o.Module.Encoder(), engine.Watch{}); err != nil {
 			return nil, err
 		}
 	}
-	var err error
-	if o.program, err = ir.Compile(g); err != nil {
-		return nil, err
+	out := make([]map[string]*tensor.Tensor, len(images))
+	for i, path := range images {
+		var err error
+		if out[i], _, err = r.inputs(ctx, path); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
-	o.program.Observe, o.program.Transient = o.see, true
-	return o, nil
+	return out, nil
 }
 
-// constants runs what depends on constants alone: a program computes it once, unseen.
-func (o *Observer) constants() error {
-	g := o.g.Clone()
-	static := map[*ir.Value]bool{}
-	g.Outputs = nil
-	for i, v := range g.Values {
-		_, sized := v.Type.Static()
-		static[v] = v.IsConst() || sized && !v.IsInput() && !slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && !static[a] })
-		if static[v] && watched(v) {
-			g.Outputs = append(g.Outputs, ir.Output{Name: o.keys[o.g.Values[i]], Value: v})
-		}
-	}
-	g.Sweep()
-	g.Values = slices.DeleteFunc(g.Values, (*ir.Value).IsInput)
-	p, err := ir.Compile(g)
-	if err != nil {
-		return err
-	}
-	results, err := p.Run(context.Background(), nil)
-	for key, t := range results {
-		if err := note(o.static, key, largest(t)); err != nil {
-			return err
-		}
+// amplitudes are the values of a graph whose peaks decide where float16 holds them.
+func amplitudes(g *ir.Graph) []*ir.Value {
+	return slices.DeleteFunc(slices.Clone(g.Values), func(v *ir.Value) bool {
+		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32
+	})
+}
+
+// An observation is one model that is being watched.
+type observation struct {
+	prompts        prompt.Interface
+	preprocess     ir.Preprocess
+	image, decoder engine.Watched // decoder: nil where it is not watched
+	keys           []map[*ir.Value]string
+	open           []engine.Watched
+}
+
+func (r *observation) load(o *Observer, g *ir.Graph, w engine.Watch) error {
+	session, err := engine.LoadWatched(o.Engine, g, w, o.Dir, o.Options)
+	if err == nil {
+		r.image, r.open = session, append(r.open, session)
 	}
 	return err
 }
 
-func largest(t *tensor.Tensor) float32 {
-	top := float32(0)
-	for _, x := range t.Float32s() {
-		top = max(top, x, -x)
-	}
-	return top
-}
-
-// see looks at one value of the run under way; its tensor is gone afterwards.
-func (o *Observer) see(v *ir.Value, t *tensor.Tensor) {
-	key := o.keys[v]
-	if slices.Contains(o.watch.Values, v) {
-		o.values[key] = tensor.FromFloat32(t.Dims(), slices.Clone(t.Float32s()))
-	}
-	if o.watch.Peaks && watched(v) && o.err == nil {
-		o.err = note(o.peaks, key, largest(t))
+func (r *observation) close() {
+	for _, s := range r.open {
+		s.Close()
 	}
 }
 
-// Run gives the graph's own results and the watched values by key, and adds amplitudes to peaks; one that is not finite is an error.
-func (o *Observer) Run(ctx context.Context, inputs map[string]*tensor.Tensor, peaks map[string]float32) (own, values map[string]*tensor.Tensor, err error) {
-	o.values, o.peaks, o.err = map[string]*tensor.Tensor{}, peaks, nil
-	for _, v := range o.g.Inputs() {
-		if t := inputs[v.Name]; t != nil {
-			o.see(v, t)
+// inputs prepares an image; where prompts are planes, for a batch of all probes, the last with the logits that the second gave.
+func (r *observation) inputs(ctx context.Context, path string) (map[string]*tensor.Tensor, pictures.Frame, error) {
+	picture, err := pictures.Read(path)
+	if err != nil {
+		return nil, pictures.Frame{}, err
+	}
+	x, frame, err := pictures.Prepare(picture, r.preprocess)
+	if err != nil || !r.prompts.OneGraph {
+		return map[string]*tensor.Tensor{"image": x}, frame, err
+	}
+	first, err := r.prompts.Image(x, frame, prompt.Probes(frame, nil)[1])
+	if err != nil {
+		return nil, frame, err
+	}
+	seen, err := r.image.Run(ctx, first)
+	if err != nil {
+		return nil, frame, err
+	}
+	logits, err := r.prompts.Logits(seen.Outputs)
+	if err != nil {
+		return nil, frame, err
+	}
+	inputs, err := r.prompts.Image(x, frame, prompt.Probes(frame, logits)...)
+	return inputs, frame, err
+}
+
+// observe gives the watched values of one image by key, and adds to peaks.
+func (r *observation) observe(ctx context.Context, path string, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
+	inputs, frame, err := r.inputs(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := r.image.Run(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(seen, r.keys[0], peaks); err != nil {
+		return nil, err
+	}
+	values := map[string]*tensor.Tensor{}
+	for v, t := range seen.Values {
+		values[r.keys[0][v]] = t
+	}
+	if r.decoder == nil {
+		return values, nil
+	}
+	var logits []float32
+	for i := range prompt.Probes(frame, nil) {
+		in, err := r.prompts.Decoder(seen.Outputs, r.decoder.Inputs(), frame, prompt.Probes(frame, logits)[i])
+		if err != nil {
+			return nil, err
+		}
+		out, err := r.decoder.Run(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if err := take(out, r.keys[1], peaks); err != nil {
+			return nil, err
+		}
+		if logits, err = r.prompts.Logits(out.Outputs); err != nil {
+			return nil, err
 		}
 	}
-	if own, err = o.program.Run(ctx, inputs); err == nil {
-		err = o.err
+	return values, nil
+}
+
+// take adds what a run has shown to the largest amplitudes by key; one that is no number is an error.
+func take(seen *engine.Seen, keys map[*ir.Value]string, peaks map[string]float32) error {
+	for v, p := range seen.Peaks {
+		if p-p != 0 {
+			return fmt.Errorf("value %q: its largest amplitude is %v", keys[v], p)
+		}
+		peaks[keys[v]] = max(peaks[keys[v]], p)
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	for key, x := range o.static {
-		peaks[key] = x
-	}
-	return own, o.values, nil
+	return nil
 }

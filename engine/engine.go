@@ -100,9 +100,10 @@ func prepare(g *ir.Graph) (*ir.Program, error) {
 	return ir.Compile(g)
 }
 
-func (s *goSession) Inputs() []string {
-	var names []string
-	for _, v := range s.model.Graph.Inputs() {
+func (s *goSession) Inputs() []string { return inputNames(s.model.Graph) }
+
+func inputNames(g *ir.Graph) (names []string) {
+	for _, v := range g.Inputs() {
 		names = append(names, v.Name)
 	}
 	return names

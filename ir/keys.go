@@ -23,5 +23,15 @@ func Keys(g *Graph) map[*Value]string {
 	return keys
 }
 
+// Identify gives every value that a frontend computes its key as identity. Passes keep it where they replace a value by one that is the
+// same, so that two models of one checkpoint can be compared value by value, whatever was done to each.
+func Identify(g *Graph) {
+	for v, key := range Keys(g) {
+		if !v.IsInput() {
+			v.Of = key
+		}
+	}
+}
+
 // NameOf is the source path in a key of Keys.
 func NameOf(key string) string { return key[:max(strings.LastIndex(key, "/"), 0)] }

@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"maps"
+
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/quantizer"
 )
@@ -21,6 +23,11 @@ func insertQDQ(w *Work) error      { return quantized(w, quant.Scope{Convolution
 func quantizeLinear(w *Work) error { return quantized(w, quant.Scope{Linears: w.Scope.Linears}) }
 
 func quantized(w *Work, scope quant.Scope) error {
+	q := &Quantized{Nodes: []string{}, Float: map[string]string{}}
+	w.Report = q
+	if w.Plan == nil { // calibration is switched off
+		return nil
+	}
 	table, err := quantizer.Decide(w.Graph, w.Plan, scope, w.Spelling)
 	if err != nil {
 		return err
@@ -35,9 +42,16 @@ func quantized(w *Work, scope quant.Scope) error {
 	for y, peak := range done.Peaks {
 		w.Reaches(y, peak)
 	}
-	q := &Quantized{Table: table, Layers: done.Convolutions}
+	q.Table, q.Layers = table, done.Convolutions
 	q.Nodes, q.Float, q.Int8, q.All = table.Report()
-	w.Changed, w.Report = len(q.Nodes), q
+	w.Changed = len(q.Nodes)
 	w.Graph.Sweep()
 	return nil
+}
+
+// Add joins what another pass did.
+func (q *Quantized) Add(o *Quantized) {
+	q.Nodes, q.Layers = append(q.Nodes, o.Nodes...), append(q.Layers, o.Layers...)
+	maps.Copy(q.Float, o.Float)
+	q.Int8, q.All = q.Int8+o.Int8, q.All+o.All
 }

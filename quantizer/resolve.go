@@ -145,14 +145,10 @@ var upscaled = []string{"Conv", "Reshape", "Transpose", "Reshape#2"}
 
 // spelledFor is a copy of a plan without what only another spelling of the model's upsampling has, and without what the scope does not observe.
 func spelledFor(m *ir.Module, plan *quant.Plan, scope quant.Scope) *quant.Plan {
-	p := *plan
-	p.Values, p.Float, p.Peaks, p.Layers = maps.Clone(plan.Values), maps.Clone(plan.Float), maps.Clone(plan.Peaks), nil
-	if p.Float == nil {
-		p.Float = map[string]string{}
-	}
+	p := plan.Clone()
 	e := m.Encoder()
 	if e == nil {
-		return &p
+		return p
 	}
 	keys, live := ir.Keys(e), e.Live()
 	maps.DeleteFunc(keys, func(v *ir.Value, _ string) bool { return !live[v] })
@@ -184,7 +180,7 @@ func spelledFor(m *ir.Module, plan *quant.Plan, scope quant.Scope) *quant.Plan {
 			}
 		}
 	}
-	return &p
+	return p
 }
 
 // KeepFloat puts layers of a resolved plan in float: each by its key, or all below a module by its path.

@@ -64,13 +64,16 @@ type writer struct {
 func (w *writer) behind(v *Value) error {
 	b := w.g.After(v.v, convRule)
 	if v.Inside {
-		v.v.Name += equalized
+		v.v.Name, v.v.Of = v.v.Name+equalized, ""
 		w.done.Peaks[v.v] = v.Top
 	}
 	x := w.perChannel(b, v.v, v.Before, v.Top)
 	dq := w.roundTrip(b, x, v.v.Name, v)
 	integers := dq.Args[0]
 	back := w.perChannel(b, dq, v.After, v.Top)
+	if v.After != nil {
+		back.Of = v.v.Of
+	}
 	if err := b.Err(); err != nil {
 		return err
 	}
@@ -148,7 +151,11 @@ func (w *writer) conv(l *Layer, lazy, dense *tensor.Tensor, scales []float32) er
 	}
 	w.done.Same[y] = c
 	w.done.Convolutions = append(w.done.Convolutions, Convolution{Key: l.Key, Conv: y, Weights: lazy, Bias: plain, In: l.In})
-	return w.g.Replace(convRule, c, y)
+	if err := w.g.Replace(convRule, c, y); err != nil || l.Out == nil {
+		return err
+	}
+	y.Of = "" // it is the float value in another scale
+	return nil
 }
 
 // bias is a convolution's: int32 of the products' scales, or float.

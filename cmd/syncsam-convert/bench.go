@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -13,10 +12,12 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/bench"
+	"syncsam-convert/engine"
 )
 
 type benchFlags struct {
-	verifyFlags
+	engine         string
+	options        engine.Options
 	vs             string
 	rounds         int
 	batch, prompts int64
@@ -28,7 +29,6 @@ type benchFlags struct {
 type benchReport struct {
 	Engine  string        `json:"engine"`
 	Threads int           `json:"threads"`
-	Machine bench.Machine `json:"machine"`
 	Graphs  []benchGraph  `json:"graphs"`
 }
 
@@ -44,8 +44,7 @@ func benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench DIR|MODEL.onnx [--vs DIR|MODEL.onnx]",
 		Short: "Time an artifact, per graph and per operator",
-		Long: `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, achieved GFLOP/s and the share of
-the machine's roofline (measured just before). With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
+		Long: `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, and achieved GFLOP/s. With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
 		Example: "  syncsam-convert bench artifact --engine onnxruntime --threads 1\n  syncsam-convert bench artifact/encoder.onnx --vs exported.onnx --engine onnxruntime",
 		Args:    exactly(1, "one DIR or MODEL.onnx"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -56,7 +55,7 @@ the machine's roofline (measured just before). With --vs both run in turns in on
 	c.Flags().Int64Var(&f.prompts, "prompts", 1, "B: prompts of a decoder's input")
 	c.Flags().Int64Var(&f.points, "points", 2, "P: points of each prompt")
 	c.Flags().BoolVar(&f.json, "json", false, "print the measurement as JSON")
-	f.addEngine(c)
+	addEngine(c, &f.engine, &f.options)
 	return c
 }
 
@@ -74,8 +73,8 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			return err
 		}
 	}
-	report := benchReport{Engine: f.engine, Threads: f.threads}
-	s := bench.Settings{Engine: f.engine, Options: f.options(), Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, "P": f.points, "T": 77}}
+	report := benchReport{Engine: f.engine, Threads: f.options.Threads}
+	s := bench.Settings{Engine: f.engine, Options: f.options, Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, "P": f.points, "T": 77}}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		run := []string{files[name]}
 		if f.vs != "" {
@@ -90,7 +89,7 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			}
 			run = append(run, other)
 		}
-		timings, machine, err := bench.Run(cmd.Context(), run, s)
+		timings, err := bench.Run(cmd.Context(), run, s)
 		if err != nil {
 			return err
 		}
@@ -99,16 +98,13 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			ratio := timings[0].Against(timings[1])
 			g.VS, g.Ratio = &timings[1], &ratio
 		}
-		report.Machine = machine
 		report.Graphs = append(report.Graphs, g)
 	}
 	if len(report.Graphs) == 0 {
 		return fmt.Errorf("--vs: %s and %s have no graph in common", path, f.vs)
 	}
 	if f.json {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "  ")
-		return e.Encode(report)
+		return writeJSON(cmd.OutOrStdout(), report)
 	}
 	report.print(cmd.OutOrStdout())
 	return nil
@@ -137,7 +133,7 @@ func graphFiles(path string) (map[string]string, error) {
 }
 
 func (r *benchReport) print(w io.Writer) {
-	fmt.Fprintf(w, "engine %s, threads %d (0: all); this machine: %.0f GFLOP/s in a float32 product, %.1f GB/s copying\n", r.Engine, r.Threads, r.Machine.GFLOPS, r.Machine.Bandwidth)
+	fmt.Fprintf(w, "engine %s, threads %d (0: all)\n", r.Engine, r.Threads)
 	for _, g := range r.Graphs {
 		for _, t := range []*bench.Timing{&g.Ours, g.VS} {
 			if t == nil {
@@ -145,7 +141,7 @@ func (r *benchReport) print(w io.Writer) {
 			}
 			fmt.Fprintf(w, "\n%s: %.2f ms (quartiles %.2f to %.2f)\n", t.File, t.Median, t.Lower, t.Upper)
 			if t.MultiplyAdds > 0 {
-				fmt.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s, %.0f %% of the roofline\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS, 100*t.Roofline)
+				fmt.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS)
 			}
 			all := 0.0
 			for _, o := range t.Ops {
