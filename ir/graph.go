@@ -4,6 +4,7 @@ package ir
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"syncsam-convert/ir/tensor"
@@ -232,4 +233,36 @@ func (g *Graph) Sweep() int {
 	g.uses = nil
 	g.Values = slices.DeleteFunc(g.Values, func(v *Value) bool { return !live[v] && v.Op != opInput })
 	return before - len(g.Values)
+}
+
+// Shuffle brings the values into another order that the graph allows, a seed for each, so that tests see what depends on the order.
+// Inputs keep theirs, which is part of what a graph promises.
+func Shuffle(g *Graph, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	waits, next := map[*Value]int{}, map[*Value][]*Value{}
+	after := func(v, a *Value) {
+		waits[v]++
+		next[a] = append(next[a], v)
+	}
+	in := g.Inputs()
+	for i := range in[min(1, len(in)):] {
+		after(in[i+1], in[i])
+	}
+	for _, v := range g.Values {
+		v.eachArg(func(a *Value) { after(v, a) })
+	}
+	ready := slices.DeleteFunc(slices.Clone(g.Values), func(v *Value) bool { return waits[v] > 0 })
+	order := make([]*Value, 0, len(g.Values))
+	for len(ready) > 0 {
+		i := random.IntN(len(ready))
+		v := ready[i]
+		ready = slices.Delete(ready, i, i+1)
+		order = append(order, v)
+		for _, u := range next[v] {
+			if waits[u]--; waits[u] == 0 {
+				ready = append(ready, u)
+			}
+		}
+	}
+	g.Values = order
 }

@@ -48,7 +48,7 @@ func foldBatchNorm(w *Work) error {
 func affine(bn *ir.Value) (s, shift []float64) {
 	gamma, beta := bn.Args[1].Const.Float32s(), bn.Args[2].Const.Float32s()
 	mean, variance := bn.Args[3].Const.Float32s(), bn.Args[4].Const.Float32s()
-	eps := float64(bn.Attrs.(ir.EpsilonAttrs).Epsilon)
+	eps := float64(ir.BatchNormalization.Of(bn).Epsilon)
 	for i := range gamma {
 		s = append(s, float64(gamma[i])/math.Sqrt(float64(variance[i])+eps))
 		shift = append(shift, float64(beta[i])-float64(mean[i])*s[i])

@@ -272,6 +272,7 @@ func rewrite(w *Work, rule string, build func(b *ir.Builder, v *ir.Value) (*ir.V
 		if y == nil {
 			continue
 		}
+		w.Carry(y, v, 0)
 		if err := w.Graph.Replace(rule, v, y); err != nil {
 			return err
 		}

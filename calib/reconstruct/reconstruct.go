@@ -27,37 +27,43 @@ func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Con
 		plain[key] = v
 	}
 	ref := &reference{waiting: map[*ir.Value]int{}, known: map[*ir.Value][]*tensor.Tensor{}}
-	readers := map[*ir.Value][]quantizer.Convolution{}
 	for _, l := range layers {
 		if plain[l.Key] == nil {
 			return fmt.Errorf("internal error: the float graph has no %s", l.Key)
 		}
-		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
 		ref.waiting[plain[l.Key].Args[0]]++
 	}
 	next, stop := iter.Pull2(ir.Steps(ctx, float, inputs))
 	defer stop()
 	ref.next = next
-	left := len(layers)
-	for step, err := range ir.Steps(ctx, quantized, inputs) {
+	return run(ctx, quantized, layers, inputs, nil, func(l quantizer.Convolution) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)
+}
+
+// run goes through a quantized graph, from where its results are known on, and fits each layer when what it reads has been computed;
+// want gives what the float layer reads.
+func run(ctx context.Context, quantized *ir.Graph, layers []quantizer.Convolution, inputs []map[string]*tensor.Tensor, known map[*ir.Value][]*tensor.Tensor,
+	want func(quantizer.Convolution) ([]*tensor.Tensor, error), seen func()) error {
+	readers := map[*ir.Value][]quantizer.Convolution{}
+	var wanted []*ir.Value
+	for _, l := range layers {
+		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
+		wanted = append(wanted, l.Conv.Args[0])
+	}
+	for step, err := range ir.StepsFrom(ctx, quantized, inputs, known, wanted) {
 		if err != nil {
 			return err
 		}
 		for _, l := range readers[step.Value] {
-			want, err := ref.take(plain[l.Key].Args[0])
+			x, err := want(l)
 			if err != nil {
 				return err
 			}
-			if err := fit(l, step.Results, want); err != nil {
+			if err := fit(l, step.Results, x); err != nil {
 				return fmt.Errorf("%s: %w", l.Conv, err)
 			}
 			if seen != nil {
 				seen()
 			}
-			left--
-		}
-		if left == 0 {
-			break
 		}
 	}
 	return nil
