@@ -22,7 +22,7 @@ internal/version         :
 ir/tensor                : internal/mapfile
 ir/kernel                :
 ir                       : ir/tensor ir/kernel
-ir/quant                 : ir ir/tensor
+ir/quant                 :
 safetensors              : ir/tensor internal/mapfile
 internal/onnxpb          : ir/tensor internal/mapfile
 artifact                 : internal/mapfile internal/version ir
@@ -33,15 +33,16 @@ frontends/checkpoint     : ir/tensor safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-passes                   : ir ir/quant ir/tensor
+quantizer                : ir ir/quant ir/tensor
+passes                   : ir ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 engine                   : artifact backends/onnx frontends/onnx internal/trthost ir ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
-calib/reconstruct        : ir ir/kernel ir/quant ir/tensor
-calib                    : dataset engine ir ir/quant ir/tensor pictures prompt safetensors
+calib/reconstruct        : ir ir/kernel ir/tensor quantizer
+calib                    : dataset engine ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
 golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
@@ -49,7 +50,7 @@ golden/stats             :
 golden/items             : internal/mapfile
 golden/groups            :
 golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures segment
+compile                  : artifact backends/onnx backends/tensorrt calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile frontends/onnx ir ir/tensor pictures segment
 cmd/syncsam-convert      : artifact backends/tensorrt bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `

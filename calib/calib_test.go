@@ -82,6 +82,29 @@ func TestFile(t *testing.T) {
 	require.Error(t, err)
 }
 
+// Statistics with numbers that no values have are refused by the value's name.
+func TestFileWithWrongNumbers(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for want, change := range map[string]func(s *Stats){
+		`value "relu": largest amplitude: have NaN`:                func(s *Stats) { s.Values["relu"].Max = nan },
+		`value "relu": largest amplitude: have -1`:                 func(s *Stats) { s.Values["relu"].Max = -1 },
+		`value "relu": largest amplitude: have +Inf`:               func(s *Stats) { s.Values["relu"].Max = inf },
+		`value "relu": largest amplitude: have 1e+30, want a numb`: func(s *Stats) { s.Values["relu"].Max = 1e30 },
+		`value "relu": channel 1: amplitude: have NaN`:             func(s *Stats) { s.Values["relu"].Channels[1] = nan },
+		`value "relu": channel 0: amplitude: have -2`:              func(s *Stats) { s.Values["relu"].Channels[0] = -2 },
+		`value "signed": histogram: have a count below 0`:          func(s *Stats) { s.Values["signed"].Counts[3] = -1 },
+		`value "signed": its peak is no finite number`:             func(s *Stats) { s.Peaks["signed"] = nan },
+		`value "dead": its peak is no finite number`:               func(s *Stats) { s.Peaks["dead"] = inf },
+	} {
+		s := collected(t, images(2))
+		change(s)
+		path := filepath.Join(t.TempDir(), "s.safetensors")
+		require.NoError(t, s.WriteFile(path))
+		_, err := ReadFile(path)
+		require.ErrorContains(t, err, path+": "+want)
+	}
+}
+
 // A histogram holds every amplitude in its bin, whatever came first.
 func TestHistogram(t *testing.T) {
 	x := []float32{0, 1e-9, 0.3, -0.7, 5, 1023.5, 1e-20}

@@ -12,6 +12,7 @@ import (
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
+	"syncsam-convert/quantizer"
 )
 
 // An Observer runs a module's float graphs over calibration images.
@@ -27,12 +28,12 @@ type Observer struct {
 // floating-point value of encoder and decoder, too.
 func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, peaks bool, images []string) error {
 	g := o.Module.Encoder()
-	keys := quant.Keys(g)
+	keys := ir.Keys(g)
 	s.Last = map[string]bool{}
-	w := engine.Watch{Values: quant.FindSites(g, scope.Convolutions).Observed()}
-	for _, l := range quant.FindLinears(g, scope.Linears) {
-		w.Values = append(w.Values, l.Args[0])
-		s.Last[keys[l.Args[0]]] = true
+	sites := quantizer.FindSites(g, scope)
+	w := engine.Watch{Values: sites.Observed()}
+	for _, v := range w.Values {
+		s.Last[keys[v]] = sites.ChannelsLast(v)
 	}
 	if len(w.Values) == 0 && !peaks {
 		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
@@ -45,7 +46,7 @@ func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, pea
 			if err := r.load(o, d, engine.Watch{Peaks: amplitudes(d)}); err != nil {
 				return err
 			}
-			r.decoder, r.keys = r.image, append(r.keys, quant.Keys(d))
+			r.decoder, r.keys = r.image, append(r.keys, ir.Keys(d))
 		}
 	}
 	if err := r.load(o, g, w); err != nil {
@@ -82,7 +83,7 @@ func (o *Observer) Inputs(ctx context.Context, images []string) ([]map[string]*t
 // amplitudes are the values of a graph whose peaks decide where float16 holds them.
 func amplitudes(g *ir.Graph) []*ir.Value {
 	return slices.DeleteFunc(slices.Clone(g.Values), func(v *ir.Value) bool {
-		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32 || v.Type.Rank() == 0
+		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32
 	})
 }
 

@@ -242,8 +242,8 @@ func ReadFile(path string) (*Stats, error) {
 	s.Images = images
 	for _, t := range f.Tensors {
 		if key, ok := strings.CutSuffix(t.Name, "/peak"); ok {
-			if t.Tensor.DType() != tensor.Float32 || t.Tensor.Len() != 1 || !(t.Tensor.Float32s()[0] >= 0) {
-				return nil, fmt.Errorf("%s: value %q: its peak is no number", path, key)
+			if t.Tensor.DType() != tensor.Float32 || t.Tensor.Len() != 1 || !isAmplitude(t.Tensor.Float32s()[0]) {
+				return nil, fmt.Errorf("%s: value %q: its peak is no finite number of 0 or more", path, key)
 			}
 			s.Peaks[key] = t.Tensor.Float32s()[0]
 		}
@@ -259,8 +259,30 @@ func ReadFile(path string) (*Stats, error) {
 		if v[0] < -60 || v[0] > 129 {
 			return nil, fmt.Errorf("%s: value %q: exponent: have %d, want -60 to 129", path, key, v[0])
 		}
-		s.Values[key] = &Series{Histogram: Histogram{Exp: int(v[0]), Max: math.Float32frombits(uint32(v[1])), Negative: v[2] != 0,
+		series := &Series{Histogram: Histogram{Exp: int(v[0]), Max: math.Float32frombits(uint32(v[1])), Negative: v[2] != 0,
 			Counts: slices.Clone(t.Tensor.Int64s())}, MeanSum: slices.Clone(means.Int64s()), Channels: slices.Clone(channels.Float32s())}
+		if err := series.check(); err != nil {
+			return nil, fmt.Errorf("%s: value %q: %w", path, key, err)
+		}
+		s.Values[key] = series
 	}
 	return s, nil
+}
+
+func isAmplitude(x float32) bool { return x >= 0 && x <= math.MaxFloat32 }
+
+// check refuses statistics that no values have.
+func (s *Series) check() error {
+	switch {
+	case !isAmplitude(s.Max) || math.Ldexp(1, s.Exp) < float64(s.Max):
+		return fmt.Errorf("largest amplitude: have %v, want a number from 0 to 2^%d", s.Max, s.Exp)
+	case slices.ContainsFunc(s.Counts, func(n int64) bool { return n < 0 }):
+		return fmt.Errorf("histogram: have a count below 0")
+	}
+	for i, c := range s.Channels {
+		if !isAmplitude(c) || c > s.Max {
+			return fmt.Errorf("channel %d: amplitude: have %v, want a number from 0 to %v", i, c, s.Max)
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
+	"syncsam-convert/quantizer"
 )
 
 // A Source is an open checkpoint: its tensors, and the hash of its bytes, which is taken while others work.
@@ -172,7 +173,7 @@ func (l *Lowered) Calibrate(ctx context.Context) (*Calibrated, error) {
 		return nil, err
 	}
 	if l.o.Plan != "" {
-		c.Plan, err = readPlan(l.o.Plan)
+		c.Plan, err = l.readPlan(l.o.Plan, sum)
 	} else {
 		c.Plan, err = l.plan(ctx, sum)
 	}
@@ -188,7 +189,11 @@ func (l *Lowered) plan(ctx context.Context, source string) (*quant.Plan, error) 
 	if s.Images < fewImages {
 		l.o.Note(fmt.Sprintf("warning: %d calibration images are few; use %d or more", s.Images, fewImages))
 	}
-	return s.Plan(l.o.Method)
+	ranges, err := s.Plan(l.o.Method)
+	if err != nil {
+		return nil, err
+	}
+	return quantizer.Make(l.run.Module, ranges, source, l.scope8(), spellings[ONNX])
 }
 
 func (l *Lowered) stats(ctx context.Context, source string) (*calib.Stats, error) {
@@ -240,13 +245,17 @@ func (l *Lowered) observer(seen func()) (*calib.Observer, error) {
 	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, err
 }
 
-func readPlan(path string) (*quant.Plan, error) {
+// readPlan reads a plan and holds it to the model.
+func (l *Lowered) readPlan(path, source string) (*quant.Plan, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	p, err := quant.Read(file)
+	if err == nil {
+		err = quantizer.Resolve(l.run.Module, p, source, l.scope8(), spellings[ONNX])
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -285,10 +294,16 @@ func (c *Calibrated) finish(ctx context.Context, run *passes.Run, plan *quant.Pl
 // round takes a model through the pipeline as far as its integers are chosen.
 func (c *Calibrated) round(ctx context.Context, run *passes.Run, plan *quant.Plan, target, precision string) (*Compiled, error) {
 	out := &Compiled{Calibrated: c, Plan: plan, run: run, Target: target, Precision: precision, rounding: RoundNearest}
-	run.Input = passes.Input{Plan: plan, Scope: c.scope8(), Spelling: spellings[target]}
 	if err := run.Before(ctx, passes.Calibrate); err != nil {
 		return nil, err
 	}
+	if target == TensorRT && plan != nil {
+		var err error
+		if plan, err = quantizer.PlanFor(run.Module, plan, c.scope8(), spellings[target]); err != nil {
+			return nil, err
+		}
+	}
+	run.Input = passes.Input{Plan: plan, Scope: c.scope8(), Spelling: spellings[target]}
 	if run.Reached(passes.Calibrate) {
 		if err := run.Step(ctx, func() (int, error) { return 0, nil }); err != nil {
 			return nil, err
@@ -311,7 +326,7 @@ func (c *Calibrated) round(ctx context.Context, run *passes.Run, plan *quant.Pla
 }
 
 // spellings say how a target wants integers.
-var spellings = map[string]passes.Spelling{ONNX: passes.ONNXRuntime, TensorRT: passes.TensorRT}
+var spellings = map[string]quantizer.Spelling{ONNX: quantizer.ONNXRuntime, TensorRT: quantizer.TensorRT}
 
 // quantized is what all quantizing passes did together.
 func (c *Compiled) quantized() *passes.Quantized {
@@ -338,7 +353,7 @@ func (c *Calibrated) adaptive(work int64) bool {
 const roundingImages = 32
 
 // reconstruct rounds the layers' weights anew over calibration images; float is the encoder before it was quantized.
-func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer) error {
+func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Convolution) error {
 	done := 0
 	seen := func() {
 		done++

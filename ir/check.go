@@ -7,7 +7,7 @@ import (
 )
 
 // Check reports the first broken rule of a graph: an argument that does not stand before its use, a type that the
-// operator table does not give, an input or output name that occurs twice, an output that is not in the graph, an edge that was changed
+// operator table does not give, a scale that is no scale, an input or output name that occurs twice, an output that is not in the graph, an edge that was changed
 // behind the graph's back.
 func Check(g *Graph) error {
 	fail := func(v *Value, format string, args ...any) error {
@@ -38,6 +38,9 @@ func Check(g *Graph) error {
 			}
 			if !t.Equal(v.Type) {
 				return fail(v, "have type %s, want %s", v.Type, t)
+			}
+			if err := checkNumbers(v); err != nil {
+				return fail(v, "%w", err)
 			}
 		}
 		seen[v], ids[v.ID] = true, true

@@ -78,6 +78,37 @@ func checkScale(a QuantAttrs, in []tensor.Type) error {
 	return nil
 }
 
+// checkNumbers refuses constants that make no integers of numbers: a scale that is not finite and above 0, an int32's zero point other than 0
+// (those of 8 bits are in range by their type).
+func checkNumbers(v *Value) error {
+	var scales []int
+	switch v.Op {
+	case QuantizeLinear.Op, DequantizeLinear.Op:
+		scales = []int{1}
+	case QLinearMatMulFloat.Op:
+		scales = []int{1, 4}
+	case QLinearConv.Op:
+		scales = []int{1, 4, 6}
+	}
+	for _, at := range scales {
+		if s := v.Args[at]; s.IsConst() {
+			for i, x := range s.Const.Float32s() {
+				if !(x > 0) || x-x != 0 {
+					return fmt.Errorf("scale %q: element %d: have %v, want a finite number above 0", s.Name, i, x)
+				}
+			}
+		}
+	}
+	if DequantizeLinear.Is(v) && len(v.Args) > 2 && v.Args[2].IsConst() && v.Args[2].Type.DType == tensor.Int32 {
+		for i, z := range v.Args[2].Const.Int32s() {
+			if z != 0 {
+				return fmt.Errorf("zero_point %q: element %d: have %d, want 0 for int32", v.Args[2].Name, i, z)
+			}
+		}
+	}
+	return nil
+}
+
 // quantLayout splits x into outer rows of n scales of inner elements.
 func quantLayout(a QuantAttrs, dims []int64, scale *tensor.Tensor) (outer, n, inner int) {
 	if scale.Len() == 1 {

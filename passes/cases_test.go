@@ -14,6 +14,7 @@ import (
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 	"syncsam-convert/safetensors"
 )
 
@@ -105,7 +106,7 @@ func cases(t *testing.T) (out []Pass) {
 
 // caseInput is what the passes behind calibration read in their cases: the plan beside the case's graphs.
 func caseInput(name string) Input {
-	in := Input{Scope: quant.Scope{Convolutions: []string{"cnn"}, Linears: []string{"vit"}}, Spelling: ONNXRuntime}
+	in := Input{Scope: quant.Scope{Convolutions: []string{"cnn"}, Linears: []string{"vit"}}, Spelling: quantizer.ONNXRuntime}
 	if f, err := os.Open(filepath.Join("testdata", name+".plan")); err == nil {
 		defer f.Close()
 		if in.Plan, err = quant.Read(f); err != nil {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -39,15 +38,10 @@ type Float32 struct {
 // recorded amplitudes by value key; nothing is known where there is none. Inputs and outputs stay float32. Its report is a *Halved.
 func castHalf(w *Work) error {
 	g, done := w.Graph, &Halved{Float32: []Float32{}}
-	h := &halver{g: g, keys: quant.Keys(g), uses: g.Uses(), byName: map[string]float32{}, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
+	h := &halver{g: g, keys: ir.Keys(g), uses: g.Uses(), wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
 		phase: leading(g, []*ir.Op{ir.Sin.Op, ir.Cos.Op}, nil), log: leading(g, []*ir.Op{ir.Log.Op}, ir.Exp.Op)}
 	if w.Plan != nil {
 		h.peaks = w.Plan.Peaks
-	}
-	for key, p := range h.peaks {
-		if name := quant.NameOf(key); p > h.byName[name] {
-			h.byName[name] = p
-		}
 	}
 	var err error
 	w.Changed, err = h.cast(done)
@@ -61,7 +55,6 @@ type halver struct {
 	keys     map[*ir.Value]string
 	uses     map[*ir.Value][]*ir.Value
 	peaks    map[string]float32
-	byName   map[string]float32 // the largest peak of a source path, for values that another pass made from the recorded one
 	wide     map[*ir.Value]bool // stays in float32
 	integers map[*ir.Value]bool // stands between integers
 	phase    map[*ir.Value]bool // leads to a sine
@@ -70,11 +63,8 @@ type halver struct {
 
 // peak is the recorded amplitude; false where there is none.
 func (h *halver) peak(v *ir.Value) (float32, bool) {
-	if p, ok := h.peaks[h.keys[v]]; ok {
-		return p, true
-	}
-	p, ok := h.byName[v.Name]
-	return p, ok && v.Name != ""
+	p, ok := h.peaks[h.keys[v]]
+	return p, ok
 }
 
 // rules say what stays in float32, and why; the first that applies counts.
@@ -86,6 +76,7 @@ var rules = []struct {
 	{"phase", "leads to a sine or cosine, whose argument needs its absolute precision", func(h *halver, v *ir.Value) bool { return h.phase[v] }},
 	{"logarithm", "leads from an exponential to its logarithm: what is lost below float16's least number comes back as infinity", func(h *halver, v *ir.Value) bool { return h.log[v] }},
 	{"range", "reaches more than half of float16's largest number", (*halver).outOfRange},
+	{"unknown", "nobody has seen how large it is, or what it reads", (*halver).unknown},
 	{"constant", "has a constant that float16 cannot hold", func(_ *halver, v *ir.Value) bool { return slices.ContainsFunc(v.Args, unholdable) }},
 	{"square", "squares an input that is not known to stay below 255", (*halver).squares},
 	{"exponential", "raises to the power of an input that is not known to stay below 10", func(h *halver, v *ir.Value) bool {
@@ -124,6 +115,17 @@ func (h *halver) outOfRange(v *ir.Value) bool {
 	return false
 }
 
+// unknown is never safe: where amplitudes were recorded, a value that has none, or reads one that has none, may be of any size.
+func (h *halver) unknown(v *ir.Value) bool {
+	return h.peaks != nil && slices.ContainsFunc(append([]*ir.Value{v}, v.Args...), func(x *ir.Value) bool {
+		if x == nil || x.IsConst() || x.IsInput() || x.Type.DType != tensor.Float32 {
+			return false
+		}
+		_, known := h.peak(x)
+		return !known
+	})
+}
+
 func (h *halver) squares(v *ir.Value) bool {
 	switch v.Op {
 	case ir.LayerNormalization.Op, ir.Pow.Op:
@@ -142,12 +144,18 @@ func unholdable(v *ir.Value) bool {
 	if !v.IsConst() || v.Type.DType != tensor.Float32 {
 		return false
 	}
-	top := float32(0)
-	for _, x := range v.Const.Float32s() {
-		top = max(top, x, -x)
-	}
+	top := amplitude(v.Const.Float32s())
 	v.Const.Release()
 	return top > maxFloat16 || top != 0 && top < leastNormal
+}
+
+// amplitude is the largest |x|; NaN where there is one.
+func amplitude(x []float32) float32 {
+	top := float32(0)
+	for _, v := range x {
+		top = max(top, v, -v)
+	}
+	return top
 }
 
 // leading marks the values of some ops and everything that leads to them, back to the values of the op from (nil: to the inputs).
@@ -260,7 +268,7 @@ func (h *halver) cast(done *Halved) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	*h.g = *g
+	h.g.Become(g)
 	done.Values += n
 	return n, nil
 }

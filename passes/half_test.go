@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,6 +9,7 @@ import (
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 )
 
 // halfModel has a place for every rule of cast-half, and some that none applies to.
@@ -53,6 +55,11 @@ func TestCastHalf(t *testing.T) {
 			in, err := ir.Probe(g, 3, map[string]int64{"N": 2})
 			require.NoError(t, err)
 			want := run(t, g, in)
+			for v, key := range ir.Keys(g) { // the others are small
+				if _, given := c.peaks[key]; !given && c.peaks != nil && !v.IsInput() {
+					c.peaks[key] = 1
+				}
+			}
 			done := through(t, g, Input{Plan: &quant.Plan{Peaks: c.peaks}}, Options{}, "cast-half")[0].(*Halved)
 			var wide []string
 			for _, v := range g.Values {
@@ -63,7 +70,7 @@ func TestCastHalf(t *testing.T) {
 			require.ElementsMatch(t, c.wide, wide)
 			rules := map[string]string{}
 			for _, k := range done.Float32 {
-				rules[quant.NameOf(k.Value)] = k.Rule
+				rules[ir.NameOf(k.Value)] = k.Rule
 			}
 			for value, rule := range c.reason {
 				require.Equal(t, rule, rules[value], value)
@@ -79,11 +86,56 @@ func TestCastHalf(t *testing.T) {
 	}
 }
 
+// Where amplitudes were recorded, a value that has none stays in float32, and so does what reads it.
+func TestUnknownIsNeverSafe(t *testing.T) {
+	g := halfModel(t)
+	peaks := map[string]float32{}
+	for v, key := range ir.Keys(g) {
+		if v.Name != "sum" {
+			peaks[key] = 1
+		}
+	}
+	done := through(t, g, Input{Plan: &quant.Plan{Peaks: peaks}}, Options{}, "cast-half")[0].(*Halved)
+	var unknown []string
+	for _, k := range done.Float32 {
+		if k.Rule == "unknown" {
+			unknown = append(unknown, ir.NameOf(k.Value))
+		}
+	}
+	require.Equal(t, []string{"sum", "norm", "large", "tiny"}, unknown)
+}
+
+// A pass behind calibration carries amplitudes to what it makes: project-add's sums, which no recorded value is, are known to cast-half.
+func TestPassesCarryPeaks(t *testing.T) {
+	m := readCase(t, "testdata/project-add")
+	g := m.Graph("before")
+	peaks, large := map[string]float32{}, map[string]bool{}
+	for v, key := range ir.Keys(g) {
+		if !v.IsInput() {
+			peaks[key] = 1
+			if ir.Add.Is(v) { // the projections' sums and the linear layer's bias
+				peaks[key], large[key] = 40000, true
+			}
+		}
+	}
+	plan := &quant.Plan{Peaks: peaks}
+	before := len(peaks)
+	reports := through(t, g, Input{Plan: plan}, Options{}, "project-add", "cast-half")
+	require.NotEmpty(t, large)
+	require.Len(t, plan.Peaks, before, "the plan itself is not changed")
+	found := false
+	for _, k := range reports[0].(*Halved).Float32 {
+		require.NotEqual(t, "unknown", k.Rule, k.Value)
+		found = found || k.Rule == "range" && strings.HasSuffix(k.Value, "/ProjectAdd") && k.Peak >= 40000
+	}
+	require.True(t, found, "what passes float16's range under another name stays in float32")
+}
+
 // Values between integers stay in float32, and nothing is cast on the way from one to the next.
 func TestCastHalfAroundIntegers(t *testing.T) {
 	g := prepared(t)
 	plan := planOf(t, g, false)
-	done := through(t, g, Input{plan, quant.Scope{Convolutions: []string{"cnn"}}, TensorRT}, Options{}, "insert-qdq", "cast-half")[1].(*Halved)
+	done := through(t, g, Input{plan, quant.Scope{Convolutions: []string{"cnn"}}, quantizer.TensorRT}, Options{}, "insert-qdq", "cast-half")[1].(*Halved)
 	require.Positive(t, done.Values)
 	for _, v := range g.Values {
 		if ir.Conv.Is(v) {

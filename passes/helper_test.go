@@ -9,6 +9,7 @@ import (
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
+	"syncsam-convert/quantizer"
 )
 
 // everyGoal lists all combinations of what a pipeline can be for.
@@ -55,6 +56,6 @@ func through(t *testing.T, g *ir.Graph, in Input, o Options, rows ...string) []a
 }
 
 // toInt8 writes a plan into the convolutions of "cnn".
-func toInt8(t *testing.T, g *ir.Graph, plan *quant.Plan, spell Spelling, o Options) *Quantized {
+func toInt8(t *testing.T, g *ir.Graph, plan *quant.Plan, spell quantizer.Spelling, o Options) *Quantized {
 	return through(t, g, Input{plan, quant.Scope{Convolutions: []string{"cnn"}}, spell}, o, "insert-qdq")[0].(*Quantized)
 }

@@ -9,6 +9,7 @@ import (
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
+	"syncsam-convert/quantizer"
 )
 
 // Numerics says what a pass may do to results.
@@ -37,19 +38,35 @@ type Work struct {
 	Changed int // places
 	Report  any // what else the pass has to say, nil for nothing
 	missed  func(v *ir.Value, reason string)
+	peaks   map[*ir.Value]float32 // recorded amplitudes, those of new values included; nil where none were recorded
 }
 
 // Input is what the passes behind calibration read beside the graph.
 type Input struct {
 	Plan     *quant.Plan // nil: nothing was calibrated
 	Scope    quant.Scope // what of the model becomes INT8
-	Spelling Spelling
+	Spelling quantizer.Spelling
 }
 
 // Miss says why a pass leaves a value that it would have changed but for that.
 func (w *Work) Miss(v *ir.Value, format string, args ...any) {
 	if w.missed != nil {
 		w.missed(v, fmt.Sprintf(format, args...))
+	}
+}
+
+// Carry says that a new value reaches at most so much more than one that calibration has seen, for the passes behind that ask what float16
+// must hold: a value of unknown amplitude stays in float32.
+func (w *Work) Carry(made, seen *ir.Value, more float32) {
+	if p, ok := w.peaks[seen]; ok {
+		w.peaks[made] = p + more
+	}
+}
+
+// Reaches gives the amplitude of a new value where a pass knows it.
+func (w *Work) Reaches(made *ir.Value, peak float32) {
+	if w.peaks != nil {
+		w.peaks[made] = peak
 	}
 }
 

@@ -29,7 +29,7 @@ func projectAdd(w *Work) error {
 		if len(conv.Args) > 2 {
 			bias = conv.Args[2]
 		}
-		if moved := biased(b, w.Graph, tokens, bias); moved != nil {
+		if moved := biased(w, b, tokens, bias); moved != nil {
 			tokens, bias = moved, nil
 		}
 		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
@@ -66,7 +66,8 @@ func projection(w *Work, v *ir.Value) *ir.Value {
 }
 
 // biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
-func biased(b *ir.Builder, g *ir.Graph, tokens, bias *ir.Value) *ir.Value {
+func biased(w *Work, b *ir.Builder, tokens, bias *ir.Value) *ir.Value {
+	g := w.Graph
 	if bias == nil || !ir.Add.Is(tokens) || len(g.UsesOf(tokens)) != 1 {
 		return nil
 	}
@@ -80,5 +81,10 @@ func biased(b *ir.Builder, g *ir.Graph, tokens, bias *ir.Value) *ir.Value {
 		sum[i] += more[i]
 	}
 	const fused = ".fused" // these values are not the float model's, so they do not have its names
-	return b.As(tokens.Name+fused).Add(tokens.Args[0], b.As(linear.Name+fused).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum))))
+	inner := b.As(linear.Name+fused).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum)))
+	outer := b.As(tokens.Name+fused).Add(tokens.Args[0], inner)
+	top := amplitude(more)
+	w.Carry(inner, linear, top)
+	w.Carry(outer, tokens, top)
+	return outer
 }

@@ -9,6 +9,7 @@ import (
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 )
 
 // A transformer's MLP whose LayerNorm has one loud channel: all products become INT8 but for the one that the plan keeps and the one that is
@@ -51,7 +52,7 @@ func TestQuantizeLinear(t *testing.T) {
 	want := run(t, g, in)
 
 	plan := &quant.Plan{Method: "max", Images: 1, Values: map[string]quant.Range{}, Float: map[string]string{"vit.blocks.1.kept/MatMul": "asked for"}}
-	keys := quant.Keys(g)
+	keys := ir.Keys(g)
 	p, err := ir.Compile(g)
 	require.NoError(t, err)
 	p.Observe = func(v *ir.Value, x *tensor.Tensor) {
@@ -67,8 +68,8 @@ func TestQuantizeLinear(t *testing.T) {
 	_, err = p.Run(context.Background(), in)
 	require.NoError(t, err)
 
-	require.Len(t, quant.FindLinears(g, []string{"vit.blocks"}), 3)
-	done := through(t, g, Input{plan, quant.Scope{Linears: []string{"vit.blocks"}}, ONNXRuntime}, Options{}, "quantize-linear")[0].(*Quantized)
+	require.Len(t, quantizer.FindSites(g, quant.Scope{Linears: []string{"vit.blocks"}}).Linears, 3)
+	done := through(t, g, Input{plan, quant.Scope{Linears: []string{"vit.blocks"}}, quantizer.ONNXRuntime}, Options{}, "quantize-linear")[0].(*Quantized)
 	require.Equal(t, []string{"vit.blocks.0.lin1/MatMul", "vit.blocks.0.lin2/MatMul"}, done.Nodes)
 	require.Equal(t, map[string]string{"vit.blocks.1.kept/MatMul": "asked for"}, done.Float)
 	require.EqualValues(t, 64*(d*h+h*d+d*d), done.All)

@@ -2,8 +2,6 @@ package passes
 
 import (
 	"context"
-	"math"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +9,7 @@ import (
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 )
 
 const branchGraph = `graph g {
@@ -37,7 +36,7 @@ const branchGraph = `graph g {
 // planOf measures a graph's values on probes and takes their largest amplitudes.
 func planOf(t *testing.T, g *ir.Graph, channels bool) *quant.Plan {
 	p := &quant.Plan{Method: "minmax", Images: 1, Values: map[string]quant.Range{}, Float: map[string]string{}}
-	keys, sites := quant.Keys(g), quant.FindSites(g, []string{"cnn"})
+	keys, sites := ir.Keys(g), quantizer.FindSites(g, quant.Scope{Convolutions: []string{"cnn"}})
 	program, err := ir.Compile(g)
 	require.NoError(t, err)
 	in, err := ir.Probe(g, 5, map[string]int64{"N": 4})
@@ -83,10 +82,10 @@ func prepared(t *testing.T) *ir.Graph {
 // The whole branch becomes INT8, in every spelling, and stays close to float.
 func TestInsertQDQ(t *testing.T) {
 	for name, c := range map[string]struct {
-		spell    Spelling
+		spell    quantizer.Spelling
 		channels bool
 		least    float64 // dB
-	}{"onnxruntime": {ONNXRuntime, false, 30}, "onnxruntime equalized": {ONNXRuntime, true, 31}, "tensorrt": {TensorRT, false, 27}} {
+	}{"onnxruntime": {quantizer.ONNXRuntime, false, 30}, "onnxruntime equalized": {quantizer.ONNXRuntime, true, 31}, "tensorrt": {quantizer.TensorRT, false, 27}} {
 		t.Run(name, func(t *testing.T) {
 			g := prepared(t)
 			plan := planOf(t, g, c.channels)
@@ -146,7 +145,7 @@ func TestKeptFloat(t *testing.T) {
 	plan := planOf(t, g, true)
 	plan.Float["cnn.c1/Conv"] = "first convolution"
 	delete(plan.Values, "cnn.r2/Relu")
-	done := toInt8(t, g, plan, ONNXRuntime, Options{})
+	done := toInt8(t, g, plan, quantizer.ONNXRuntime, Options{})
 	require.Equal(t, map[string]string{"cnn.c1/Conv": "first convolution", "cnn.c3/Conv": "the plan has no range for cnn.r2/Relu"}, done.Float)
 	require.Equal(t, []string{"cnn.c2/Conv", "cnn.up/Conv"}, done.Nodes)
 	require.Less(t, done.Int8, done.All)
@@ -161,56 +160,7 @@ func TestAllFloat(t *testing.T) {
 	}
 	g.Sweep()
 	before := ir.PrintGraph(g)
-	done := toInt8(t, g, plan, ONNXRuntime, Options{})
+	done := toInt8(t, g, plan, quantizer.ONNXRuntime, Options{})
 	require.Empty(t, done.Nodes)
 	require.Equal(t, before, ir.PrintGraph(g))
-}
-
-// The chosen weight scale has no more error than the largest weight's, and all-zero channels are harmless.
-func TestWeightScales(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	w := make([]float32, 8*100)
-	for i := range w[:700] {
-		w[i] = float32(rng.NormFloat64() * math.Exp(rng.NormFloat64()))
-	}
-	scales := weightScales(w, 8)
-	require.Equal(t, float32(deadScale), scales[7])
-	rounded := roundWeights(w, scales)
-	for c := range 7 {
-		err := func(s float32) (e float64) {
-			for _, v := range w[c*100 : (c+1)*100] {
-				q := min(max(math.RoundToEven(float64(v/s)), -127), 127)
-				e += math.Pow(float64(v)-q*float64(s), 2)
-			}
-			return e
-		}
-		top := float32(0)
-		for i, v := range w[c*100 : (c+1)*100] {
-			top = max(top, v, -v)
-			require.InDelta(t, v/scales[c], float64(int8(rounded[c*100+i])), 0.501+max(0, math.Abs(float64(v/scales[c]))-127))
-		}
-		require.LessOrEqual(t, err(scales[c]), err(top/127)*1.0001)
-	}
-}
-
-// Bias correction removes the mean error that rounded weights cause.
-func TestCorrectBias(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
-	w := make([]float32, 3*5)
-	for i := range w {
-		w[i] = float32(rng.NormFloat64())
-	}
-	mean := []float32{1, -2, 0.5, 3, 0.25}
-	weights := tensor.FromFloat32([]int64{3, 5, 1, 1}, w)
-	scales := []float32{0.3, 0.2, 0.4} // coarse, so that there is an error
-	bias := make([]float32, 3)
-	correctBias(bias, weights, scales, mean)
-	for o := range 3 {
-		exact, rounded := 0.0, float64(bias[o])
-		for i, m := range mean {
-			exact += float64(w[o*5+i]) * float64(m)
-			rounded += math.RoundToEven(float64(w[o*5+i]/scales[o])) * float64(scales[o]) * float64(m)
-		}
-		require.InDelta(t, exact, rounded, 1e-5)
-	}
 }

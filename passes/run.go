@@ -3,12 +3,14 @@ package passes
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -145,7 +147,7 @@ func (r *Run) stage(ctx context.Context, p Pass, do func(*Work) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		w := &Work{Graph: g, Input: r.Input}
+		w := &Work{Graph: g, Input: r.Input, peaks: recorded(g, r.Input.Plan)}
 		if p.Name == r.opts.Why {
 			w.missed = func(v *ir.Value, reason string) {
 				r.opts.Explain(fmt.Sprintf("why %s: %s: %s left: %s", p.Name, g.Name, v, reason))
@@ -158,6 +160,7 @@ func (r *Run) stage(ctx context.Context, p Pass, do func(*Work) error) error {
 		if err := ir.Check(g); err != nil {
 			return fmt.Errorf("pass %s: %w", p.Name, err)
 		}
+		r.Input.Plan = w.rekeyed()
 		r.log("pass %-17s %-10s %5d changed %5d values %8.1f ms", p.Name, g.Name, w.Changed, len(g.Values), float64(time.Since(start).Microseconds())/1e3)
 		if before != nil {
 			if err := r.compare(ctx, p, g, before[k]); err != nil {
@@ -215,6 +218,42 @@ func (r *Run) compare(ctx context.Context, p Pass, g *ir.Graph, before map[strin
 	return nil
 }
 
+// recorded gives the amplitudes that a plan has of a graph's values; nil where it has none.
+func recorded(g *ir.Graph, p *quant.Plan) map[*ir.Value]float32 {
+	if p == nil || p.Peaks == nil {
+		return nil
+	}
+	peaks := map[*ir.Value]float32{}
+	for v, key := range ir.Keys(g) {
+		if peak, ok := p.Peaks[key]; ok {
+			peaks[v] = peak
+		}
+	}
+	return peaks
+}
+
+// rekeyed is the plan with amplitudes under the keys that values have behind the pass: old ones may be numbered anew, new ones came. It
+// is a copy where that says more than before.
+func (w *Work) rekeyed() *quant.Plan {
+	p, own := w.Plan, false
+	if w.peaks == nil {
+		return p
+	}
+	for v, key := range ir.Keys(w.Graph) {
+		peak, known := w.peaks[v]
+		if old, has := p.Peaks[key]; !known || has && old >= peak {
+			continue
+		}
+		if !own {
+			c := *p
+			c.Peaks = maps.Clone(p.Peaks)
+			p, own = &c, true
+		}
+		p.Peaks[key] = peak
+	}
+	return p
+}
+
 // rewrite replaces, in order, each value for which build makes another; build gets a builder before the value and gives nil to leave it.
 func rewrite(w *Work, rule string, build func(b *ir.Builder, v *ir.Value) (*ir.Value, error)) error {
 	live := w.Graph.Live() // what an earlier pass left behind is nobody's
@@ -233,6 +272,7 @@ func rewrite(w *Work, rule string, build func(b *ir.Builder, v *ir.Value) (*ir.V
 		if y == nil {
 			continue
 		}
+		w.Carry(y, v, 0)
 		if err := w.Graph.Replace(rule, v, y); err != nil {
 			return err
 		}

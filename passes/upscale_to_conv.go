@@ -10,7 +10,7 @@ import (
 // upscaleToConv writes a transposed convolution of kernel and stride 2 as a 1x1 convolution to four times the channels and a
 // rearrangement: each output pixel has exactly one input pixel. Executors have integer kernels for the one and not for the other.
 func upscaleToConv(w *Work) error {
-	return rewrite(w, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+	err := rewrite(w, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !isUpscale(v) {
 			if ir.ConvTranspose.Is(v) {
 				w.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
@@ -37,6 +37,8 @@ func upscaleToConv(w *Work) error {
 		y := b.Transpose(b.Reshape(conv, batch, two, two, channels, h, wd), 0, 3, 4, 1, 5, 2)
 		return b.Reshape(y, batch, channels, h.Times(2), wd.Times(2)), nil
 	})
+	w.Graph.Sweep() // calibration sees what stays, alone
+	return err
 }
 
 func isUpscale(v *ir.Value) bool {

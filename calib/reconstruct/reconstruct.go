@@ -11,8 +11,8 @@ import (
 
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/kernel"
-	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 )
 
 // Run rewrites the constants of the layers of a quantized graph, in graph order: what a layer reads has the errors of all layers before
@@ -21,9 +21,9 @@ import (
 //
 // Per layer it minimises the mean of |W x - Q x'|^2 over pixels and images (x what the float layer reads, x' what the integer one reads,
 // W and Q the two layers' weights), for the integers by coordinate descent with fixed scales; the bias makes up for the means exactly.
-func Run(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer, inputs []map[string]*tensor.Tensor, seen func()) error {
+func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Convolution, inputs []map[string]*tensor.Tensor, seen func()) error {
 	plain := map[string]*ir.Value{}
-	for v, key := range quant.Keys(float) {
+	for v, key := range ir.Keys(float) {
 		plain[key] = v
 	}
 	ref := &reference{waiting: map[*ir.Value]int{}, known: map[*ir.Value][]*tensor.Tensor{}}
@@ -36,14 +36,14 @@ func Run(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer, 
 	next, stop := iter.Pull2(ir.Steps(ctx, float, inputs))
 	defer stop()
 	ref.next = next
-	return run(ctx, quantized, layers, inputs, nil, func(l quant.Layer) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)
+	return run(ctx, quantized, layers, inputs, nil, func(l quantizer.Convolution) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)
 }
 
 // run goes through a quantized graph, from where its results are known on, and fits each layer when what it reads has been computed;
 // want gives what the float layer reads.
-func run(ctx context.Context, quantized *ir.Graph, layers []quant.Layer, inputs []map[string]*tensor.Tensor, known map[*ir.Value][]*tensor.Tensor,
-	want func(quant.Layer) ([]*tensor.Tensor, error), seen func()) error {
-	readers := map[*ir.Value][]quant.Layer{}
+func run(ctx context.Context, quantized *ir.Graph, layers []quantizer.Convolution, inputs []map[string]*tensor.Tensor, known map[*ir.Value][]*tensor.Tensor,
+	want func(quantizer.Convolution) ([]*tensor.Tensor, error), seen func()) error {
+	readers := map[*ir.Value][]quantizer.Convolution{}
 	var wanted []*ir.Value
 	for _, l := range layers {
 		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
@@ -97,7 +97,7 @@ func (r *reference) take(v *ir.Value) ([]*tensor.Tensor, error) {
 }
 
 // fit chooses the constants of one layer; have and want are what it and its float counterpart read.
-func fit(l quant.Layer, have, want []*tensor.Tensor) error {
+func fit(l quantizer.Convolution, have, want []*tensor.Tensor) error {
 	attrs := l.Conv.Attrs.(ir.ConvAttrs)
 	shape := l.Conv.Type.Shape
 	if attrs.Group > 1 || !shape[2].IsStatic() || !shape[3].IsStatic() {
@@ -136,7 +136,7 @@ func setBias(v *ir.Value, bias []float64) error {
 		}
 		return v.SetConst(tensor.FromFloat32(dims, x))
 	}
-	return v.Args[0].SetConst(tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s())))
+	return v.Args[0].SetConst(tensor.FromInt32(dims, quantizer.IntegerBias(bias, v.Args[1].Const.Float32s())))
 }
 
 // sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).
@@ -168,7 +168,7 @@ func sample(n int) []int {
 }
 
 // add counts one image: have and want [N,C,H,W].
-func (s *sums) add(l quant.Layer, attrs ir.ConvAttrs, have, want *tensor.Tensor) error {
+func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tensor.Tensor) error {
 	d := have.Dims()
 	out := l.Conv.Type.Shape
 	p, err := attrs.Geometry(d, l.Weights.Dims(), []int64{d[0], out[1].B, out[2].B, out[3].B})

@@ -14,6 +14,7 @@ import (
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
+	"syncsam-convert/quantizer"
 )
 
 const branch = `graph g {
@@ -54,10 +55,10 @@ func pictures(seed uint64, n int) []map[string]*tensor.Tensor {
 }
 
 // quantized gives the float branch, its int8 form with ranges measured on inputs, and the layers.
-func quantized(t *testing.T, spell passes.Spelling, inputs []map[string]*tensor.Tensor) (float, int8 *ir.Graph, layers []quant.Layer) {
+func quantized(t *testing.T, spell quantizer.Spelling, inputs []map[string]*tensor.Tensor) (float, int8 *ir.Graph, layers []quantizer.Convolution) {
 	g, err := ir.ParseGraph(branch)
 	require.NoError(t, err)
-	keys, stats := quant.Keys(g), calib.NewStats("")
+	keys, stats := ir.Keys(g), calib.NewStats("")
 	require.NoError(t, stats.Collect(context.Background(), len(inputs), func(i int) (map[string]*tensor.Tensor, error) {
 		values := map[string]*tensor.Tensor{}
 		for step, err := range ir.Steps(context.Background(), g, inputs[i:i+1]) {
@@ -115,13 +116,13 @@ func noise(have, want []*tensor.Tensor) float64 {
 
 // Reconstructed weights and biases bring the results nearer to float's, on other inputs too, with the means of the last layer right.
 func TestRun(t *testing.T) {
-	for name, spell := range map[string]passes.Spelling{"onnxruntime": passes.ONNXRuntime, "tensorrt": passes.TensorRT} {
+	for name, spell := range map[string]quantizer.Spelling{"onnxruntime": quantizer.ONNXRuntime, "tensorrt": quantizer.TensorRT} {
 		t.Run(name, func(t *testing.T) {
 			inputs, others := pictures(1, 8), pictures(2, 4)
 			float, g, layers := quantized(t, spell, inputs)
 			before, beforeOthers := noise(results(t, g, inputs), results(t, float, inputs)), noise(results(t, g, others), results(t, float, others))
 			require.Greater(t, before, 30.0, "grouped, and with nothing between two convolutions")
-			grouped := layers[slices.IndexFunc(layers, func(l quant.Layer) bool { return l.Key == "cnn.deep/Conv" })].Conv.Args[1].Args[0].Const
+			grouped := layers[slices.IndexFunc(layers, func(l quantizer.Convolution) bool { return l.Key == "cnn.deep/Conv" })].Conv.Args[1].Args[0].Const
 			kept := slices.Clone(grouped.Int8s())
 			seen := 0
 			require.NoError(t, Run(context.Background(), float, g, layers, inputs, func() { seen++ }))
@@ -148,7 +149,7 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
-	float, g, layers := quantized(t, passes.ONNXRuntime, pictures(1, 2))
+	float, g, layers := quantized(t, quantizer.ONNXRuntime, pictures(1, 2))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, Run(ctx, float, g, layers, pictures(1, 2), nil), context.Canceled)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/quantizer"
 )
 
 // A Reference is a float graph with some of its results for some inputs, kept: what many quantized graphs are rounded by, or measured
@@ -23,7 +23,7 @@ type Reference struct {
 // gives nil.
 func NewReference(ctx context.Context, float *ir.Graph, inputs []map[string]*tensor.Tensor, keep func(*ir.Value) bool, most int64) (*Reference, error) {
 	r := &Reference{inputs: inputs, plain: map[string]*ir.Value{}, float: map[*ir.Value][]*tensor.Tensor{}, known: map[[sha256.Size]byte][]*tensor.Tensor{}}
-	for v, key := range quant.Keys(float) {
+	for v, key := range ir.Keys(float) {
 		r.plain[key] = v
 	}
 	var wanted []*ir.Value
@@ -92,8 +92,8 @@ func (r *Reference) Outputs(ctx context.Context, g *ir.Graph) ([]map[string]*ten
 }
 
 // Run rewrites the constants of the layers of a quantized graph as the function Run does.
-func (r *Reference) Run(ctx context.Context, quantized *ir.Graph, layers []quant.Layer, seen func()) error {
-	return run(ctx, quantized, layers, r.inputs, r.in(quantized), func(l quant.Layer) ([]*tensor.Tensor, error) {
+func (r *Reference) Run(ctx context.Context, quantized *ir.Graph, layers []quantizer.Convolution, seen func()) error {
+	return run(ctx, quantized, layers, r.inputs, r.in(quantized), func(l quantizer.Convolution) ([]*tensor.Tensor, error) {
 		v := r.plain[l.Key]
 		if v == nil || r.float[v.Args[0]] == nil {
 			return nil, fmt.Errorf("internal error: the reference has no input of %s", l.Key)
