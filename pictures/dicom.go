@@ -84,7 +84,12 @@ func (d dicomHeader) volume() (*volume, error) {
 	}
 	switch kind := d.text(tag.PhotometricInterpretation); {
 	case kind == "MONOCHROME1" && v.channels == 1:
-		v.inverted = true
+		v.shade = func(_ int, p Part) (shading, error) {
+			s := v.byWindow(0, p)
+			grey := s.grey
+			s.grey = func(x float64) float64 { return 255 - grey(x) }
+			return s, nil
+		}
 	case kind == "MONOCHROME2" && v.channels == 1:
 	case v.channels == 3 && (kind == "RGB" || strings.HasPrefix(kind, "YBR") && d.encapsulated()): // JPEG's decoder gives RGB
 		if d.number(tag.BitsAllocated, 0) != 8 || d.number(tag.PlanarConfiguration, 0) != 0 {
@@ -113,7 +118,7 @@ func (d dicomHeader) frame(f *frame.Frame, v *volume) (func(i int) float64, erro
 		if b.Dx() != v.w || b.Dy() != v.h {
 			return nil, fmt.Errorf("have %d x %d pixels, want %d x %d", b.Dx(), b.Dy(), v.w, v.h)
 		}
-		return colours(m, v), nil
+		return colours(m, v)
 	}
 	native, err := f.GetNativeFrame()
 	if err != nil {
@@ -149,13 +154,15 @@ func wantLength(have, want int) error {
 	return nil
 }
 
-func colours(m image.Image, v *volume) func(i int) float64 {
-	at, b := rgbAt(m), m.Bounds()
-	return func(i int) float64 {
-		p, c := i/v.channels, i%v.channels
-		r, g, blue := at(b.Min.X+p%v.w, b.Min.Y+p/v.w)
-		return float64([3]uint8{r, g, blue}[c])
+func colours(m image.Image, v *volume) (func(i int) float64, error) {
+	r, err := jpegRaster(m, true)
+	if err != nil {
+		return nil, err
 	}
+	if r.channels != v.channels {
+		return nil, fmt.Errorf("have %d samples, want %d", r.channels, v.channels)
+	}
+	return r.at, nil
 }
 
 // encapsulated reports whether the transfer syntax is not one of the two uncompressed ones (PS3.5 A.1, A.2).
