@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +15,12 @@ import (
 // MaxVolumeBytes is the largest volume that is read, decompressed.
 const MaxVolumeBytes = 2 << 30
 
+var dicomFormat = volumeFormat{[]string{".dcm", ".dicom"}, readDICOM, true}
+
 // volumeFormats are the files that hold slices; every other file is a picture. Readers name no file in their errors.
 var volumeFormats = []volumeFormat{
 	{[]string{".nii", ".nii.gz"}, readNIfTI, true},
-	{[]string{".dcm", ".dicom"}, readDICOM, true},
+	dicomFormat,
 	{[]string{".npz"}, readSparse, false},
 }
 
@@ -53,6 +56,9 @@ func formatOf(path string) *volumeFormat {
 			}
 		}
 	}
+	if !slices.Contains(PictureTypes, strings.ToLower(filepath.Ext(path))) && isDICOM(path) { // IM000001, 1.IMA, a folder of a series
+		return &dicomFormat
+	}
 	return nil
 }
 
@@ -61,8 +67,53 @@ type volume struct {
 	w, h, d, channels int
 	at                func(i int) float64 // the value of element i
 	window            *[2]float64         // the values that become 0 and 255; from the voxels when it is nil
-	inverted          bool                // low values are white
 	once              sync.Once
+
+	// What a reader of a format with more to say sets: which elements are no picture, how a slice is shown, and facts beside its size.
+	padding func(i int) bool
+	shade   func(z int, p Part) (shading, error)
+	facts   Facts
+}
+
+// A shading is how values become grey, 0 to 255, and by what rule; window is nil where no window says it all. Colours need no grey.
+type shading struct {
+	grey   func(x float64) float64
+	window *[2]float64
+	rule   string
+}
+
+// ownRange is the rule where neither the name nor the file has a window.
+const ownRange = "its own range: 99 % of the values that are neither 0 nor padding"
+
+func shadingOf(window [2]float64, rule string) shading {
+	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
+	return shading{func(x float64) float64 { return min(max((x-window[0])*scale, 0), 255) }, &window, rule}
+}
+
+// shading is how the values of slice z are shown.
+func (v *volume) shading(z int, p Part) (shading, error) {
+	if v.shade != nil {
+		return v.shade(z, p)
+	}
+	if v.channels == 3 {
+		return shading{rule: "as stored"}, nil
+	}
+	if p.Window != nil {
+		return shadingOf(*p.Window, "window of the name"), nil
+	}
+	return shadingOf(v.bounds(p), ownRange), nil
+}
+
+// Facts says how a part of the volume is shown.
+func (v *volume) describe(p Part) (Facts, error) {
+	from, err := v.plane(p)
+	if err != nil {
+		return Facts{}, err
+	}
+	s, err := v.shading(from/(v.w*v.h*v.channels), p)
+	f := v.facts
+	f.Width, f.Height, f.Slices, f.Channels, f.Window, f.Rule = v.w, v.h, v.d, v.channels, s.window, s.rule
+	return f, err
 }
 
 // size refuses volumes that are empty or too large; bytes is the size of an element.
@@ -110,7 +161,7 @@ func (v *volume) bounds(p Part) [2]float64 {
 		step := (n + windowVoxels - 1) / windowVoxels
 		var x []float64
 		for i := 0; i < n; i += step {
-			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) {
+			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) && (v.padding == nil || !v.padding(i)) {
 				x = append(x, f)
 			}
 		}
@@ -130,21 +181,20 @@ func (v *volume) picture(p Part) (*Image, error) {
 		return nil, err
 	}
 	out := &Image{W: v.w, H: v.h, Pix: make([]uint8, v.w*v.h*3)}
+	shade, err := v.shading(from/(v.w*v.h*v.channels), p)
+	if err != nil {
+		return nil, err
+	}
 	if v.channels == 3 {
 		for i := range out.Pix {
 			out.Pix[i] = uint8(v.at(from + i))
 		}
 		return out, nil
 	}
-	window := v.bounds(p)
-	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
 	for i := range v.w * v.h {
-		x := min(max((v.at(from+i)-window[0])*scale, 0), 255)
+		x := shade.grey(v.at(from + i))
 		if math.IsNaN(x) {
 			x = 0
-		}
-		if v.inverted {
-			x = 255 - x
 		}
 		grey := uint8(x + 0.5)
 		out.Pix[3*i], out.Pix[3*i+1], out.Pix[3*i+2] = grey, grey, grey
