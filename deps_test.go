@@ -34,7 +34,10 @@ calib                    : ir/quant ir/tensor safetensors
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-pictures           : ir ir/tensor internal/mapfile
+pictures/internal/dcm    :
+pictures/internal/jpeg   :
+pictures/internal/jpegls :
+pictures           : pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls ir ir/tensor internal/mapfile
 golden/clicks            : pictures
 dataset           : pictures
 engine            : frontends/onnx artifact internal/trthost ir ir/tensor passes

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"syncsam-convert/pictures/internal/dcm"
 )
 
 // A format is a kind of file. The content decides which one a file is; the end of its name decides where content does not (a damaged
@@ -29,7 +31,6 @@ type format struct {
 
 var formats = []format{
 	{name: "NIfTI", suffixes: []string{".nii", ".nii.gz", ".img", ".img.gz"}, is: isNIfTI, volume: readNIfTI},
-	{name: "DICOM", suffixes: []string{".dcm", ".dicom"}, is: func(b []byte) bool { return len(b) > 132 && string(b[128:132]) == "DICM" }, volume: readDICOM},
 	{name: "sparse labels", suffixes: []string{".npz"}, is: starts("PK\x03\x04"), volume: readSparse, labels: true},
 	{name: "PNG", suffixes: []string{".png"}, is: starts("\x89PNG\r\n\x1a\n"), picture: readPNG},
 	{name: "JPEG", suffixes: []string{".jpg", ".jpeg"}, is: starts("\xff\xd8\xff"), picture: readJPEG},
@@ -39,6 +40,7 @@ var formats = []format{
 	{name: "TIFF", suffixes: []string{".tif", ".tiff"}, is: starts("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), picture: readTIFF},
 	{name: "GIF", suffixes: []string{".gif"}, is: starts("GIF87a", "GIF89a"), picture: readGIF},
 	{name: "WebP", suffixes: []string{".webp"}, is: func(b []byte) bool { return len(b) > 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP" }, picture: readWebP},
+	{name: "DICOM", suffixes: []string{".dcm", ".dicom"}, is: dcm.Is, volume: readDICOM}, // the last: files without a preamble are guessed
 }
 
 // foreign are kinds of files that are named when they are refused, and what to do.
@@ -144,15 +146,24 @@ func suffixes(volumes bool) (out []string) {
 	return out
 }
 
-// IsVolume reports whether a file's name is one of a volume.
-func IsVolume(path string) bool {
+// expected is the format of a file by its name; DICOM files (IM000001, 1.IMA) and folders of a series are known by their content.
+func expected(path string) *format {
 	f := byName(path)
+	if f == nil && isDICOM(path) {
+		f = byName(".dcm")
+	}
+	return f
+}
+
+// IsVolume reports whether a file is expected to be a volume.
+func IsVolume(path string) bool {
+	f := expected(path)
 	return f != nil && f.volume != nil
 }
 
-// IsScan reports whether a file's name is one of a volume whose slices may be pictures, not of a label file.
+// IsScan reports whether a file is expected to be a volume whose slices may be pictures, not of a label file.
 func IsScan(path string) bool {
-	f := byName(path)
+	f := expected(path)
 	return f != nil && f.volume != nil && !f.labels
 }
 
@@ -230,17 +241,16 @@ func load(path string, p Part) (v *volume, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("it is a folder, want a file")
-	}
-	head := make([]byte, headBytes)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	kind, err := kindOf(path, head[:n])
-	if err != nil {
-		return nil, err
+	kind := byName(".dcm") // of a folder, the series in it
+	if !info.IsDir() {
+		head := make([]byte, headBytes)
+		n, err := f.ReadAt(head, 0)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if kind, err = kindOf(path, head[:n]); err != nil {
+			return nil, err
+		}
 	}
 	if kind.volume == nil {
 		v, err = kind.picture(&source{f, info.Size()}, p.Slice)

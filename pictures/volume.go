@@ -20,7 +20,7 @@ type volume struct {
 	alpha      func(p int) float64 // opacity of pixel p; nil: opaque
 	index      func(p int) int     // palette index of pixel p; nil: no palette
 	lossy      bool                // compression blurred the values: a mask's foreground begins in the middle
-	ownRange   bool                // without a window: lowest to highest value, not the middle 99 % of what is not 0
+	wholeRange bool                // without a window: lowest to highest value, not the middle 99 % of what is not 0
 	turn       int                 // orientation 1 to 8 as EXIF counts; 0 is 1
 	once       sync.Mutex          // guards found
 	found      map[int]*[2]float64 // window of each volume, once it is known
@@ -74,8 +74,8 @@ const (
 	asStored    = "as stored"
 	nameWindow  = "window of the name"
 	fileWindow  = "window of the file"
-	lowestRange = "its own range, lowest to highest value"
-	middleRange = "its own range, the middle 99 % of the voxels that are not 0"
+	lowestRange = "its own range: lowest to highest value"
+	ownRange    = "its own range: 99 % of the values that are neither 0 nor padding"
 )
 
 // A shading is how values become grey, 0 to 255, and by what rule; window is nil where they are taken as they are.
@@ -112,10 +112,19 @@ func (v *volume) byWindow(from int, p Part) shading {
 		return shadingOf(*v.window, or(v.facts.Rule, fileWindow))
 	case v.channels > 1 && v.facts.Bits <= 8:
 		return shadingOf([2]float64{0, 255}, asStored)
-	case v.ownRange:
+	case v.wholeRange:
 		return shadingOf(v.rangeOf(from), lowestRange)
 	}
-	return shadingOf(v.rangeOf(from), middleRange)
+	return shadingOf(v.rangeOf(from), ownRange)
+}
+
+// bounds is the range of the values of the part's volume.
+func (v *volume) bounds(p Part) [2]float64 {
+	first, err := chosen(volumeKey, p.Volume, max(v.n, 1))
+	if err != nil {
+		first = 0
+	}
+	return v.rangeOf(first * v.w * v.h * v.d)
 }
 
 // rangeOf is the range of the values of the volume that a pixel is in: of all, or of the middle of at most a million, evenly spaced.
@@ -127,7 +136,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		return *known
 	}
 	step := 1
-	if !v.ownRange {
+	if !v.wholeRange {
 		step = (n + windowVoxels - 1) / windowVoxels
 	}
 	var x []float64
@@ -137,7 +146,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		if math.IsNaN(f) || math.IsInf(f, 0) || v.padding != nil && v.padding(i) {
 			continue
 		}
-		if low, high = min(low, f), max(high, f); !v.ownRange && f != 0 {
+		if low, high = min(low, f), max(high, f); !v.wholeRange && f != 0 {
 			x = append(x, f)
 		}
 	}
@@ -146,7 +155,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		slices.Sort(x)
 		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
 		low, high = at(darkShare), at(lightShare)
-	case low > high || !v.ownRange:
+	case low > high || !v.wholeRange:
 		low, high = 0, 0
 	}
 	if v.found == nil {
