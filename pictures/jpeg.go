@@ -4,16 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"image"
-	"image/jpeg"
+
+	"syncsam-convert/pictures/internal/jpeg"
 )
 
 // A jpegHead is what a JPEG stream says before its first scan.
 type jpegHead struct {
-	w, h, bits int
-	process    byte // the marker of its frame: 0xC0 baseline, 0xC2 progressive, ...
-	sampling   []byte
-	exif       []byte
+	w, h, bits, samples int
+	process             byte // the marker of its frame: 0xC0 baseline, 0xC2 progressive, ...
+	exif                []byte
 }
 
 // jpegUnread are the processes that are not read, by marker.
@@ -53,9 +52,7 @@ func scanJPEG(b []byte) (head jpegHead, err error) {
 			}
 			head.process, head.bits = marker, int(data[0])
 			head.h, head.w = int(binary.BigEndian.Uint16(data[1:])), int(binary.BigEndian.Uint16(data[3:]))
-			for c := range int(data[5]) {
-				head.sampling = append(head.sampling, data[6+3*c+1])
-			}
+			head.samples = int(data[5])
 			if name := jpegUnread[marker]; name != "" {
 				return head, fmt.Errorf("it is %s, which is not read: convert it to PNG", name)
 			}
@@ -72,7 +69,7 @@ func scanJPEG(b []byte) (head jpegHead, err error) {
 	return head, short
 }
 
-// readJPEG reads a baseline or progressive JPEG file.
+// readJPEG reads a sequential or progressive JPEG file.
 func readJPEG(f *source, frame *int) (*volume, error) {
 	if err := onlyFirst(frame, 1); err != nil {
 		return nil, err
@@ -85,55 +82,74 @@ func readJPEG(f *source, frame *int) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := jpegRaster(m, true)
+	v, err := jpegColours(m)
 	if err != nil {
 		return nil, err
 	}
 	v.lossy, v.turn = true, exifTurn(head.exif)
-	v.facts.Codec = "JPEG, baseline"
-	if head.process == 0xc2 {
+	v.facts.Codec = "JPEG, sequential"
+	if m.Progressive {
 		v.facts.Codec = "JPEG, progressive"
 	}
 	return v, nil
 }
 
 // decodeJPEG decodes a stream whose size is within the limits.
-func decodeJPEG(b []byte) (head jpegHead, m image.Image, err error) {
+func decodeJPEG(b []byte) (head jpegHead, m *jpeg.Image, err error) {
 	if head, err = scanJPEG(b); err != nil {
 		return head, nil, err
 	}
-	if _, err := within(head.w, head.h, 1, 4*max(len(head.sampling), 1)); err != nil {
+	if _, err := within(head.w, head.h, 1, 4*max(head.samples, 1)); err != nil {
 		return head, nil, err
 	}
-	if len(head.sampling) == 4 {
-		for _, s := range head.sampling {
-			if s != head.sampling[0] {
-				return head, nil, fmt.Errorf("JPEG of four colours, of which some are subsampled, is not read: convert it to PNG")
-			}
-		}
-	}
-	if m, err = jpeg.Decode(bytes.NewReader(b)); err != nil {
+	if m, err = jpeg.Decode(b); err != nil {
 		return head, nil, fmt.Errorf("not a readable picture: JPEG: %w", err)
 	}
 	return head, m, nil
 }
 
-// jpegRaster makes a picture of a decoded JPEG stream; without convert its three channels are taken as they are.
-func jpegRaster(m image.Image, convert bool) (*volume, error) {
-	if y, ok := m.(*image.YCbCr); ok {
-		to := ycbcr
-		if !convert {
-			to = func(y, cb, cr uint8) (uint8, uint8, uint8) { return y, cb, cr }
+// jpegColours makes a picture of a file's components. What they are the markers say, and the components' names, as libjpeg takes them.
+func jpegColours(m *jpeg.Image) (*volume, error) {
+	switch n := len(m.Planes); {
+	case n == 1:
+		return planar(m, nil), nil
+	case n == 3 && !m.JFIF && (m.Adobe == 0 || m.Adobe < 0 && string(m.IDs) == "RGB"):
+		return planar(m, nil), nil
+	case n == 3:
+		return planar(m, ycbcr), nil
+	case n == 4 && m.Adobe >= 0: // stored inverted, as Adobe does: 255 is no ink
+		convert := ycbcr
+		if m.Adobe == 0 {
+			convert = func(c, m, y uint8) (uint8, uint8, uint8) { return 255 - c, 255 - m, 255 - y }
 		}
-		return colourRaster(y.Bounds().Dx(), y.Bounds().Dy(), upsample(y, fancyJPEG, to)), nil
+		v := planar(m, convert)
+		colour := v.at
+		v.at = func(i int) float64 { return float64(ink(uint8(colour(i)), 255-uint8(m.Planes[3][i/3]))) }
+		return v, nil
+	case n == 4:
+		return nil, fmt.Errorf("JPEG of four components without an Adobe marker, which would say whether 0 or 255 is no ink: convert it to RGB")
 	}
-	return rasterOf(m)
+	return nil, fmt.Errorf("JPEG of %d components, want 1, 3 or 4: convert it to RGB", len(m.Planes))
 }
 
-// colourRaster is a picture of interleaved RGB of 8 bits.
-func colourRaster(w, h int, pix []uint8) *volume {
-	v := &volume{w: w, h: h, d: 1, channels: 3, facts: Facts{Bits: 8}, at: func(i int) float64 { return float64(pix[i]) }}
+// planar makes a picture of the first one or three planes of 8 bits, converted unless convert is nil.
+func planar(m *jpeg.Image, convert func(a, b, c uint8) (uint8, uint8, uint8)) *volume {
+	v := &volume{w: m.W, h: m.H, d: 1, channels: 1, facts: Facts{Bits: 8}}
 	v.shallow()
+	if len(m.Planes) == 1 {
+		v.at = func(i int) float64 { return float64(m.Planes[0][i]) }
+		return v
+	}
+	v.channels = 3
+	if convert == nil {
+		v.at = func(i int) float64 { return float64(m.Planes[i%3][i/3]) }
+		return v
+	}
+	pix := make([]uint8, 3*m.W*m.H)
+	for i, a := range m.Planes[0] {
+		pix[3*i], pix[3*i+1], pix[3*i+2] = convert(uint8(a), uint8(m.Planes[1][i]), uint8(m.Planes[2][i]))
+	}
+	v.at = func(i int) float64 { return float64(pix[i]) }
 	return v
 }
 
@@ -145,70 +161,3 @@ func ycbcr(y, cb, cr uint8) (r, g, b uint8) {
 }
 
 func clamp8(x int) uint8 { return uint8(min(max(x, 0), 255)) }
-
-// A chromaFilter gives one row of chroma, as wide as the picture, of a plane of w x h samples that are fewer in x and y by fx and fy.
-type chromaFilter func(plane []uint8, stride, w, h, fx, fy, row int, out []uint8)
-
-// upsample makes interleaved RGB of planes.
-func upsample(m *image.YCbCr, filter chromaFilter, convert func(y, cb, cr uint8) (r, g, b uint8)) []uint8 {
-	b := m.Bounds()
-	w, h := b.Dx(), b.Dy()
-	factors := map[image.YCbCrSubsampleRatio][2]int{
-		image.YCbCrSubsampleRatio444: {1, 1}, image.YCbCrSubsampleRatio422: {2, 1}, image.YCbCrSubsampleRatio420: {2, 2},
-		image.YCbCrSubsampleRatio440: {1, 2}, image.YCbCrSubsampleRatio411: {4, 1}, image.YCbCrSubsampleRatio410: {4, 2},
-	}[m.SubsampleRatio]
-	fx, fy := factors[0], factors[1]
-	cw, ch := (w+fx-1)/fx, (h+fy-1)/fy
-	out := make([]uint8, w*h*3)
-	cb, cr := make([]uint8, w+fx), make([]uint8, w+fx)
-	for y := range h {
-		filter(m.Cb, m.CStride, cw, ch, fx, fy, y, cb)
-		filter(m.Cr, m.CStride, cw, ch, fx, fy, y, cr)
-		light, to := m.Y[y*m.YStride:][:w], out[y*w*3:][:w*3]
-		for x, l := range light {
-			to[3*x], to[3*x+1], to[3*x+2] = convert(l, cb[x], cr[x])
-		}
-	}
-	return out
-}
-
-// fancyJPEG is libjpeg's default upsampling: a triangle along the axes that have half the samples (rounded up and down in turns),
-// replication along others.
-func fancyJPEG(plane []uint8, stride, w, h, fx, fy, row int, out []uint8) {
-	y := row / fy
-	here := plane[y*stride:][:w]
-	other := here
-	if fy == 2 {
-		near := y - 1
-		if row%2 == 1 {
-			near = y + 1
-		}
-		other = plane[min(max(near, 0), h-1)*stride:][:w]
-	}
-	switch {
-	case fx == 2 && fy == 2 && w > 2:
-		sum := func(x int) int { return 3*int(here[x]) + int(other[x]) }
-		for x := range w {
-			s := sum(x)
-			out[2*x] = uint8((3*s + sum(max(x-1, 0)) + 8) >> 4)
-			out[2*x+1] = uint8((3*s + sum(min(x+1, w-1)) + 7) >> 4)
-		}
-	case fx == 2 && fy == 1 && w > 2:
-		for x := range w {
-			s := 3 * int(here[x])
-			out[2*x] = uint8((s + int(here[max(x-1, 0)]) + 1) >> 2)
-			out[2*x+1] = uint8((s + int(here[min(x+1, w-1)]) + 2) >> 2)
-		}
-	case fx == 1 && fy == 2:
-		bias := 1 + row%2
-		for x := range w {
-			out[x] = uint8((3*int(here[x]) + int(other[x]) + bias) >> 2)
-		}
-	default:
-		for x, c := range here {
-			for k := range fx {
-				out[x*fx+k] = c
-			}
-		}
-	}
-}

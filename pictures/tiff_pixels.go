@@ -5,7 +5,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"fmt"
-	"image"
 	"io"
 	"math"
 	"math/bits"
@@ -424,20 +423,15 @@ func (p *tiffPage) jpegChunk(raw []byte, rows, samples int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := m.Bounds()
-	if b.Dx() < p.chunkW || b.Dy() < rows {
-		return nil, fmt.Errorf("JPEG: have %d x %d pixels, want %d x %d", b.Dx(), b.Dy(), p.chunkW, rows)
+	if m.W < p.chunkW || m.H < rows {
+		return nil, fmt.Errorf("JPEG: have %d x %d pixels, want %d x %d", m.W, m.H, p.chunkW, rows)
 	}
-	_, isPlanes := m.(*image.YCbCr)
-	if samples == 3 && p.photometric == tiffYCbCr && !isPlanes || samples != 1 && samples != 3 {
-		return nil, fmt.Errorf("JPEG: have %T for photometric interpretation %d with %d samples: convert it, for example with tiffcp -c lzw", m, p.photometric, samples)
+	if len(m.Planes) != samples || samples != 1 && samples != 3 {
+		return nil, fmt.Errorf("JPEG: have %d samples, want %d, and 1 or 3: convert it, for example with tiffcp -c lzw", len(m.Planes), samples)
 	}
-	v, err := jpegRaster(m, p.photometric == tiffYCbCr)
-	if err != nil {
-		return nil, err
-	}
-	if v.channels != samples {
-		return nil, fmt.Errorf("JPEG: have %d samples, want %d", v.channels, samples)
+	v := planar(m, nil) // the page says what the samples are, not the stream
+	if p.photometric == tiffYCbCr {
+		v = planar(m, ycbcr)
 	}
 	out := make([]byte, p.chunkW*rows*samples)
 	for y := range rows {

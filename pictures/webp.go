@@ -133,8 +133,19 @@ func webpRaster(m image.Image) (*volume, error) {
 	default:
 		return rasterOf(m)
 	}
-	v := colourRaster(planes.Bounds().Dx(), planes.Bounds().Dy(), upsample(planes, fancyWebP, vp8))
-	v.alpha, v.lossy = alpha, true
+	b := planes.Bounds()
+	w, h := b.Dx(), b.Dy()
+	pix, us, vs := make([]uint8, 3*w*h), make([]uint8, w+1), make([]uint8, w+1)
+	for y := range h {
+		fancyWebP(planes.Cb, planes.CStride, (w+1)/2, (h+1)/2, y, us)
+		fancyWebP(planes.Cr, planes.CStride, (w+1)/2, (h+1)/2, y, vs)
+		to := pix[3*y*w:][:3*w]
+		for x, light := range planes.Y[y*planes.YStride:][:w] {
+			to[3*x], to[3*x+1], to[3*x+2] = vp8(light, us[x], vs[x])
+		}
+	}
+	v := &volume{w: w, h: h, d: 1, channels: 3, facts: Facts{Bits: 8}, alpha: alpha, lossy: true, at: func(i int) float64 { return float64(pix[i]) }}
+	v.shallow()
 	return v, nil
 }
 
@@ -145,8 +156,9 @@ func vp8(y, u, v uint8) (r, g, b uint8) {
 	return clamp8((light + high(v, 26149) - 14234) >> 6), clamp8((light - high(u, 6419) - high(v, 13320) + 8708) >> 6), clamp8((light + high(u, 33050) - 17685) >> 6)
 }
 
-// fancyWebP is libwebp's default upsampling of planes with half the samples along both axes: 9, 3, 3 and 1 sixteenths of the four nearest.
-func fancyWebP(plane []uint8, stride, w, h, _, _, row int, out []uint8) {
+// fancyWebP is a row of libwebp's default upsampling of a plane of w x h samples, half of the picture's along both axes: 9, 3, 3 and 1
+// sixteenths of the four nearest.
+func fancyWebP(plane []uint8, stride, w, h, row int, out []uint8) {
 	y := row / 2
 	near := y - 1 + row%2*2
 	here, other := plane[y*stride:][:w], plane[min(max(near, 0), h-1)*stride:][:w]
