@@ -333,7 +333,7 @@ func (d directory) picture() (*volume, error) {
 	}
 	v.shallow()
 	if p.format != unsigned {
-		v.window, v.facts.Rule = nil, ""
+		v.window, v.facts.Rule, v.unsigned = nil, "", false
 	}
 	return v, nil
 }

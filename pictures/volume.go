@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -20,7 +21,8 @@ type volume struct {
 	alpha      func(p int) float64 // opacity of pixel p; nil: opaque
 	index      func(p int) int     // palette index of pixel p; nil: no palette
 	lossy      bool                // compression blurred the values: a mask's foreground begins in the middle
-	wholeRange bool                // without a window: lowest to highest value, not the middle 99 % of what is not 0
+	unsigned   bool                // whole numbers from 0, as pictures of more than 8 bits are
+	wholeRange bool                // without a window: the bits that the values need, or lowest to highest, not the middle 99 % of what is not 0
 	turn       int                 // orientation 1 to 8 as EXIF counts; 0 is 1
 	once       sync.Mutex          // guards found
 	found      map[int]*[2]float64 // window of each volume, once it is known
@@ -69,11 +71,16 @@ const (
 	windowVoxels          = 1 << 20
 )
 
+// leastShare: values that take less than this part of the range of the bits that they need (a CT with an offset of 32768) are shown by
+// their own range.
+const leastShare = 4
+
 // Rules of how values become grey, as Facts has them.
 const (
 	asStored    = "as stored"
 	nameWindow  = "window of the name"
 	fileWindow  = "window of the file"
+	bitRange    = "the %d bits that its values need"
 	lowestRange = "its own range: lowest to highest value"
 	ownRange    = "its own range: 99 % of the values that are neither 0 nor padding"
 )
@@ -113,7 +120,11 @@ func (v *volume) byWindow(from int, p Part) shading {
 	case v.channels > 1 && v.facts.Bits <= 8:
 		return shadingOf([2]float64{0, 255}, asStored)
 	case v.wholeRange:
-		return shadingOf(v.rangeOf(from), lowestRange)
+		window := v.rangeOf(from)
+		if n := max(bits.Len64(uint64(max(window[1], 0))), 8); v.unsigned && window[1]-window[0] >= math.Exp2(float64(n))/leastShare {
+			return shadingOf([2]float64{0, math.Exp2(float64(n)) - 1}, fmt.Sprintf(bitRange, n))
+		}
+		return shadingOf(window, lowestRange)
 	}
 	return shadingOf(v.rangeOf(from), ownRange)
 }

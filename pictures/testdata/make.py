@@ -13,14 +13,14 @@ for w, h, to_w, to_h in [(61, 47, 32, 25), (20, 31, 45, 64), (33, 40, 33, 17), (
     out[name + "/in"] = a
     out[name + "/out"] = np.asarray(Image.fromarray(a).resize((to_w, to_h), Image.BILINEAR))
 
-# decoding: every colour type, as convert("RGB") gives it (16-bit: from the lowest to the highest value)
+# decoding: every colour type, as convert("RGB") gives it (16-bit: all its bits)
 rgb = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 alpha = rng.integers(0, 256, (6, 9, 1), dtype=np.uint8)
 grey = rng.integers(0, 256, (6, 9), dtype=np.uint8)
 deep = rng.integers(0, 65536, (6, 9)).astype(np.uint16)
 
 
-shown = np.floor((deep - deep.min().astype(float)) * (255 / (deep.max().astype(float) - deep.min())) + 0.5).astype(np.uint8)
+shown = np.floor(deep * (255 / 65535) + 0.5).astype(np.uint8)
 
 
 def keep(name, image, want=None, **options):
