@@ -93,7 +93,7 @@ func readNIfTI(path string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { closer.Close() }()
+	defer closer.Close()
 	h, err := niftiHead(in)
 	if err != nil {
 		return nil, err
@@ -109,12 +109,14 @@ func readNIfTI(path string) (*volume, error) {
 	from, most := h.voxelOffset(), float64(1<<20)
 	if string(h.b[h.magic:][:len(h.pair)]) == h.pair {
 		if voxels == header {
-			return nil, fmt.Errorf("it is the header of a pair, want its voxels beside it in %s", voxels)
+			return nil, fmt.Errorf("it is the header of a pair, want a name that ends in .hdr, and the voxels in a file that ends in .img")
 		}
-		closer.Close()
-		if in, closer, zipped, err = decompressed(voxels); err != nil {
-			return nil, err
+		pair, second, zip, err := decompressed(voxels)
+		if err != nil {
+			return nil, fmt.Errorf("it is the header of a pair: voxels: %w", err)
 		}
+		defer second.Close()
+		in, zipped = pair, zip
 		v.facts.Codec += " pair"
 	} else {
 		from -= float64(h.size)

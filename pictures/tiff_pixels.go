@@ -426,17 +426,19 @@ func (p *tiffPage) jpegChunk(raw []byte, rows, samples int) ([]byte, error) {
 	if m.W < p.chunkW || m.H < rows {
 		return nil, fmt.Errorf("JPEG: have %d x %d pixels, want %d x %d", m.W, m.H, p.chunkW, rows)
 	}
-	if len(m.Planes) != samples || samples != 1 && samples != 3 {
-		return nil, fmt.Errorf("JPEG: have %d samples, want %d, and 1 or 3: convert it, for example with tiffcp -c lzw", len(m.Planes), samples)
-	}
-	v := planar(m, nil) // the page says what the samples are, not the stream
-	if p.photometric == tiffYCbCr {
-		v = planar(m, ycbcr)
+	if len(m.Planes) != samples {
+		return nil, fmt.Errorf("JPEG: have %d samples, want %d", len(m.Planes), samples)
 	}
 	out := make([]byte, p.chunkW*rows*samples)
 	for y := range rows {
-		for i := range p.chunkW * samples {
-			out[y*p.chunkW*samples+i] = byte(v.at(y*v.w*samples + i))
+		for x := range p.chunkW {
+			to := out[(y*p.chunkW+x)*samples:][:samples]
+			for c, plane := range m.Planes { // the page says what they are, not the stream
+				to[c] = uint8(plane[y*m.W+x])
+			}
+			if p.photometric == tiffYCbCr && samples == 3 {
+				to[0], to[1], to[2] = ycbcr(to[0], to[1], to[2])
+			}
 		}
 	}
 	return out, nil
