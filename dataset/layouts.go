@@ -210,41 +210,14 @@ func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.
 	return func(yield func(Item, error) bool) {
 		var checked Item
 		for p, err := range pairs {
-			if err != nil {
-				yield(p, err)
+			if err == nil {
+				err = l.expand(dir, p, o, &checked, func(p Item) bool { return yield(p, nil) })
+			}
+			if err == errStop {
 				return
 			}
-			mask, part, err := pictures.SplitName(p.Mask)
-			if err != nil {
-				yield(Item{}, err)
-				return
-			}
-			image, _, err := pictures.SplitName(p.Image)
 			if err != nil {
 				yield(Item{}, err)
-				return
-			}
-			if pictures.IsVolume(mask) && pictures.IsVolume(image) && checked != (Item{mask, image}) {
-				checked = Item{mask, image}
-				if err := together(dir, checked); err != nil {
-					yield(Item{}, err)
-					return
-				}
-			}
-			if !pictures.IsVolume(mask) && o.Ignore != nil && part.Ignore == nil {
-				part.Ignore = o.Ignore
-				p.Mask = part.Name(mask)
-			}
-			if part != (pictures.Part{}) || !pictures.IsVolume(mask) {
-				if !yield(p, nil) {
-					return
-				}
-				continue
-			}
-			if err := l.slices(dir, p, o, func(p Item) bool { return yield(p, nil) }); err != nil {
-				if err != errStop {
-					yield(Item{}, err)
-				}
 				return
 			}
 		}
@@ -253,34 +226,52 @@ func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.
 
 var errStop = fmt.Errorf("stop")
 
-// together checks the grids of a mask and its image, both volumes.
-func together(dir string, p Item) error {
-	mask, err := Path(dir, p.Mask)
+// expand gives the pairs of one pair; checked is the last image and mask that were found to lie alike.
+func (l *layout) expand(dir string, p Item, o Options, checked *Item, yield func(Item) bool) error {
+	mask, part, err := pictures.SplitName(p.Mask)
 	if err != nil {
 		return err
 	}
-	image, err := Path(dir, p.Image)
+	maskPath, err := Path(dir, mask)
 	if err != nil {
 		return err
 	}
-	return pictures.Together(image, mask)
-}
-
-func (l *layout) slices(dir string, p Item, o Options, yield func(Item) bool) error {
-	path, err := Path(dir, p.Mask)
+	imagePath, err := Path(dir, p.Image)
 	if err != nil {
 		return err
 	}
-	parts, err := pictures.Labels(path, pictures.Part{Ignore: o.Ignore}, max(o.MinPixels, 1))
+	image, imagePart, err := pictures.SplitName(imagePath)
+	if err != nil {
+		return err
+	}
+	if imagePart.Volume == nil {
+		imagePart.Volume = o.Volume
+	}
+	if pair := (Item{maskPath, image}); pair != *checked {
+		if err := pictures.Together(imagePart.Name(image), maskPath); err != nil {
+			return err
+		}
+		*checked = pair
+	}
+	if !pictures.IsVolume(maskPath) || part != (pictures.Part{}) {
+		if o.Ignore != nil && part.Ignore == nil {
+			part.Ignore = o.Ignore
+		}
+		if !yield(Item{part.Name(mask), p.Image}) {
+			return errStop
+		}
+		return nil
+	}
+	parts, err := pictures.Labels(maskPath, pictures.Part{Ignore: o.Ignore}, max(o.MinPixels, 1))
 	if err != nil {
 		return err
 	}
 	for _, part := range parts {
-		image := p.Image
-		if pictures.IsVolume(p.Image) {
-			image = pictures.Part{Slice: part.Slice, Volume: o.Volume, Window: l.window}.Name(image)
+		name := p.Image
+		if pictures.IsVolume(image) {
+			name = pictures.Part{Slice: part.Slice, Volume: o.Volume, Window: l.window}.Name(name)
 		}
-		if !yield(Item{part.Name(p.Mask), image}) {
+		if !yield(Item{part.Name(mask), name}) {
 			return errStop
 		}
 	}

@@ -48,7 +48,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 			}
 			image = it.Image
 		}
-		truth, err := readMask(f.data, it.Mask, picture)
+		truth, err := readMask(f.data, it.Mask, it.Image, picture)
 		if err != nil {
 			return nil, err
 		}
@@ -109,9 +109,16 @@ func (p *Predictor) load(ctx context.Context, data, name string) (*pictures.Imag
 	return m, e, nil
 }
 
-func readMask(data, name string, image *pictures.Image) (*pictures.Mask, error) {
+func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Mask, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
+		return nil, err
+	}
+	imagePath, err := dataset.Path(data, imageName)
+	if err != nil {
+		return nil, err
+	}
+	if err := pictures.Together(imagePath, path); err != nil {
 		return nil, err
 	}
 	m, err := pictures.ReadMask(path)
@@ -143,13 +150,13 @@ func VerifyData(ctx context.Context, p *Predictor, dir string, published map[str
 		i++
 		if pair.Image != image || emb == nil {
 			if picture, emb, err = p.load(ctx, dir, pair.Image); err != nil {
-				return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+				return nil, err
 			}
 			image = pair.Image
 		}
-		truth, err := readMask(dir, pair.Mask, picture)
+		truth, err := readMask(dir, pair.Mask, pair.Image, picture)
 		if err != nil {
-			return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+			return nil, err
 		}
 		if truth.Count() == 0 {
 			r.EmptyMasks++

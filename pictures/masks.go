@@ -43,9 +43,6 @@ func (v *volume) mask(p Part) (*Mask, Facts, error) {
 	if err != nil {
 		return nil, facts, err
 	}
-	if p.Window != nil {
-		return nil, facts, fmt.Errorf("window: a mask has none; a picture has")
-	}
 	out := NewMask(v.w, v.h)
 	if p.Label != nil || v.channels == 1 && v.alpha == nil && !v.lossy {
 		facts.Rule, err = v.labelled(p, from, out)

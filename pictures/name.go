@@ -8,7 +8,8 @@ import (
 )
 
 // A Part says which picture of a file is meant: a slice (of a volume, a page, a frame), one volume of several, the pixels of one
-// label, a label that is to be ignored, the values that become black and white. Absent fields are nil.
+// label, a label that is to be ignored, the values that become black and white. Absent fields are nil; labels say nothing about a
+// picture, nor a window about a mask.
 type Part struct {
 	Slice  *int
 	Volume *int

@@ -183,9 +183,6 @@ func (v *volume) picture(p Part) (*Image, Facts, error) {
 	if err != nil {
 		return nil, facts, err
 	}
-	if p.Label != nil || p.Ignore != nil {
-		return nil, facts, fmt.Errorf("label: a picture has none; a mask has")
-	}
 	shade, err := v.shading(from, p)
 	if err != nil {
 		return nil, facts, err
