@@ -8,11 +8,14 @@ import (
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/pictures"
+	"syncsam-convert/segment"
 )
+
+// DefaultTolerance is in DSC points: rounding moves single pixels, a wrong epsilon moves tenths.
+const DefaultTolerance = 0.05
 
 // Settings of a verification.
 type Settings struct {
-	Engine    string
 	Modes     []string
 	Tolerance float64 // DSC points (hundredths) that an item may differ by
 	Closed    bool    // also make the prompts anew and compare the clicks
@@ -29,11 +32,11 @@ const (
 )
 
 // Verify runs an artifact over a golden set.
-func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, error) {
+func Verify(ctx context.Context, p *segment.Predictor, f *File, s Settings) (*Report, error) {
 	r := newReport(p, s, f.Reference)
 	var image string
 	var picture *pictures.Image
-	var emb *Embedded
+	var emb *segment.Embedded
 	order := make([]int, len(f.Items))
 	for i := range order {
 		order[i] = i
@@ -43,7 +46,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 		it := &f.Items[i]
 		if it.Image != image || emb == nil {
 			var err error
-			if picture, emb, err = p.load(ctx, f.data, it.Image); err != nil {
+			if picture, emb, err = load(ctx, p, f.data, it.Image); err != nil {
 				return nil, err
 			}
 			image = it.Image
@@ -56,7 +59,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 			if !it.has(mode) {
 				continue
 			}
-			open, err := p.Replay(ctx, emb, truth, mode, it)
+			open, err := Replay(ctx, p, emb, truth, mode, it)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
 			}
@@ -64,7 +67,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 			res.Points = 100 * (res.Have - res.Want)
 			res.Pass = math.Abs(res.Points) <= s.Tolerance
 			if s.Closed {
-				closed, err := p.Prompted(ctx, emb, truth, mode)
+				closed, err := Prompted(ctx, p, emb, truth, mode)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
 				}
@@ -93,7 +96,7 @@ func compareText(a, b string) int {
 
 func sameBox(a, b *[4]float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
-func (p *Predictor) load(ctx context.Context, data, name string) (*pictures.Image, *Embedded, error) {
+func load(ctx context.Context, p *segment.Predictor, data, name string) (*pictures.Image, *segment.Embedded, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
 		return nil, nil, err
@@ -133,11 +136,11 @@ func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Ma
 
 // VerifyData runs an artifact over a user's own data set (closed loop, the prompts are made from the masks) and compares
 // the mean DSC of each mode with published ones, in DSC points. Empty masks are counted and left out.
-func VerifyData(ctx context.Context, p *Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
+func VerifyData(ctx context.Context, p *segment.Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
 	r := newReport(p, s, reference)
 	var image string
 	var picture *pictures.Image
-	var emb *Embedded
+	var emb *segment.Embedded
 	i := -1
 	_, items, err := dataset.Open(dir, dataset.Options{})
 	if err != nil {
@@ -149,7 +152,7 @@ func VerifyData(ctx context.Context, p *Predictor, dir string, published map[str
 		}
 		i++
 		if pair.Image != image || emb == nil {
-			if picture, emb, err = p.load(ctx, dir, pair.Image); err != nil {
+			if picture, emb, err = load(ctx, p, dir, pair.Image); err != nil {
 				return nil, err
 			}
 			image = pair.Image
@@ -163,7 +166,7 @@ func VerifyData(ctx context.Context, p *Predictor, dir string, published map[str
 			continue
 		}
 		for _, mode := range s.Modes {
-			run, err := p.Prompted(ctx, emb, truth, mode)
+			run, err := Prompted(ctx, p, emb, truth, mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", pair.Mask, mode, err)
 			}
