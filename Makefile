@@ -6,7 +6,7 @@ BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers test-tensorrt bench bench-peers bench-int8 clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-pictures test-peers test-tensorrt bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
@@ -62,6 +62,11 @@ test-parity: build
 	@for d in $(SHARED)/golden/zoo/* $(SHARED)/golden/ablation/*; do n=$$(basename $$d); test -f build/full/zoo/$$n.pth || \
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
+
+# Pictures of every kind beside PIL, tifffile, OpenCV and nibabel; needs python3.
+test-pictures: build
+	sh scripts/venv.sh numpy pillow tifffile imagecodecs nibabel opencv-python-headless
+	build/venv/bin/python scripts/check_pictures.py $(BIN)
 
 # Other people's programs on our files: onnx.checker, SAM's official client, and PyTorch on every family at random weights (about
 # 7 GB for PyTorch).
