@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 
 	"syncsam-convert/pictures/internal/dcm"
 )
@@ -212,10 +213,11 @@ func (d *dicomFile) pad() error {
 
 // group is the item of a functional group that holds for a frame: its own, or the one for all frames; nil where there is none.
 func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
-	if frames := d.Items(dcm.PerFrameFunctionalGroups); len(frames) > 0 {
-		if len(frames) != d.frames {
-			return nil, fmt.Errorf("%s: have %d items for %d frames", dcm.PerFrameFunctionalGroups, len(frames), d.frames)
-		}
+	frames := d.Items(dcm.PerFrameFunctionalGroups)
+	if len(frames) != d.frames && slices.ContainsFunc(frames, func(f *dcm.Dataset) bool { return len(f.Items(t)) > 0 }) {
+		return nil, fmt.Errorf("%s: have %d items for %d frames, with a %s", dcm.PerFrameFunctionalGroups, len(frames), d.frames, t)
+	}
+	if z < len(frames) {
 		if items := frames[z].Items(t); len(items) > 0 {
 			return items[0], nil
 		}
@@ -263,6 +265,7 @@ func volumeOf(files []*dicomFile) *volume {
 		x := f.sample(f.z*size + i%size)
 		return x >= f.padding[0] && x <= f.padding[1]
 	}
+	v.lowest = true
 	v.shade = func(z int, p Part) (shading, error) { return frames[z].shading(frames[z].z, p, v) }
 	v.facts = Facts{Bits: first.stored, Codec: "DICOM, " + first.Syntax.Name, Orientation: "as stored"}
 	return v

@@ -71,6 +71,7 @@ type volume struct {
 
 	// What a reader of a format with more to say sets: which elements are no picture, how a slice is shown, and facts beside its size.
 	padding func(i int) bool
+	lowest  bool // without a window: from the lowest to the highest value, not the middle 99 % of what is not 0
 	shade   func(z int, p Part) (shading, error)
 	facts   Facts
 }
@@ -82,8 +83,11 @@ type shading struct {
 	rule   string
 }
 
-// ownRange is the rule where neither the name nor the file has a window.
-const ownRange = "its own range: 99 % of the values that are neither 0 nor padding"
+// The rules where neither the name nor the file has a window.
+const (
+	lowestRange = "its own range, lowest to highest value without padding"
+	middleRange = "its own range, the middle 99 % of the voxels that are not 0"
+)
 
 func shadingOf(window [2]float64, rule string) shading {
 	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
@@ -101,7 +105,7 @@ func (v *volume) shading(z int, p Part) (shading, error) {
 	if p.Window != nil {
 		return shadingOf(*p.Window, "window of the name"), nil
 	}
-	return shadingOf(v.bounds(p), ownRange), nil
+	return shadingOf(v.bounds(p), middleRange), nil
 }
 
 // Facts says how a part of the volume is shown.
@@ -148,7 +152,7 @@ const (
 )
 
 // bounds is the window: the part's, the file's, or the values between which 99 % of the voxels lie that are not 0
-// (of at most a million, evenly spaced).
+// (of at most a million, evenly spaced), or all voxels but padding.
 func (v *volume) bounds(p Part) [2]float64 {
 	if p.Window != nil {
 		return *p.Window
@@ -158,10 +162,23 @@ func (v *volume) bounds(p Part) [2]float64 {
 			return
 		}
 		n := v.w * v.h * v.d
+		if v.lowest {
+			low, high := math.Inf(1), math.Inf(-1)
+			for i := range n {
+				if f := v.at(i); !math.IsNaN(f) && !math.IsInf(f, 0) && !v.padding(i) {
+					low, high = min(low, f), max(high, f)
+				}
+			}
+			if low > high { // all is padding
+				low, high = 0, 0
+			}
+			v.window = &[2]float64{low, high}
+			return
+		}
 		step := (n + windowVoxels - 1) / windowVoxels
 		var x []float64
 		for i := 0; i < n; i += step {
-			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) && (v.padding == nil || !v.padding(i)) {
+			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) {
 				x = append(x, f)
 			}
 		}
@@ -245,7 +262,11 @@ func openVolume(path string) (*volume, error) {
 			return c.volume, nil
 		}
 	}
-	v, err := formatOf(path).read(path)
+	format := formatOf(path)
+	if format == nil {
+		return nil, fmt.Errorf("%s: not a file or folder of slices", path)
+	}
+	v, err := format.read(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
