@@ -140,6 +140,11 @@ func (d *dicomFile) voi(z int, p Part, v *volume) (s shading, err error) {
 			}
 			return s, nil
 		}
+		for z := range v.d { // the range is that of all slices
+			if err := v.load(z); err != nil {
+				return s, err
+			}
+		}
 		return shadingOf(v.bounds(p), lowestRange), nil
 	}
 	function, c, w := of.Text(dcm.VOILUTFunction), centers[0], widths[0]

@@ -10,7 +10,7 @@ import (
 	"syncsam-convert/pictures/internal/jpegls"
 )
 
-// pixels decodes all frames.
+// pixels finds the frames and decodes the first; the others are decoded when they are asked for.
 func (d *dicomFile) pixels() error {
 	if err := d.pad(); err != nil {
 		return err
@@ -22,26 +22,40 @@ func (d *dicomFile) pixels() error {
 	if planar > 1 {
 		return fmt.Errorf("%s: have %d, want 0 or 1", dcm.PlanarConfiguration, planar)
 	}
+	size := d.w * d.h * d.channels
 	if d.Syntax.Codec == dcm.Native {
 		raw, err := d.native()
 		if err != nil {
 			return err
 		}
-		return d.samples(raw, d.Order, planar == 1 && d.channels > 1)
+		return d.samples(func(z int) ([]byte, int) { return raw, z * size }, d.Order, planar == 1 && d.channels > 1)
 	}
-	frames, err := d.Frames(d.frames)
-	if err != nil {
+	if d.compressed, err = d.Frames(d.frames); err != nil {
 		return err
 	}
-	var raw []byte
-	for z, b := range frames {
-		one, err := d.decompress(b)
-		if err != nil {
-			return fmt.Errorf("%s: frame %d: %s: %w", dcm.PixelData, z, d.Syntax.Name, err)
-		}
-		raw = append(raw, one...)
+	d.decoded = make([][]byte, d.frames)
+	if err := d.load(0); err != nil {
+		return err
 	}
-	return d.samples(raw, binary.LittleEndian, false)
+	return d.samples(func(z int) ([]byte, int) { return d.decoded[z], 0 }, binary.LittleEndian, false)
+}
+
+// load decodes a frame, unless it is there.
+func (d *dicomFile) load(z int) (err error) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if z >= len(d.decoded) || d.decoded[z] != nil {
+		return nil
+	}
+	photometric := d.photometric
+	if d.decoded[z], err = d.decompress(d.compressed[z]); err == nil && z > 0 && d.photometric != photometric {
+		err = fmt.Errorf("have %s, want %s as in frame 0", d.photometric, photometric)
+		d.photometric, d.decoded[z] = photometric, nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: frame %d: %s: %w", dcm.PixelData, z, d.Syntax.Name, err)
+	}
+	return nil
 }
 
 // native gives the bytes of uncompressed frames.
@@ -88,15 +102,16 @@ func (d *dicomFile) native() ([]byte, error) {
 	return raw[:want], nil
 }
 
-// samples makes d.sample from the bytes of all frames.
-func (d *dicomFile) samples(raw []byte, order binary.ByteOrder, planar bool) error {
+// samples makes d.sample; at gives the bytes that hold a frame, and the number of its first sample in them.
+func (d *dicomFile) samples(at func(z int) ([]byte, int), order binary.ByteOrder, planar bool) error {
 	if d.real {
 		size := d.allocated / 8
-		d.sample = func(i int) float64 {
+		d.sample = func(z, i int) float64 {
+			raw, first := at(z)
 			if size == 4 {
-				return float64(math.Float32frombits(order.Uint32(raw[4*i:])))
+				return float64(math.Float32frombits(order.Uint32(raw[4*(first+i):])))
 			}
-			return math.Float64frombits(order.Uint64(raw[8*i:]))
+			return math.Float64frombits(order.Uint64(raw[8*(first+i):]))
 		}
 		return nil
 	}
@@ -109,22 +124,19 @@ func (d *dicomFile) samples(raw []byte, order binary.ByteOrder, planar bool) err
 		}
 		return float64(x)
 	}
-	switch d.allocated {
-	case 1:
-		d.sample = func(i int) float64 { return float64(raw[i/8] >> (i % 8) & 1) }
-	case 8:
-		d.sample = func(i int) float64 { return value(uint32(raw[i])) }
-	case 16:
-		d.sample = func(i int) float64 { return value(uint32(order.Uint16(raw[2*i:]))) }
-	default:
-		d.sample = func(i int) float64 { return value(order.Uint32(raw[4*i:])) }
-	}
-	if planar {
-		interleaved, plane := d.sample, d.w*d.h
-		d.sample = func(i int) float64 {
-			pixel, c := i/3, i%3
-			return interleaved(pixel/plane*plane*3 + c*plane + pixel%plane)
+	number := map[int]func(raw []byte, i int) uint32{
+		1:  func(raw []byte, i int) uint32 { return uint32(raw[i/8] >> (i % 8) & 1) },
+		8:  func(raw []byte, i int) uint32 { return uint32(raw[i]) },
+		16: func(raw []byte, i int) uint32 { return uint32(order.Uint16(raw[2*i:])) },
+		32: func(raw []byte, i int) uint32 { return order.Uint32(raw[4*i:]) },
+	}[d.allocated]
+	plane := d.w * d.h
+	d.sample = func(z, i int) float64 {
+		raw, first := at(z)
+		if planar {
+			i = i%3*plane + i/3
 		}
+		return value(number(raw, first+i))
 	}
 	return d.colours()
 }

@@ -70,6 +70,7 @@ type volume struct {
 	once              sync.Once
 
 	// What a reader of a format with more to say sets: which elements are no picture, how a slice is shown, and facts beside its size.
+	load    func(z int) error // makes a slice's elements readable; nil where all are
 	padding func(i int) bool
 	lowest  bool // without a window: from the lowest to the highest value, not the middle 99 % of what is not 0
 	shade   func(z int, p Part) (shading, error)
@@ -132,17 +133,23 @@ func (v *volume) size(bytes int) (int, error) {
 	return n, nil
 }
 
-// plane gives the first element of the part's slice; a file of one slice needs no number.
+// plane gives the first element of the part's slice, which it loads; a file of one slice needs no number.
 func (v *volume) plane(p Part) (int, error) {
+	z := 0
+	if p.Slice != nil {
+		z = *p.Slice
+	}
 	switch {
 	case p.Slice == nil && v.d > 1:
 		return 0, fmt.Errorf("it has %d slices, want one of them: FILE#%s=K", v.d, sliceKey)
-	case p.Slice == nil:
-		return 0, nil
-	case *p.Slice >= v.d:
-		return 0, fmt.Errorf("%s: have %d, want less than %d", sliceKey, *p.Slice, v.d)
+	case z >= v.d:
+		return 0, fmt.Errorf("%s: have %d, want less than %d", sliceKey, z, v.d)
+	case v.load != nil:
+		if err := v.load(z); err != nil {
+			return 0, err
+		}
 	}
-	return *p.Slice * v.h * v.w * v.channels, nil
+	return z * v.h * v.w * v.channels, nil
 }
 
 // The share of the voxels that become black and white where a file has no window, and how many voxels decide it at most.
@@ -293,6 +300,9 @@ func Labels(path string, minPixels int) ([]Part, error) {
 	}
 	var out []Part
 	for z := range v.d {
+		if _, err := v.plane(Part{Slice: &z}); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 		count := map[int]int{}
 		for i := z * v.w * v.h; i < (z+1)*v.w*v.h; i++ {
 			if x := v.at(i); x > 0 && x == math.Trunc(x) {
