@@ -9,6 +9,7 @@ import sys
 import imagecodecs
 import jpeg_ls
 import numpy as np
+import pydicom.data
 from PIL import Image
 from pydicom import Dataset, Sequence
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -268,6 +269,12 @@ read("no_offset_table.dcm", make(stack, syntax=JPEGBaseline8Bit, data=split(Fals
 read("one_frame.dcm", make(u8, syntax=JPEGBaseline8Bit, data=encapsulate(streams[:1], fragments_per_frame=4, has_bot=False)))
 data, offsets, lengths = encapsulate_extended(streams)
 read("extended_offset_table.dcm", make(stack, syntax=JPEGBaseline8Bit, data=data, ExtendedOffsetTable=offsets, ExtendedOffsetTableLengths=lengths))
+
+# Other people's files.
+for name in ("JPEGLSNearLossless_08", "JPEGLSNearLossless_16", "SC_rgb_small_odd_big_endian", "SC_rgb_small_odd_jpeg", "rtdose_rle_1frame"):
+    path = os.path.join(folder, f"pydicom_{name}.dcm")
+    shutil.copyfile(os.path.join(os.path.dirname(pydicom.data.__file__), "test_files", name + ".dcm"), path)
+    pictures[os.path.basename(path)] = np.floor(references(path)[1][0] + 0.5).astype(int).tolist()
 
 # A series: names, instance numbers and positions in three orders. The slices run against the order of their numbers.
 os.makedirs(os.path.join(folder, "series"))
