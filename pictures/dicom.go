@@ -61,6 +61,9 @@ type dicomFile struct {
 }
 
 func openDICOM(path string) (*dicomFile, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > MaxVolumeBytes {
+		return nil, fmt.Errorf("have %d bytes, want at most %d MB", info.Size(), MaxVolumeBytes>>20)
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -86,6 +86,9 @@ func (d *dicomFile) shading(z int, p Part, v *volume) (s shading, err error) {
 	if s, err = d.voi(z, p, v); err != nil {
 		return s, err
 	}
+	if d.Has(dcm.RedPaletteDescriptor) {
+		s.rule += ", without the file's supplemental palette"
+	}
 	if inverted {
 		grey := s.grey
 		s.grey = func(x float64) float64 { return 255 - grey(x) }

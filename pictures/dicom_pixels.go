@@ -155,7 +155,9 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		}
 		planes, w, h, bits = m.Planes, m.W, m.H, m.Bits
 		if d.channels == 3 && len(planes) == 3 {
-			d.conform(m)
+			if err := d.conform(m); err != nil {
+				return nil, err
+			}
 		}
 	default:
 		m, err := jpegls.Decode(b)
@@ -169,6 +171,8 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("have %d x %d pixels, want the %d x %d of %s and %s", w, h, d.w, d.h, dcm.Columns, dcm.Rows)
 	case len(planes) != d.channels:
 		return nil, fmt.Errorf("have %d samples a pixel, want the %d of %s", len(planes), d.channels, dcm.SamplesPerPixel)
+	case d.high != d.stored-1:
+		return nil, fmt.Errorf("%s: have %d, want %d in compressed pixels", dcm.HighBit, d.high, d.stored-1)
 	case bits > d.allocated || d.allocated > 16:
 		return nil, fmt.Errorf("have %d bits, want at most the %d of %s", bits, d.allocated, dcm.BitsAllocated)
 	}
@@ -176,8 +180,10 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	out := make([]byte, w*h*len(planes)*size)
 	for c, plane := range planes {
 		for i, x := range plane {
-			if d.signed && bits < d.stored && x>>(bits-1) != 0 {
-				return nil, fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
+			if bits != d.stored {
+				if err := d.fits(x, bits); err != nil {
+					return nil, err
+				}
 			}
 			if at := (i*len(planes) + c) * size; size == 1 {
 				out[at] = uint8(x)
@@ -190,13 +196,44 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 }
 
 // conform corrects the colours by what the stream itself says: components named R, G, B, or a JFIF marker, which stands for YBR.
-func (d *dicomFile) conform(m *jpeg.Image) {
+// Where the stream contradicts otherwise, nobody can know.
+func (d *dicomFile) conform(m *jpeg.Image) error {
+	ybr, says := d.photometric != "RGB", ""
 	switch ids := string(m.IDs); {
 	case ids == "RGB" || ids == "rgb":
 		d.photometric = "RGB"
-	case m.JFIF && d.photometric == "RGB":
+	case m.JFIF && !ybr:
 		d.photometric = "YBR_FULL"
+	case m.Adobe == 0 && ybr:
+		says = "an Adobe marker for RGB"
+	case m.Adobe == 1 && !ybr:
+		says = "an Adobe marker for YBR"
+	case m.Subsampled && !ybr:
+		says = "components of several sizes, as YBR has"
 	}
+	if says != "" {
+		return fmt.Errorf("have %s, want colours as in %s %s; correct the attribute: dcmodify -m 0028,0004=%s FILE", says, dcm.PhotometricInterpretation, d.photometric,
+			map[bool]string{true: "RGB", false: "YBR_FULL"}[ybr])
+	}
+	return nil
+}
+
+// fits refuses a sample whose bits above Bits Stored hold more than its sign.
+func (d *dicomFile) fits(x uint16, bits int) error {
+	low, high, v := int64(0), int64(1)<<d.stored-1, int64(x)
+	if d.signed {
+		low, high = -int64(1)<<(d.stored-1), int64(1)<<(d.stored-1)-1
+		if v>>(bits-1) != 0 {
+			v -= 1 << bits
+		}
+	}
+	switch {
+	case d.signed && bits < d.stored && v < 0:
+		return fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
+	case v < low || v > high:
+		return fmt.Errorf("have a sample of %d, want at most the %d bits of %s", v, d.stored, dcm.BitsStored)
+	}
+	return nil
 }
 
 // unpackRLE decodes a frame of RLE (PS3.5 annex G): a segment for each byte of each channel, the high bytes first.

@@ -313,6 +313,12 @@ refuse("x_groups.dcm", "Per-Frame Functional Groups Sequence: have 2 items for 3
 refuse("x_fragments.dcm", "have 7 fragments for 3 frames", make(stack[..., None], "RGB", RLELossless, encapsulate([rle(u8[..., None])] * 7, has_bot=False), Rows=10, Columns=12, NumberOfFrames=3, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2"))
 refuse("x_size.dcm", "have 12 x 10 pixels, want the 12 x 9", compressed(u8, JPEGBaseline8Bit, streams[:1], Rows=9))
 refuse("x_sign.dcm", "where the sign is cannot be told", compressed(i16, JPEGLossless, [lossless(u16, 12, 1)], **window))
+adobe = lambda transform: lambda b: b.replace(b"\xff\xe0\x00\x10JFIF\x00", b"\xff\xee\x00\x10Adobe").replace(b"Adobe\x01\x01\x00\x00\x01\x00\x01\x00\x00", b"Adobe\x00\x64\x00\x00\x00\x00" + bytes([transform]) + b"\x00\x00")  # noqa: E731
+full = [baseline(rgb, subsampling="4:4:4")]
+refuse("x_adobe_ybr.dcm", "an Adobe marker for YBR, want colours as in Photometric Interpretation RGB", compressed(rgb, JPEGBaseline8Bit, full, "RGB"), adobe(1))
+refuse("x_adobe_rgb.dcm", "an Adobe marker for RGB", compressed(rgb, JPEGBaseline8Bit, full, "YBR_FULL"), adobe(0))
+refuse("x_subsampled.dcm", "components of several sizes", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsampling="4:2:0")], "RGB"), lambda b: b.replace(b"JFIF", b"JFXX"))
+refuse("x_too_many_bits.dcm", "have a sample of 4", compressed(u16, JPEGLossless, [lossless(u16 + np.uint16(200), 13, 1)], BitsStored=12))
 refuse("x_segments.dcm", "have 1 segments, want 2", compressed(i16, RLELossless, [rle(u8[..., None])]))
 refuse("x_progressive.dcm", "it is progressive", compressed(u8, JPEGBaseline8Bit, [baseline(u8, progressive=True)]))
 refuse("x_real.dcm", "Bits Allocated: have 16", make(u16, FloatPixelData=WAVE.astype("<f4").tobytes(), PixelData=None))
