@@ -145,6 +145,7 @@ func (d *dicomFile) samples(at func(z int) ([]byte, int), order binary.ByteOrder
 func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	var planes [][]uint16
 	var w, h, bits int
+	var lossless bool
 	switch d.Syntax.Codec {
 	case dcm.RLE:
 		return unpackRLE(b, d.w*d.h, d.channels, d.allocated/8)
@@ -153,7 +154,7 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		planes, w, h, bits = m.Planes, m.W, m.H, m.Bits
+		planes, w, h, bits, lossless = m.Planes, m.W, m.H, m.Bits, m.Lossless
 		if d.channels == 3 && len(planes) == 3 {
 			if err := d.conform(m); err != nil {
 				return nil, err
@@ -164,7 +165,7 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		planes, w, h, bits = m.Planes, m.W, m.H, m.Bits
+		planes, w, h, bits, lossless = m.Planes, m.W, m.H, m.Bits, m.Near == 0
 	}
 	switch {
 	case w != d.w || h != d.h:
@@ -181,9 +182,11 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	for c, plane := range planes {
 		for i, x := range plane {
 			if bits != d.stored {
-				if err := d.fits(x, bits); err != nil {
+				v, err := d.fit(x, bits, lossless)
+				if err != nil {
 					return nil, err
 				}
+				x = v
 			}
 			if at := (i*len(planes) + c) * size; size == 1 {
 				out[at] = uint8(x)
@@ -218,8 +221,8 @@ func (d *dicomFile) conform(m *jpeg.Image) error {
 	return nil
 }
 
-// fits refuses a sample whose bits above Bits Stored hold more than its sign.
-func (d *dicomFile) fits(x uint16, bits int) error {
+// fit gives a sample of other bits the Bits Stored: what is past them is an error, or the last step of a lossy compression.
+func (d *dicomFile) fit(x uint16, bits int, lossless bool) (uint16, error) {
 	low, high, v := int64(0), int64(1)<<d.stored-1, int64(x)
 	if d.signed {
 		low, high = -int64(1)<<(d.stored-1), int64(1)<<(d.stored-1)-1
@@ -229,11 +232,11 @@ func (d *dicomFile) fits(x uint16, bits int) error {
 	}
 	switch {
 	case d.signed && bits < d.stored && v < 0:
-		return fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
-	case v < low || v > high:
-		return fmt.Errorf("have a sample of %d, want at most the %d bits of %s", v, d.stored, dcm.BitsStored)
+		return 0, fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
+	case lossless && (v < low || v > high):
+		return 0, fmt.Errorf("have a sample of %d, want at most the %d bits of %s", v, d.stored, dcm.BitsStored)
 	}
-	return nil
+	return uint16(min(max(v, low), high)), nil
 }
 
 // unpackRLE decodes a frame of RLE (PS3.5 annex G): a segment for each byte of each channel, the high bytes first.

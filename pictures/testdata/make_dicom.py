@@ -258,6 +258,7 @@ read("baseline_420.dcm", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsam
 read("baseline_jfif_rgb.dcm", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsampling="4:4:4")], "RGB"))  # the stream is YBR
 read("jpegls.dcm", compressed(i16, JPEGLSLossless, [bytes(jpeg_ls.encode_array(i16.view(np.uint16)))], **window))
 read("jpegls_near.dcm", compressed(u8, JPEGLSNearLossless, [bytes(jpeg_ls.encode_array(u8, 2))]))
+read("jpegls_past.dcm", compressed(u16 // 4, JPEGLSNearLossless, [bytes(jpeg_ls.encode_array(u16 // 4 + np.uint16(2), 3))], BitsStored=10, WindowCenter=500, WindowWidth=1200))
 read("jpegls_rgb.dcm", compressed(rgb, JPEGLSLossless, [bytes(jpeg_ls.encode_array(rgb, interleave_mode=2))], "RGB"))
 
 # Fragments.

@@ -30,6 +30,7 @@ type Image struct {
 	W, H, Bits int
 	Planes     [][]uint16
 	IDs        []byte
+	Lossless   bool
 	Subsampled bool // a component is stored smaller
 	JFIF       bool
 	Adobe      int
@@ -119,7 +120,7 @@ func Decode(b []byte) (*Image, error) {
 	if d.frame == 0 {
 		return nil, fmt.Errorf("it has no frame")
 	}
-	m := &Image{W: d.w, H: d.h, Bits: d.bits, Subsampled: d.hMax*d.vMax > 1, JFIF: d.jfif, Adobe: d.adobe}
+	m := &Image{W: d.w, H: d.h, Bits: d.bits, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1, JFIF: d.jfif, Adobe: d.adobe}
 	for i := range d.components {
 		c := &d.components[i]
 		if !c.seen {
