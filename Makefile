@@ -6,7 +6,7 @@ BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-pictures test-peers test-tensorrt bench bench-peers bench-int8 clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
@@ -84,6 +84,11 @@ test-peers: check-onnx onnxruntime
 test-tensorrt: build
 	sh scripts/tensorrt.sh
 	TENSORRT_LIB=$(CURDIR)/build/tensorrt/libnvinfer.so.8 TENSORRT_VERSION=8.6.1 $(GO) test -count=1 -v ./internal/trthost ./cmd/syncsam-convert -run 'TestFind|TestPlan'
+
+# The test files of pydicom and pydicom-data beside pydicom's own pixels; needs python3.
+test-dicom: build
+	sh scripts/venv.sh numpy pillow pydicom==3.0.2 pydicom-data==1.0.0 pylibjpeg==2.1.0 pylibjpeg-libjpeg==2.5.0 pylibjpeg-openjpeg==2.6.0 pylibjpeg-rle==2.2.0 python-gdcm==3.2.6
+	build/venv/bin/python scripts/check_dicom.py $(BIN)
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine

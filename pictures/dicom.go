@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
+	"sync"
 
 	"syncsam-convert/pictures/internal/dcm"
 )
@@ -41,21 +43,27 @@ func readDICOM(path string) (*volume, error) {
 	return volumeOf([]*dicomFile{d}), nil
 }
 
-// A dicomFile is a DICOM file with its pixels. sample gives a stored sample: row-major, frame by frame, channels interleaved. Colours
-// are RGB of 8 bits.
+// A dicomFile is a DICOM file with its pixels. sample gives sample i of a frame that is loaded: row-major, channels interleaved; grey
+// as stored, colours as RGB of 8 bits.
 type dicomFile struct {
 	*dcm.File
 	w, h, frames, channels  int
 	allocated, stored, high int
 	signed                  bool
 	photometric             string
-	sample                  func(i int) float64
+	sample                  func(z, i int) float64
+	compressed              [][]byte                  // frames
+	decoded                 [][]byte                  // frames, nil before they are asked for
+	lock                    sync.Mutex                // guards decoded
 	modality                []func(x float64) float64 // of each frame
 	padding                 [2]float64                // stored values that are no picture, inclusive; empty when the first is the larger
 	real                    bool                      // Float or Double Float Pixel Data
 }
 
 func openDICOM(path string) (*dicomFile, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > int64(MaxVolumeBytes) {
+		return nil, fmt.Errorf("have %d bytes, want at most %d MB", info.Size(), MaxVolumeBytes>>20)
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -101,7 +109,7 @@ func (d *dicomFile) whole(t dcm.Tag, absent int) (int, error) {
 // header reads what the pixels' layout is.
 func (d *dicomFile) header() error {
 	if d.Syntax.Codec == dcm.Unread {
-		return fmt.Errorf("Transfer Syntax UID: have %s (%s), which is not read%s", d.Syntax.UID, d.Syntax.Name, d.Syntax.WayOut())
+		return fmt.Errorf("Transfer Syntax UID: have %s (%s), which is not read; to convert the file: %s", d.Syntax.UID, d.Syntax.Name, d.Syntax.WayOut())
 	}
 	if d.Pixels.Tag == 0 {
 		return fmt.Errorf("%s: missing; the file has no picture", dcm.PixelData)
@@ -212,10 +220,11 @@ func (d *dicomFile) pad() error {
 
 // group is the item of a functional group that holds for a frame: its own, or the one for all frames; nil where there is none.
 func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
-	if frames := d.Items(dcm.PerFrameFunctionalGroups); len(frames) > 0 {
-		if len(frames) != d.frames {
-			return nil, fmt.Errorf("%s: have %d items for %d frames", dcm.PerFrameFunctionalGroups, len(frames), d.frames)
-		}
+	frames := d.Items(dcm.PerFrameFunctionalGroups)
+	if len(frames) != d.frames && slices.ContainsFunc(frames, func(f *dcm.Dataset) bool { return len(f.Items(t)) > 0 }) {
+		return nil, fmt.Errorf("%s: have %d items for %d frames, with a %s", dcm.PerFrameFunctionalGroups, len(frames), d.frames, t)
+	}
+	if z < len(frames) {
 		if items := frames[z].Items(t); len(items) > 0 {
 			return items[0], nil
 		}
@@ -249,7 +258,7 @@ func volumeOf(files []*dicomFile) *volume {
 	size := v.w * v.h * v.channels
 	v.at = func(i int) float64 {
 		f := frames[i/size]
-		x := f.sample(f.z*size + i%size)
+		x := f.sample(f.z, i%size)
 		if v.channels == 3 {
 			return x
 		}
@@ -260,9 +269,11 @@ func volumeOf(files []*dicomFile) *volume {
 		if f.padding[0] > f.padding[1] {
 			return false
 		}
-		x := f.sample(f.z*size + i%size)
+		x := f.sample(f.z, i%size)
 		return x >= f.padding[0] && x <= f.padding[1]
 	}
+	v.load = func(z int) error { return frames[z].load(frames[z].z) }
+	v.lowest = true
 	v.shade = func(z int, p Part) (shading, error) { return frames[z].shading(frames[z].z, p, v) }
 	v.facts = Facts{Bits: first.stored, Codec: "DICOM, " + first.Syntax.Name, Orientation: "as stored"}
 	return v

@@ -18,18 +18,18 @@ func (d *dicomFile) colours() error {
 			return err
 		}
 		last := len(palette[0]) - 1
-		d.sample = func(i int) float64 {
-			return float64(palette[i%3][int(min(max(sample(i/3)-first, 0), float64(last)))])
+		d.sample = func(z, i int) float64 {
+			return float64(palette[i%3][int(min(max(sample(z, i/3)-first, 0), float64(last)))])
 		}
 	case "RGB":
 		if d.stored != 8 {
 			scale := 255 / float64(uint64(1)<<d.stored-1)
-			d.sample = func(i int) float64 { return math.Floor(sample(i)*scale + 0.5) }
+			d.sample = func(z, i int) float64 { return math.Floor(sample(z, i)*scale + 0.5) }
 		}
 	case "YBR_FULL", "YBR_FULL_422":
-		d.sample = func(i int) float64 {
+		d.sample = func(z, i int) float64 {
 			p := i - i%3
-			y, b, r := float32(sample(p)), float32(sample(p+1))-128, float32(sample(p+2))-128
+			y, b, r := float32(sample(z, p)), float32(sample(z, p+1))-128, float32(sample(z, p+2))-128
 			var x float32
 			switch i % 3 { // PS3.3 C.7.6.3.1.2, inverted
 			case 0:

@@ -58,7 +58,8 @@ func (d *dicomFile) table(item *dcm.Dataset, in dcm.Tag, signed bool) (f func(x 
 
 // shading is how a frame's values become grey. The rule, in order: the window of the name; the file's VOI LUT, the first of several;
 // its window, the first of several, by its VOI LUT Function; samples of up to 8 bits that nothing rescales, by the full range of
-// their bits (8 bits: as stored); else the file's own range, as for every volume, without padding. MONOCHROME1 and the Presentation
+// their bits (8 bits: as stored); else the file's own range: from the lowest to the
+// highest value of all its slices that is not padding. MONOCHROME1 and the Presentation
 // LUT Shape INVERSE turn black and white.
 func (d *dicomFile) shading(z int, p Part, v *volume) (s shading, err error) {
 	if d.channels == 3 || v.channels == 3 {
@@ -84,6 +85,9 @@ func (d *dicomFile) shading(z int, p Part, v *volume) (s shading, err error) {
 	}
 	if s, err = d.voi(z, p, v); err != nil {
 		return s, err
+	}
+	if d.Has(dcm.RedPaletteDescriptor) {
+		s.rule += ", without the file's supplemental palette"
 	}
 	if inverted {
 		grey := s.grey
@@ -139,7 +143,12 @@ func (d *dicomFile) voi(z int, p Part, v *volume) (s shading, err error) {
 			}
 			return s, nil
 		}
-		return shadingOf(v.bounds(p), ownRange), nil
+		for z := range v.d { // the range is that of all slices
+			if err := v.load(z); err != nil {
+				return s, err
+			}
+		}
+		return shadingOf(v.bounds(p), lowestRange), nil
 	}
 	function, c, w := of.Text(dcm.VOILUTFunction), centers[0], widths[0]
 	rule := first("window of the file", len(centers))

@@ -10,7 +10,7 @@ import (
 	"syncsam-convert/pictures/internal/jpegls"
 )
 
-// pixels decodes all frames.
+// pixels finds the frames and decodes the first; the others are decoded when they are asked for.
 func (d *dicomFile) pixels() error {
 	if err := d.pad(); err != nil {
 		return err
@@ -22,26 +22,40 @@ func (d *dicomFile) pixels() error {
 	if planar > 1 {
 		return fmt.Errorf("%s: have %d, want 0 or 1", dcm.PlanarConfiguration, planar)
 	}
+	size := d.w * d.h * d.channels
 	if d.Syntax.Codec == dcm.Native {
 		raw, err := d.native()
 		if err != nil {
 			return err
 		}
-		return d.samples(raw, d.Order, planar == 1 && d.channels > 1)
+		return d.samples(func(z int) ([]byte, int) { return raw, z * size }, d.Order, planar == 1 && d.channels > 1)
 	}
-	frames, err := d.Frames(d.frames)
-	if err != nil {
+	if d.compressed, err = d.Frames(d.frames); err != nil {
 		return err
 	}
-	var raw []byte
-	for z, b := range frames {
-		one, err := d.decompress(b)
-		if err != nil {
-			return fmt.Errorf("%s: frame %d: %s: %w", dcm.PixelData, z, d.Syntax.Name, err)
-		}
-		raw = append(raw, one...)
+	d.decoded = make([][]byte, d.frames)
+	if err := d.load(0); err != nil {
+		return err
 	}
-	return d.samples(raw, binary.LittleEndian, false)
+	return d.samples(func(z int) ([]byte, int) { return d.decoded[z], 0 }, binary.LittleEndian, false)
+}
+
+// load decodes a frame, unless it is there.
+func (d *dicomFile) load(z int) (err error) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if z >= len(d.decoded) || d.decoded[z] != nil {
+		return nil
+	}
+	photometric := d.photometric
+	if d.decoded[z], err = d.decompress(d.compressed[z]); err == nil && z > 0 && d.photometric != photometric {
+		err = fmt.Errorf("have %s, want %s as in frame 0", d.photometric, photometric)
+		d.photometric, d.decoded[z] = photometric, nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: frame %d: %s: %w", dcm.PixelData, z, d.Syntax.Name, err)
+	}
+	return nil
 }
 
 // native gives the bytes of uncompressed frames.
@@ -88,15 +102,16 @@ func (d *dicomFile) native() ([]byte, error) {
 	return raw[:want], nil
 }
 
-// samples makes d.sample from the bytes of all frames.
-func (d *dicomFile) samples(raw []byte, order binary.ByteOrder, planar bool) error {
+// samples makes d.sample; at gives the bytes that hold a frame, and the number of its first sample in them.
+func (d *dicomFile) samples(at func(z int) ([]byte, int), order binary.ByteOrder, planar bool) error {
 	if d.real {
 		size := d.allocated / 8
-		d.sample = func(i int) float64 {
+		d.sample = func(z, i int) float64 {
+			raw, first := at(z)
 			if size == 4 {
-				return float64(math.Float32frombits(order.Uint32(raw[4*i:])))
+				return float64(math.Float32frombits(order.Uint32(raw[4*(first+i):])))
 			}
-			return math.Float64frombits(order.Uint64(raw[8*i:]))
+			return math.Float64frombits(order.Uint64(raw[8*(first+i):]))
 		}
 		return nil
 	}
@@ -109,22 +124,19 @@ func (d *dicomFile) samples(raw []byte, order binary.ByteOrder, planar bool) err
 		}
 		return float64(x)
 	}
-	switch d.allocated {
-	case 1:
-		d.sample = func(i int) float64 { return float64(raw[i/8] >> (i % 8) & 1) }
-	case 8:
-		d.sample = func(i int) float64 { return value(uint32(raw[i])) }
-	case 16:
-		d.sample = func(i int) float64 { return value(uint32(order.Uint16(raw[2*i:]))) }
-	default:
-		d.sample = func(i int) float64 { return value(order.Uint32(raw[4*i:])) }
-	}
-	if planar {
-		interleaved, plane := d.sample, d.w*d.h
-		d.sample = func(i int) float64 {
-			pixel, c := i/3, i%3
-			return interleaved(pixel/plane*plane*3 + c*plane + pixel%plane)
+	number := map[int]func(raw []byte, i int) uint32{
+		1:  func(raw []byte, i int) uint32 { return uint32(raw[i/8] >> (i % 8) & 1) },
+		8:  func(raw []byte, i int) uint32 { return uint32(raw[i]) },
+		16: func(raw []byte, i int) uint32 { return uint32(order.Uint16(raw[2*i:])) },
+		32: func(raw []byte, i int) uint32 { return order.Uint32(raw[4*i:]) },
+	}[d.allocated]
+	plane := d.w * d.h
+	d.sample = func(z, i int) float64 {
+		raw, first := at(z)
+		if planar {
+			i = i%3*plane + i/3
 		}
+		return value(number(raw, first+i))
 	}
 	return d.colours()
 }
@@ -133,30 +145,38 @@ func (d *dicomFile) samples(raw []byte, order binary.ByteOrder, planar bool) err
 func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	var planes [][]uint16
 	var w, h, bits int
+	var lossless bool
 	switch d.Syntax.Codec {
 	case dcm.RLE:
 		return unpackRLE(b, d.w*d.h, d.channels, d.allocated/8)
 	case dcm.JPEG:
 		m, err := jpeg.Decode(b)
+		if err == nil && m.Progressive {
+			err = fmt.Errorf("it is progressive, want sequential or lossless JPEG")
+		}
 		if err != nil {
 			return nil, err
 		}
-		planes, w, h, bits = m.Planes, m.W, m.H, m.Bits
+		planes, w, h, bits, lossless = m.Planes, m.W, m.H, m.Bits, m.Lossless
 		if d.channels == 3 && len(planes) == 3 {
-			d.conform(m)
+			if err := d.conform(m); err != nil {
+				return nil, err
+			}
 		}
 	default:
 		m, err := jpegls.Decode(b)
 		if err != nil {
 			return nil, err
 		}
-		planes, w, h, bits = m.Planes, m.W, m.H, m.Bits
+		planes, w, h, bits, lossless = m.Planes, m.W, m.H, m.Bits, m.Near == 0
 	}
 	switch {
 	case w != d.w || h != d.h:
 		return nil, fmt.Errorf("have %d x %d pixels, want the %d x %d of %s and %s", w, h, d.w, d.h, dcm.Columns, dcm.Rows)
 	case len(planes) != d.channels:
 		return nil, fmt.Errorf("have %d samples a pixel, want the %d of %s", len(planes), d.channels, dcm.SamplesPerPixel)
+	case d.high != d.stored-1:
+		return nil, fmt.Errorf("%s: have %d, want %d in compressed pixels", dcm.HighBit, d.high, d.stored-1)
 	case bits > d.allocated || d.allocated > 16:
 		return nil, fmt.Errorf("have %d bits, want at most the %d of %s", bits, d.allocated, dcm.BitsAllocated)
 	}
@@ -164,8 +184,12 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	out := make([]byte, w*h*len(planes)*size)
 	for c, plane := range planes {
 		for i, x := range plane {
-			if d.signed && bits < d.stored && x>>(bits-1) != 0 {
-				return nil, fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
+			if bits != d.stored {
+				v, err := d.fit(x, bits, lossless)
+				if err != nil {
+					return nil, err
+				}
+				x = v
 			}
 			if at := (i*len(planes) + c) * size; size == 1 {
 				out[at] = uint8(x)
@@ -178,13 +202,44 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 }
 
 // conform corrects the colours by what the stream itself says: components named R, G, B, or a JFIF marker, which stands for YBR.
-func (d *dicomFile) conform(m *jpeg.Image) {
+// Where the stream contradicts otherwise, nobody can know.
+func (d *dicomFile) conform(m *jpeg.Image) error {
+	ybr, says := d.photometric != "RGB", ""
 	switch ids := string(m.IDs); {
 	case ids == "RGB" || ids == "rgb":
 		d.photometric = "RGB"
-	case m.JFIF && d.photometric == "RGB":
+	case m.JFIF && !ybr:
 		d.photometric = "YBR_FULL"
+	case m.Adobe == 0 && ybr:
+		says = "an Adobe marker for RGB"
+	case m.Adobe == 1 && !ybr:
+		says = "an Adobe marker for YBR"
+	case m.Subsampled && !ybr:
+		says = "components of several sizes, as YBR has"
 	}
+	if says != "" {
+		return fmt.Errorf("have %s, want colours as in %s %s; correct the attribute: dcmodify -m 0028,0004=%s FILE", says, dcm.PhotometricInterpretation, d.photometric,
+			map[bool]string{true: "RGB", false: "YBR_FULL"}[ybr])
+	}
+	return nil
+}
+
+// fit gives a sample of other bits the Bits Stored: what is past them is an error, or the last step of a lossy compression.
+func (d *dicomFile) fit(x uint16, bits int, lossless bool) (uint16, error) {
+	low, high, v := int64(0), int64(1)<<d.stored-1, int64(x)
+	if d.signed {
+		low, high = -int64(1)<<(d.stored-1), int64(1)<<(d.stored-1)-1
+		if v>>(bits-1) != 0 {
+			v -= 1 << bits
+		}
+	}
+	switch {
+	case d.signed && bits < d.stored && v < 0:
+		return 0, fmt.Errorf("have %d bits with %s 1 and %s %d: where the sign is cannot be told", bits, dcm.PixelRepresentation, dcm.BitsStored, d.stored)
+	case lossless && (v < low || v > high):
+		return 0, fmt.Errorf("have a sample of %d, want at most the %d bits of %s", v, d.stored, dcm.BitsStored)
+	}
+	return uint16(min(max(v, low), high)), nil
 }
 
 // unpackRLE decodes a frame of RLE (PS3.5 annex G): a segment for each byte of each channel, the high bytes first.

@@ -52,7 +52,7 @@ func TestFacts(t *testing.T) {
 	for name, want := range map[string]pictures.Facts{
 		"sixteen.png":              {Width: 18, Height: 13, Slices: 1, Channels: 1, Bits: 16, Codec: "PNG", Rule: "the 16 bits that its values need", Window: &[2]float64{0, 65535}, Orientation: "as stored"},
 		"sixteen.png#window=5:900": {Width: 18, Height: 13, Slices: 1, Channels: 1, Bits: 16, Codec: "PNG", Rule: "window of the name", Window: &[2]float64{5, 900}, Orientation: "as stored"},
-		"offset.png":               {Width: 18, Height: 13, Slices: 1, Channels: 1, Bits: 16, Codec: "PNG", Rule: "its own range: lowest to highest value", Window: &[2]float64{32568, 33420}, Orientation: "as stored"},
+		"offset.png":               {Width: 18, Height: 13, Slices: 1, Channels: 1, Bits: 16, Codec: "PNG", Rule: "its own range, lowest to highest value without padding", Window: &[2]float64{32568, 33420}, Orientation: "as stored"},
 		"turn-6.jpg":               {Width: 13, Height: 18, Slices: 1, Channels: 3, Bits: 8, Codec: "JPEG, sequential", Rule: "as stored", Orientation: "EXIF 6, turned 90 degrees clockwise"},
 		"animated.gif":             {Width: 18, Height: 13, Slices: 3, Channels: 3, Bits: 8, Codec: "GIF", Rule: "as stored; one of 3 frames, the first unless a slice is named", Orientation: "as stored"},
 		"big.tif":                  {Width: 18, Height: 13, Slices: 1, Channels: 3, Bits: 8, Codec: "BigTIFF, uncompressed", Rule: "as stored", Orientation: "as stored"},

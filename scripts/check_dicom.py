@@ -61,14 +61,10 @@ def flat(d, z):
     return out
 
 
-def middle(x, padded):
-    """The range of the middle 99 % of the values that are neither 0 nor padding, of at most 2^20, evenly spaced."""
-    x, padded = x.reshape(-1).astype(np.float64), padded.reshape(-1)
-    step = (x.size + (1 << 20) - 1) >> 20
-    x, padded = x[::step], padded[::step]
-    x = np.sort(x[(x != 0) & ~padded])
-    at = lambda share: x[int(share * (x.size - 1) + 0.5)] if x.size else 0.0
-    return at(0.005), at(0.995)
+def own_range(x, padded):
+    """The lowest and the highest value that are no padding."""
+    x = x[~padded & np.isfinite(x)].astype(np.float64)
+    return (x.min(), x.max()) if x.size else (0.0, 0.0)
 
 
 def padding(d, pixels):
@@ -94,6 +90,10 @@ def references(path):
         pixels = pixels[None]
     assert len(pixels) == n, f"{len(pixels)} frames, {n} promised"
     if d.PhotometricInterpretation == "PALETTE COLOR":
+        for colour in ("Red", "Green", "Blue"):  # pydicom takes words of a big-endian palette for little-endian ones
+            e = d.get(colour + "PaletteColorLookupTableData")
+            if e and d.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2" and len(e) == 2 * d.RedPaletteColorLookupTableDescriptor[0]:
+                d[colour + "PaletteColorLookupTableData"].value = np.frombuffer(e, ">u2").astype("<u2").tobytes()
         colours = apply_color_lut(pixels, d)
         return n, {z: colours[z].astype(float) * (255 / np.iinfo(colours.dtype).max) for z in range(n)}
     if d.SamplesPerPixel == 3:
@@ -116,7 +116,7 @@ def references(path):
             x = x.astype(float) * (255 / (2.0**f.BitsStored - 1))
         else:
             if own is None:
-                own = middle(np.stack([apply_modality_lut(p, g) for p, g in zip(pixels, frames)]), padding(d, pixels))
+                own = own_range(np.stack([apply_modality_lut(p, g) for p, g in zip(pixels, frames)]), padding(d, pixels))
             x = np.clip((x.astype(float) - own[0]) / max(own[1] - own[0], 1e-45), 0, 1) * 255
         if d.PhotometricInterpretation == "MONOCHROME1" or d.get("PresentationLUTShape") == "INVERSE":
             x = 255 - x

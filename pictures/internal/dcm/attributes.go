@@ -244,11 +244,25 @@ const (
 	explicitBig    = "1.2.840.10008.1.2.2"
 )
 
-// wayOut ends an error about a compression that is not read.
-const wayOut = "; to convert the file: gdcmconv --raw IN OUT, or pydicom decompress IN OUT"
+// toDecompress are the commands that write a file without compression, for which codec.
+var toDecompress = []struct{ words, command string }{
+	{"JPEG 2000", "gdcmconv --raw IN OUT"},
+	{"JPIP", "fetch the pixels from the server that the file names"},
+	{"MPEG", "ffmpeg takes the frames out of the video; gdcmraw writes the video of the file"},
+	{"HEVC", "ffmpeg takes the frames out of the video; gdcmraw writes the video of the file"},
+	{"JPEG XL", "dcm2img, or djxl on the stream that gdcmraw writes"},
+	{"", "gdcmconv --raw IN OUT, or dcmdjpeg IN OUT"},
+}
 
 // WayOut is the command that converts a file whose compression is not read.
-func (s Syntax) WayOut() string { return wayOut }
+func (s Syntax) WayOut() string {
+	for _, c := range toDecompress {
+		if strings.Contains(s.Name, c.words) {
+			return c.command
+		}
+	}
+	return ""
+}
 
 var syntaxes = map[string]Syntax{
 	implicitLittle:              {Name: "Implicit VR Little Endian"},

@@ -124,7 +124,7 @@ func Parse(b []byte, limit int) (*File, error) {
 	}
 	var ok bool
 	if f.Syntax, ok = syntaxes[uid]; !ok {
-		return nil, fmt.Errorf("Transfer Syntax UID: have %q, which is not known%s", uid, wayOut)
+		return nil, fmt.Errorf("Transfer Syntax UID: have %q, which is not known; to convert the file: %s", uid, Syntax{}.WayOut())
 	}
 	f.Syntax.UID = uid
 	if f.Syntax.Deflated {
@@ -361,7 +361,7 @@ func (f *File) Frames(n int) ([][]byte, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("%s: have %d fragments for %d frames and no offset table that tells them apart%s", PixelData, len(fragments), n, wayOut)
+	return nil, fmt.Errorf("%s: have %d fragments for %d frames and no offset table that tells them apart; to convert the file: %s", PixelData, len(fragments), n, f.Syntax.WayOut())
 }
 
 // trim cuts the padding of a text value.

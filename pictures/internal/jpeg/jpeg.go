@@ -29,10 +29,12 @@ const (
 // size as libjpeg does by default. IDs are the components' names, JFIF says that the stream has a JFIF marker, Adobe is the transform
 // of an Adobe marker, -1 where there is none.
 type Image struct {
-	Progressive bool
 	W, H, Bits  int
 	Planes      [][]uint16
 	IDs         []byte
+	Progressive bool
+	Lossless    bool
+	Subsampled  bool // a component is stored smaller
 	JFIF        bool
 	Adobe       int
 }
@@ -74,9 +76,6 @@ func Decode(b []byte) (*Image, error) {
 	d.at = 2
 	for {
 		mark, err := d.marker()
-		if err != nil && d.complete() {
-			break // writers forget the last marker
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +123,7 @@ func Decode(b []byte) (*Image, error) {
 	if d.frame == 0 {
 		return nil, fmt.Errorf("it has no frame")
 	}
-	m := &Image{W: d.w, H: d.h, Bits: d.bits, JFIF: d.jfif, Adobe: d.adobe, Progressive: d.frame == markSOF2}
+	m := &Image{W: d.w, H: d.h, Bits: d.bits, Progressive: d.frame == markSOF2, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1, JFIF: d.jfif, Adobe: d.adobe}
 	for i := range d.components {
 		c := &d.components[i]
 		if !c.seen {
@@ -137,15 +136,6 @@ func Decode(b []byte) (*Image, error) {
 		m.Planes = append(m.Planes, d.full(c))
 	}
 	return m, nil
-}
-
-// complete reports whether every component of a sequential picture has its data.
-func (d *decoder) complete() bool {
-	all := d.frame == markSOF0 || d.frame == markSOF1
-	for _, c := range d.components {
-		all = all && c.seen
-	}
-	return all
 }
 
 var errShort = fmt.Errorf("the JPEG stream is cut short")
