@@ -198,3 +198,23 @@ func FuzzPictures(f *testing.F) {
 		}
 	})
 }
+
+// A DICOM file may begin with a TIFF header, for programs that know no DICOM; a file is what its content says, whatever its name.
+func TestContentDecides(t *testing.T) {
+	dir := t.TempDir()
+	for from, to := range map[string]string{"testdata/volumes/window.dcm": "both.tif", kinds + "/sixteen.png": "x.nii.gz", kinds + "/two.nii.gz": "x.dcm", kinds + "/444.jpg": "x.png", kinds + "/labels16.png": "noend"} {
+		b, err := os.ReadFile(from)
+		require.NoError(t, err)
+		if to == "both.tif" {
+			copy(b, "II*\x00\x08\x00\x00\x00")
+		}
+		path := filepath.Join(dir, to)
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		want, wantFacts, err := pictures.Look(from + "#slice=0")
+		require.NoError(t, err)
+		have, facts, err := pictures.Look(path + "#slice=0")
+		require.NoError(t, err)
+		require.Equal(t, want, have)
+		require.Equal(t, wantFacts, facts)
+	}
+}

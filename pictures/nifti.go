@@ -272,6 +272,13 @@ func (h niftiHeader) affine() *[3][4]float64 {
 	default:
 		return nil
 	}
+	for _, row := range a {
+		for _, x := range row {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				return nil
+			}
+		}
+	}
 	return &a
 }
 
