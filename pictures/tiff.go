@@ -284,7 +284,7 @@ func (d directory) picture() (*volume, error) {
 		px = func(i int) float64 { return interleaved(i%n*each + i/n) }
 	}
 	colours := map[int]int{whiteIsZero: 1, blackIsZero: 1, tiffMask: 1, tiffPalette: 1, tiffRGB: 3, tiffYCbCr: 3, tiffCMYK: 4}[p.photometric]
-	if extra := n - colours; extra > 1 {
+	if extra := n - colours; extra < 0 || extra > 1 {
 		return nil, fmt.Errorf("samples: have %d with photometric interpretation %d, want %d and at most an alpha channel: store the channels as pages", n, p.photometric, colours)
 	} else if extra == 1 && p.alpha != 0 {
 		v.alpha = func(i int) float64 { return px(i*n+colours) / top }

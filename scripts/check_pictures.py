@@ -1,5 +1,5 @@
-"""Our reading of pictures beside that of others: check_pictures.py BIN [PART...]. Needs numpy, pillow, tifffile, imagecodecs, nibabel, scipy and
-opencv-python-headless.
+"""Our reading of pictures beside that of others: check_pictures.py BIN [PART...]. Needs numpy, pillow, tifffile, imagecodecs, nibabel, pydicom,
+scipy and opencv-python-headless.
 
 Pictures are written by PIL in every mode and every format that it writes, by tifffile in every layout, by OpenCV and nibabel; together
 with the files inside the nibabel wheel they are asked of `BIN picture`, and compared with what PIL, tifffile and nibabel read. Values
@@ -18,6 +18,8 @@ import warnings
 import cv2
 import nibabel
 import numpy as np
+import pydicom
+import pydicom.pixels
 import tifffile
 from PIL import Image, ImageOps, features
 
@@ -443,7 +445,13 @@ def nibabels():
     root = os.path.join(os.path.dirname(nibabel.__file__), "tests", "data")
     for name in sorted(os.listdir(root)):
         path = os.path.join(root, name)
-        if os.path.isfile(path) and not name.endswith((".py", ".txt", ".m", ".trk", ".tck")):
+        if name.endswith(".dcm"):  # by its window, as scripts/check_dicom.py has more of
+            d = pydicom.dcmread(path)
+            x = pydicom.pixels.apply_modality_lut(d.pixel_array, d).astype(float)
+            center, width = (float(np.atleast_1d(d[k].value)[0]) for k in ("WindowCenter", "WindowWidth"))
+            x = np.clip((x - (center - 0.5 - (width - 1) / 2)) * (255 / (width - 1)), 0, 255)
+            check("nibabel's files", path, rgb(np.floor(x + 0.5).astype(np.uint8)), must=True)
+        elif os.path.isfile(path) and not name.endswith((".py", ".txt", ".m", ".trk", ".tck")):
             volume(path, "nibabel's files")
     data = (rng.normal(200, 90, (13, 9, 5))).astype(np.float32)
     for dtype, ending in itertools.product([np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64], ["nii", "nii.gz", "hdr", "img", "two.nii", "two.img"]):
