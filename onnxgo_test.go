@@ -178,7 +178,7 @@ func TestOnnxGoReadsTheCNNBranch(t *testing.T) {
 	defer ck.Close()
 	m, _, err := frontends.Load(ck, frontends.Options{})
 	require.NoError(t, err)
-	_, err = passes.Run(context.Background(), m, passes.Simplify, passes.Options{})
+	_, err = passes.All(context.Background(), m, passes.Pipeline(passes.Goal{}), passes.Input{}, passes.Options{})
 	require.NoError(t, err)
 	g := m.Graph("encoder")
 	last := slices.IndexFunc(g.Values, func(v *ir.Value) bool { return strings.HasPrefix(v.Name, "adapters_in.3") && !v.IsConst() })

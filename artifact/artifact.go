@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/version"
 	"syncsam-convert/ir"
 )
 
@@ -23,9 +24,9 @@ const ManifestName = "manifest.json"
 
 // Manifest describes an artifact. Two builds of the same input with the same flags write the same bytes.
 type Manifest struct {
-	Tool    string `json:"tool"` // program and version
-	ir.Meta        // family, config, preprocess, postprocess
-	Target  string `json:"target"`
+	Tool    version.Tool `json:"tool"` // the program that built it
+	ir.Meta              // family, config, preprocess, postprocess
+	Target  string       `json:"target"`
 	// Precision is fp32, fp16 or int8.
 	Precision    string          `json:"precision"`
 	Opset        int64           `json:"opset"`

@@ -60,7 +60,7 @@ func Graphs(ctx context.Context, a, b *ir.Graph, inputs map[string]*tensor.Tenso
 	source := map[*ir.Value]*tensor.Tensor{} // what a QuantizeLinear took
 	quantizes := map[*ir.Value]bool{}
 	for _, v := range b.Values {
-		if v.Op.Name == "QuantizeLinear" {
+		if ir.QuantizeLinear.Is(v) {
 			quantizes[v.Args[0]] = true
 		}
 	}
@@ -69,7 +69,7 @@ func Graphs(ctx context.Context, a, b *ir.Graph, inputs map[string]*tensor.Tenso
 			source[v] = t
 		}
 		want := kept[v.Name]
-		if v.Op.Name == "DequantizeLinear" && v.Args[0].Op.Name == "QuantizeLinear" {
+		if ir.DequantizeLinear.Is(v) && ir.QuantizeLinear.Is(v.Args[0]) {
 			if v.Args[0].Args[1] != v.Args[1] {
 				return // another scale comes out than went in: the weights around make up for it
 			}

@@ -118,7 +118,7 @@ func TestOpenOptions(t *testing.T) {
 	_, pairs, err := dataset.Open(dir, dataset.Options{})
 	require.NoError(t, err)
 	for _, err := range pairs {
-		require.ErrorContains(t, err, "have 1 slices, want the 4 of labelsTr/c.nii.gz")
+		require.ErrorContains(t, err, "labelsTr/c.nii.gz: have 14 x 11 pixels, want the 9 x 8 of")
 	}
 	for want, o := range map[string]dataset.Options{
 		`layout: have "kits"`:        {Layout: "kits"},

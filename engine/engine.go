@@ -94,15 +94,16 @@ func loadGo(path string, o Options) (Session, error) {
 
 // prepare joins what files spell in primitives, and compiles.
 func prepare(g *ir.Graph) (*ir.Program, error) {
-	if _, err := passes.Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, passes.Execute, passes.Options{}); err != nil {
+	if _, err := passes.All(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, passes.Execute(), passes.Input{}, passes.Options{}); err != nil {
 		return nil, err
 	}
 	return ir.Compile(g)
 }
 
-func (s *goSession) Inputs() []string {
-	var names []string
-	for _, v := range s.model.Graph.Inputs() {
+func (s *goSession) Inputs() []string { return inputNames(s.model.Graph) }
+
+func inputNames(g *ir.Graph) (names []string) {
+	for _, v := range g.Inputs() {
 		names = append(names, v.Name)
 	}
 	return names

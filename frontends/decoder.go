@@ -63,7 +63,7 @@ func startDecoder(b *ir.Builder, s decoderSpec) *decoder {
 	if len(rows) > 1 {
 		first = md.Concat(0, rows...)
 	}
-	tokens := []*ir.Value{md.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(c)}}, first), sparse}
+	tokens := []*ir.Value{md.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(c)}}), first), sparse}
 	if s.extra != nil {
 		tokens = append(tokens, md.Unsqueeze(s.extra(b), 1))
 	}
@@ -97,7 +97,7 @@ func (d *decoder) masks(s blocks.Scope, m int64, features *ir.Value) *ir.Value {
 
 // iou is [B,M], the predicted quality of each mask, from the first token.
 func (d *decoder) iou(s blocks.Scope) *ir.Value {
-	return s.In("iou_prediction_head").MLP(s.Op("Squeeze", ir.AxesAttrs{Axes: []int64{1}}, d.token(s, 0, 1)))
+	return s.In("iou_prediction_head").MLP(s.Op(ir.Squeeze.With(ir.AxesAttrs{Axes: []int64{1}}), d.token(s, 0, 1)))
 }
 
 // output names [B,M,16hh] as the masks [B,M,4h,4h].

@@ -114,9 +114,9 @@ func textEncoder(w *blocks.Weights) (*ir.Graph, int64, error) {
 		return nil, 0, fmt.Errorf("%s: width %d does not divide into %d heads", position.Key("weight"), d, clipHeads)
 	}
 	ids := b.Input("input_ids", tensor.Int64, batch, tensor.Symbol("T"))
-	zeros := s.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(length)}}, s.Const(tensor.FromInt64([]int64{1, length}, make([]int64, length))))
+	zeros := s.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(length)}}), s.Const(tensor.FromInt64([]int64{1, length}, make([]int64, length))))
 	ids = s.Slice(s.Concat(1, ids, zeros), 1, 0, length)
-	x := table.Op("Gather", ir.AxisAttrs{}, table.Param("weight", w.Shape(table.Key("weight"), 2)[0], d), ids)
+	x := table.Op(ir.Gather.With(ir.AxisAttrs{}), table.Param("weight", w.Shape(table.Key("weight"), 2)[0], d), ids)
 	x = s.Add(x, position.Param("weight", length, d))
 	causal := make([]float32, length*length)
 	for i := range length {
@@ -131,14 +131,14 @@ func textEncoder(w *blocks.Weights) (*ir.Graph, int64, error) {
 	}
 	x = s.In("final_layer_norm").LayerNorm(x, blocks.EpsDecoder)
 	// The first end token's row: of the positions that hold one, the first, as a row of zeros and a one.
-	ends := s.Op("Cast", ir.CastAttrs{To: tensor.Float32}, s.Op("Equal", nil, ids, s.Const(tensor.FromInt64([]int64{}, []int64{clipEnd}))))
-	at := s.Op("ArgMax", ir.ArgAttrs{Axis: 1, KeepDims: 1}, ends)
+	ends := s.Op(ir.Cast.With(ir.CastAttrs{To: tensor.Float32}), s.Op(ir.Equal, ids, s.Const(tensor.FromInt64([]int64{}, []int64{clipEnd}))))
+	at := s.Op(ir.ArgMax.With(ir.ArgAttrs{Axis: 1, KeepDims: 1}), ends)
 	all := make([]int64, length)
 	for i := range all {
 		all[i] = int64(i)
 	}
-	row := s.Op("Cast", ir.CastAttrs{To: tensor.Float32}, s.Op("Equal", nil, at, s.Const(tensor.FromInt64([]int64{1, length}, all))))
-	pooled := s.Op("Squeeze", ir.AxesAttrs{Axes: []int64{1}}, s.MatMul(s.Unsqueeze(row, 1), x))
+	row := s.Op(ir.Cast.With(ir.CastAttrs{To: tensor.Float32}), s.Op(ir.Equal, at, s.Const(tensor.FromInt64([]int64{1, length}, all))))
+	pooled := s.Op(ir.Squeeze.With(ir.AxesAttrs{Axes: []int64{1}}), s.MatMul(s.Unsqueeze(row, 1), x))
 	out := root.In("text_out_dim")
 	b.Output("text_embedding", out.Linear(pooled, w.Shape(out.Key("weight"), 2)[0]))
 	g, err := b.Graph()
@@ -159,6 +159,6 @@ func clipLayer(s blocks.Scope, x, mask *ir.Value, batch tensor.Dim, length, d in
 	x = s.Add(x, a.In("out_proj").Linear(z, d))
 	m := s.In("mlp")
 	y = m.In("fc1").Linear(s.In("layer_norm2").LayerNorm(x, blocks.EpsDecoder), s.W.Shape(m.Key("fc1.weight"), 2)[0])
-	y = m.Mul(y, m.Op("Sigmoid", nil, m.Mul(y, m.Scalar(1.702))))
+	y = m.Mul(y, m.Op(ir.Sigmoid, m.Mul(y, m.Scalar(1.702))))
 	return s.Add(x, m.In("fc2").Linear(y, d))
 }

@@ -37,21 +37,21 @@ func buildScribblePromptUNet(w *blocks.Weights) (*ir.Module, error) {
 		c := s.In("conv").In("0")
 		x = c.Conv(x, w.Shape(c.Key("weight"), 4)[0], 3, 1, 1)
 		a := s.In("conv").In("1")
-		return a.Op("PRelu", nil, x, a.Param("weight", 1))
+		return a.Op(ir.PRelu, x, a.Param("weight", 1))
 	}
 	var skips []*ir.Value
 	side := size
 	for i := range levels {
 		x = conv(s.In("downs").In(fmt.Sprint(i)), x)
 		skips = append(skips, x)
-		x = s.In("pool").Op("MaxPool", ir.MaxPoolAttrs{Kernel: []int64{2, 2}, Strides: []int64{2, 2}}, x)
+		x = s.In("pool").Op(ir.MaxPool.With(ir.MaxPoolAttrs{Kernel: []int64{2, 2}, Strides: []int64{2, 2}}), x)
 		side /= 2
 	}
 	x = conv(s.In("bottleneck"), x)
 	for i := range levels {
 		side *= 2
 		up := s.In("ups").In(fmt.Sprint(2 * i))
-		x = up.Op("Resize", ir.ResizeAttrs{Sizes: []int64{side, side}, Mode: "linear", Coord: "align_corners"}, x)
+		x = up.Op(ir.Resize.With(ir.ResizeAttrs{Sizes: []int64{side, side}, Mode: "linear", Coord: "align_corners"}), x)
 		x = conv(s.In("ups").In(fmt.Sprint(2*i+1)), up.Concat(1, skips[levels-1-i], x))
 	}
 	last := s.In("final_conv").In("conv").In("0")

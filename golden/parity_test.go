@@ -18,6 +18,7 @@ import (
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/segment"
 )
 
 // Parity's bars: max abs difference / standard deviation of the reference (float32 rounding measures 4e-6 to 1e-5, a wrong
@@ -43,7 +44,7 @@ func TestParity(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
 		for _, name := range names {
-			p, err := Open(dir, name, engine.Options{})
+			p, err := segment.Open(dir, name, engine.Options{})
 			require.NoError(t, err)
 			for _, file := range files {
 				t.Run(strings.Join([]string{model, name, filepath.Base(file)}, " "), func(t *testing.T) { parityOf(t, p, file) })
@@ -80,14 +81,14 @@ func TestParityOfHalf(t *testing.T) {
 					t.Logf("%s %s %s %-28s %.1f dB", model, name, filepath.Base(file), key, d.SNR)
 					require.GreaterOrEqual(t, d.SNR, float64(leastHalf), key)
 				}
-				features, err := p.encoder.Run(context.Background(), map[string]*tensor.Tensor{"image": ref.Get("input")})
+				features, err := p.Image().Run(context.Background(), map[string]*tensor.Tensor{"image": ref.Get("input")})
 				require.NoError(t, err)
 				for key, f := range features {
 					near(f, key)
 				}
 				for _, r := range ref.Tensors {
 					if prompt, ok := strings.CutSuffix(r.Name, "/low_res_masks"); ok {
-						masks, err := p.decoder.Run(context.Background(), decoderInputs(t, ref, prompt, features, p.man))
+						masks, err := p.Decoder().Run(context.Background(), decoderInputs(t, ref, prompt, features, p.Manifest()))
 						require.NoError(t, err, prompt)
 						near(masks["low_res_masks"], r.Name)
 					}
@@ -109,7 +110,7 @@ func engines(t *testing.T) []string {
 	return names
 }
 
-func parityOf(t *testing.T, p *Predictor, file string) {
+func parityOf(t *testing.T, p *segment.Predictor, file string) {
 	ctx := context.Background()
 	ref, err := safetensors.Open(file)
 	require.NoError(t, err)
@@ -122,10 +123,10 @@ func parityOf(t *testing.T, p *Predictor, file string) {
 	}
 	u8 := ref.Get("image_u8")
 	picture := &pictures.Image{H: int(u8.Dims()[0]), W: int(u8.Dims()[1]), Pix: u8.Bytes()}
-	x, frame, err := pictures.Prepare(picture, p.man.Preprocess)
+	x, frame, err := pictures.Prepare(picture, p.Manifest().Preprocess)
 	require.NoError(t, err)
 	near(x, "input")
-	features, err := p.encoder.Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
+	features, err := p.Image().Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
 	require.NoError(t, err)
 	for name, f := range features {
 		near(f, name)
@@ -137,14 +138,14 @@ func parityOf(t *testing.T, p *Predictor, file string) {
 			continue
 		}
 		seen++
-		out, err := p.decoder.Run(ctx, decoderInputs(t, ref, prompt, features, p.man))
+		out, err := p.Decoder().Run(ctx, decoderInputs(t, ref, prompt, features, p.Manifest()))
 		require.NoError(t, err, prompt)
 		near(out["low_res_masks"], r.Name)
 		equal, all := 0, 0
 		side := int(r.Tensor.Dims()[3])
 		want := ref.Get(prompt + "/mask").Bytes()
 		for b := range int(r.Tensor.Dims()[0]) {
-			m, err := pictures.MaskOf(out["low_res_masks"].Float32s()[b*side*side:][:side*side], side, frame, p.man.Postprocess)
+			m, err := pictures.MaskOf(out["low_res_masks"].Float32s()[b*side*side:][:side*side], side, frame, p.Manifest().Postprocess)
 			require.NoError(t, err)
 			for i, v := range m.Pix {
 				all++

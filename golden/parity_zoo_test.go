@@ -16,6 +16,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/segment"
 )
 
 // Every other system and every row of the ablation, from the weight recipes, against what the systems' own PyTorch code gives:
@@ -39,7 +40,7 @@ func TestParityOfTheZoo(t *testing.T) {
 		require.NoError(t, err, string(out))
 		for _, name := range names {
 			t.Run(model+" "+name, func(t *testing.T) {
-				p, err := Open(dir, name, engine.Options{})
+				p, err := segment.Open(dir, name, engine.Options{})
 				require.NoError(t, err)
 				defer func() { require.NoError(t, p.Close()) }()
 				ref, err := safetensors.Open(file)
@@ -53,7 +54,7 @@ func TestParityOfTheZoo(t *testing.T) {
 	require.GreaterOrEqual(t, seen, 16)
 }
 
-func zooOf(t *testing.T, p *Predictor, ref *safetensors.File) {
+func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 	ctx, compared := context.Background(), 0
 	near := func(have, want *tensor.Tensor, name string) {
 		if want.Len() == 1 { // a single prediction has no deviation; its unit is IoU
@@ -68,9 +69,9 @@ func zooOf(t *testing.T, p *Predictor, ref *safetensors.File) {
 		compared++
 	}
 	var features map[string]*tensor.Tensor
-	if p.model == nil {
+	if p.Decoder() != nil {
 		var err error
-		features, err = p.encoder.Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
+		features, err = p.Image().Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
 		require.NoError(t, err)
 		for name, f := range features {
 			want := ref.Get(name)
@@ -87,7 +88,7 @@ func zooOf(t *testing.T, p *Predictor, ref *safetensors.File) {
 			continue
 		}
 		if what == "logits" {
-			out, err := p.model.Run(ctx, map[string]*tensor.Tensor{"input": ref.Get(prompt + "/network_input")})
+			out, err := p.Image().Run(ctx, map[string]*tensor.Tensor{"input": ref.Get(prompt + "/network_input")})
 			require.NoError(t, err, prompt)
 			near(out["logits"], r.Tensor, r.Name)
 			continue
@@ -100,13 +101,13 @@ func zooOf(t *testing.T, p *Predictor, ref *safetensors.File) {
 			continue
 		}
 		if decoded[prompt] == nil {
-			in := decoderInputs(t, ref, prompt, features, p.man)
+			in := decoderInputs(t, ref, prompt, features, p.Manifest())
 			for name := range in {
-				if !engine.Has(p.decoder, name) {
+				if !engine.Has(p.Decoder(), name) {
 					delete(in, name)
 				}
 			}
-			out, err := p.decoder.Run(ctx, in)
+			out, err := p.Decoder().Run(ctx, in)
 			require.NoError(t, err, prompt)
 			decoded[prompt] = out
 		}

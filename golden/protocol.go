@@ -6,6 +6,8 @@ import (
 
 	"syncsam-convert/golden/clicks"
 	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
+	"syncsam-convert/segment"
 )
 
 // maxClicks is how many clicks the points5 mode makes.
@@ -24,30 +26,30 @@ type Run struct {
 func (r *Run) Last() float64 { return r.DSC[len(r.DSC)-1] }
 
 // Replay gives the recorded prompts again (open loop): the clicks do not depend on the predictions.
-func (p *Predictor) Replay(ctx context.Context, e *Embedded, truth *pictures.Mask, mode string, it *Item) (*Run, error) {
+func Replay(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, mode string, it *Item) (*Run, error) {
 	if mode == "box" {
-		return p.runBox(ctx, e, truth, it.Box.Box)
+		return runBox(ctx, p, e, truth, it.Box.Box)
 	}
 	gold := it.points(mode)
-	return p.click(ctx, e, truth, len(gold.Coords), func(i int, _ *pictures.Mask) (x, y float64, label int, ok bool) {
+	return click(ctx, p, e, truth, len(gold.Coords), func(i int, _ *pictures.Mask) (x, y float64, label int, ok bool) {
 		return gold.Coords[i][0], gold.Coords[i][1], gold.Labels[i], true
 	})
 }
 
 // Prompted makes the prompts from the mask and the predictions (closed loop), as the golden results were made.
-func (p *Predictor) Prompted(ctx context.Context, e *Embedded, truth *pictures.Mask, mode string) (*Run, error) {
+func Prompted(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, mode string) (*Run, error) {
 	if mode == "box" {
 		box, ok := clicks.Box(truth)
 		if !ok {
 			return nil, errEmptyMask
 		}
-		return p.runBox(ctx, e, truth, [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])})
+		return runBox(ctx, p, e, truth, [4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])})
 	}
 	most := maxClicks
 	if mode == "point1" {
 		most = 1
 	}
-	return p.click(ctx, e, truth, most, func(i int, last *pictures.Mask) (x, y float64, label int, ok bool) {
+	return click(ctx, p, e, truth, most, func(i int, last *pictures.Mask) (x, y float64, label int, ok bool) {
 		c, ok := clicks.First(truth)
 		if i > 0 {
 			c, ok = clicks.Next(truth, last)
@@ -58,8 +60,8 @@ func (p *Predictor) Prompted(ctx context.Context, e *Embedded, truth *pictures.M
 
 var errEmptyMask = fmt.Errorf("the mask is empty")
 
-func (p *Predictor) runBox(ctx context.Context, e *Embedded, truth *pictures.Mask, box [4]float64) (*Run, error) {
-	out, err := p.Predict(ctx, e, Prompt{Box: &box})
+func runBox(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, box [4]float64) (*Run, error) {
+	out, err := p.Predict(ctx, e, prompt.Prompt{Box: &box})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func (p *Predictor) runBox(ctx context.Context, e *Embedded, truth *pictures.Mas
 }
 
 // click predicts up to n times: each prediction gets all clicks so far and the logits of the one before.
-func (p *Predictor) click(ctx context.Context, e *Embedded, truth *pictures.Mask, n int, next func(i int, last *pictures.Mask) (x, y float64, label int, ok bool)) (*Run, error) {
+func click(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, n int, next func(i int, last *pictures.Mask) (x, y float64, label int, ok bool)) (*Run, error) {
 	r := &Run{}
 	var logits []float32
 	for i := range n {
@@ -76,7 +78,7 @@ func (p *Predictor) click(ctx context.Context, e *Embedded, truth *pictures.Mask
 			break
 		}
 		r.Coords, r.Labels = append(r.Coords, [2]float64{x, y}), append(r.Labels, label)
-		out, err := p.Predict(ctx, e, Prompt{Points: r.Coords, Labels: r.Labels, Mask: logits})
+		out, err := p.Predict(ctx, e, prompt.Prompt{Points: r.Coords, Labels: r.Labels, Mask: logits})
 		if err != nil {
 			return nil, err
 		}

@@ -3,12 +3,15 @@ package golden
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"syncsam-convert/pictures"
+	"syncsam-convert/segment"
 )
 
 // A Report is the outcome of a verification.
@@ -71,8 +74,8 @@ type kept struct {
 	run    *Run
 }
 
-func newReport(p *Predictor, s Settings, reference string) *Report {
-	return &Report{Family: p.man.Family, Precision: p.man.Precision, Source: p.man.Source.SHA256, Engine: s.Engine, Reference: reference,
+func newReport(p *segment.Predictor, s Settings, reference string) *Report {
+	return &Report{Family: p.Manifest().Family, Precision: p.Manifest().Precision, Source: p.Manifest().Source.SHA256, Engine: p.Engine(), Reference: reference,
 		Tolerance: s.Tolerance, MaxDrop: s.MaxDrop, Modes: map[string]Summary{}, keep: s.Keep, sums: map[string]*sum{}, modes: s.Modes}
 }
 
@@ -168,6 +171,23 @@ func (r *Report) finishPublished(published map[string]float64) error {
 		r.Pass = r.Pass && m.Pass
 	}
 	return nil
+}
+
+// ErrMismatch says that an artifact does not meet its golden results.
+var ErrMismatch = errors.New("the artifact does not meet its golden results")
+
+// Err is nil for a report that passed, else an ErrMismatch that names the modes.
+func (r *Report) Err() error {
+	if r.Pass {
+		return nil
+	}
+	var bad []string
+	for _, mode := range Modes {
+		if m, ok := r.Modes[mode]; ok && !m.Pass {
+			bad = append(bad, fmt.Sprintf("%s: DSC %.4f, want %.4f, %d of %d items off", mode, m.Have, m.Want, m.Failed, m.Items))
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrMismatch, strings.Join(bad, "; "))
 }
 
 // Brief is the report without its items, for a manifest.

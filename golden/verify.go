@@ -8,11 +8,14 @@ import (
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/pictures"
+	"syncsam-convert/segment"
 )
+
+// DefaultTolerance is in DSC points: rounding moves single pixels, a wrong epsilon moves tenths.
+const DefaultTolerance = 0.05
 
 // Settings of a verification.
 type Settings struct {
-	Engine    string
 	Modes     []string
 	Tolerance float64 // DSC points (hundredths) that an item may differ by
 	Closed    bool    // also make the prompts anew and compare the clicks
@@ -29,11 +32,11 @@ const (
 )
 
 // Verify runs an artifact over a golden set.
-func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, error) {
+func Verify(ctx context.Context, p *segment.Predictor, f *File, s Settings) (*Report, error) {
 	r := newReport(p, s, f.Reference)
 	var image string
 	var picture *pictures.Image
-	var emb *Embedded
+	var emb *segment.Embedded
 	order := make([]int, len(f.Items))
 	for i := range order {
 		order[i] = i
@@ -43,12 +46,12 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 		it := &f.Items[i]
 		if it.Image != image || emb == nil {
 			var err error
-			if picture, emb, err = p.load(ctx, f.data, it.Image); err != nil {
+			if picture, emb, err = load(ctx, p, f.data, it.Image); err != nil {
 				return nil, err
 			}
 			image = it.Image
 		}
-		truth, err := readMask(f.data, it.Mask, picture)
+		truth, err := readMask(f.data, it.Mask, it.Image, picture)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +59,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 			if !it.has(mode) {
 				continue
 			}
-			open, err := p.Replay(ctx, emb, truth, mode, it)
+			open, err := Replay(ctx, p, emb, truth, mode, it)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
 			}
@@ -64,7 +67,7 @@ func Verify(ctx context.Context, p *Predictor, f *File, s Settings) (*Report, er
 			res.Points = 100 * (res.Have - res.Want)
 			res.Pass = math.Abs(res.Points) <= s.Tolerance
 			if s.Closed {
-				closed, err := p.Prompted(ctx, emb, truth, mode)
+				closed, err := Prompted(ctx, p, emb, truth, mode)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
 				}
@@ -93,7 +96,7 @@ func compareText(a, b string) int {
 
 func sameBox(a, b *[4]float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
-func (p *Predictor) load(ctx context.Context, data, name string) (*pictures.Image, *Embedded, error) {
+func load(ctx context.Context, p *segment.Predictor, data, name string) (*pictures.Image, *segment.Embedded, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
 		return nil, nil, err
@@ -109,9 +112,16 @@ func (p *Predictor) load(ctx context.Context, data, name string) (*pictures.Imag
 	return m, e, nil
 }
 
-func readMask(data, name string, image *pictures.Image) (*pictures.Mask, error) {
+func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Mask, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
+		return nil, err
+	}
+	imagePath, err := dataset.Path(data, imageName)
+	if err != nil {
+		return nil, err
+	}
+	if err := pictures.Together(imagePath, path); err != nil {
 		return nil, err
 	}
 	m, err := pictures.ReadMask(path)
@@ -126,11 +136,11 @@ func readMask(data, name string, image *pictures.Image) (*pictures.Mask, error) 
 
 // VerifyData runs an artifact over a user's own data set (closed loop, the prompts are made from the masks) and compares
 // the mean DSC of each mode with published ones, in DSC points. Empty masks are counted and left out.
-func VerifyData(ctx context.Context, p *Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
+func VerifyData(ctx context.Context, p *segment.Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
 	r := newReport(p, s, reference)
 	var image string
 	var picture *pictures.Image
-	var emb *Embedded
+	var emb *segment.Embedded
 	i := -1
 	_, items, err := dataset.Open(dir, dataset.Options{})
 	if err != nil {
@@ -142,21 +152,21 @@ func VerifyData(ctx context.Context, p *Predictor, dir string, published map[str
 		}
 		i++
 		if pair.Image != image || emb == nil {
-			if picture, emb, err = p.load(ctx, dir, pair.Image); err != nil {
-				return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+			if picture, emb, err = load(ctx, p, dir, pair.Image); err != nil {
+				return nil, err
 			}
 			image = pair.Image
 		}
-		truth, err := readMask(dir, pair.Mask, picture)
+		truth, err := readMask(dir, pair.Mask, pair.Image, picture)
 		if err != nil {
-			return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+			return nil, err
 		}
 		if truth.Count() == 0 {
 			r.EmptyMasks++
 			continue
 		}
 		for _, mode := range s.Modes {
-			run, err := p.Prompted(ctx, emb, truth, mode)
+			run, err := Prompted(ctx, p, emb, truth, mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", pair.Mask, mode, err)
 			}

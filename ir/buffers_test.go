@@ -27,7 +27,7 @@ func TestBuffersAreReused(t *testing.T) {
 	b.Output("z", z)
 	b.Output("sum", b.Add(view, b.Reshape(z, tensor.Static(128), tensor.Static(n/128))))
 	b.Output("view", view)
-	b.Output("minus", b.Op("Neg", nil, b.Op("Abs", nil, z)))
+	b.Output("minus", b.Op(Neg, b.Op(Abs, z)))
 	g, err := b.Graph()
 	require.NoError(t, err)
 	p, err := Compile(g)

@@ -111,21 +111,15 @@ func (b *Builder) ScalarLike(v *Value, x float32) *Value {
 	return b.Const(tensor.Dense(tensor.Cast(tensor.Scalar(x), v.Type.DType)))
 }
 
-// Op applies an operator. Trailing absent arguments are dropped; the attributes are the op's own struct, nil for none.
-func (b *Builder) Op(name string, attrs any, args ...*Value) *Value {
+// Op applies an operator: ir.Relu, or ir.Conv.With(attributes). Trailing absent arguments are dropped.
+func (b *Builder) Op(o Applied, args ...*Value) *Value {
 	for len(args) > 0 && args[len(args)-1] == nil {
 		args = args[:len(args)-1]
 	}
 	if b.err != nil {
 		return b.Fail("")
 	}
-	op, ok := ops[name]
-	if !ok {
-		return b.Fail("operator %q is not in the table", name)
-	}
-	if attrs == nil && op.Attrs != nil {
-		attrs = op.Attrs
-	}
+	op, attrs := o.applied()
 	t, err := op.infer(attrs, args)
 	if err != nil {
 		return b.Fail("%w", err)
@@ -141,49 +135,49 @@ func (b *Builder) Output(name string, v *Value) {
 // The applications that model definitions use most, so that they read as arithmetic.
 
 // Add is x + y with broadcasting.
-func (b *Builder) Add(x, y *Value) *Value { return b.Op("Add", nil, x, y) }
+func (b *Builder) Add(x, y *Value) *Value { return b.Op(Add, x, y) }
 
 // Sub is x - y with broadcasting.
-func (b *Builder) Sub(x, y *Value) *Value { return b.Op("Sub", nil, x, y) }
+func (b *Builder) Sub(x, y *Value) *Value { return b.Op(Sub, x, y) }
 
 // Mul is x * y with broadcasting.
-func (b *Builder) Mul(x, y *Value) *Value { return b.Op("Mul", nil, x, y) }
+func (b *Builder) Mul(x, y *Value) *Value { return b.Op(Mul, x, y) }
 
 // MatMul is the batched matrix product.
-func (b *Builder) MatMul(x, y *Value) *Value { return b.Op("MatMul", nil, x, y) }
+func (b *Builder) MatMul(x, y *Value) *Value { return b.Op(MatMul, x, y) }
 
 // Relu is max(x, 0).
-func (b *Builder) Relu(x *Value) *Value { return b.Op("Relu", nil, x) }
+func (b *Builder) Relu(x *Value) *Value { return b.Op(Relu, x) }
 
 // Gelu is x times the normal distribution function of x, by erf.
-func (b *Builder) Gelu(x *Value) *Value { return b.Op("Gelu", nil, x) }
+func (b *Builder) Gelu(x *Value) *Value { return b.Op(Gelu, x) }
 
 // Transpose permutes the axes.
 func (b *Builder) Transpose(x *Value, perm ...int64) *Value {
-	return b.Op("Transpose", TransposeAttrs{Perm: perm}, x)
+	return b.Op(Transpose.With(TransposeAttrs{Perm: perm}), x)
 }
 
 // Reshape gives x another shape.
 func (b *Builder) Reshape(x *Value, shape ...tensor.Dim) *Value {
-	return b.Op("Reshape", ReshapeAttrs{Shape: shape}, x)
+	return b.Op(Reshape.With(ReshapeAttrs{Shape: shape}), x)
 }
 
 // Unsqueeze inserts axes of size 1.
 func (b *Builder) Unsqueeze(x *Value, axes ...int64) *Value {
-	return b.Op("Unsqueeze", AxesAttrs{Axes: axes}, x)
+	return b.Op(Unsqueeze.With(AxesAttrs{Axes: axes}), x)
 }
 
 // Concat joins values along an axis.
 func (b *Builder) Concat(axis int64, x ...*Value) *Value {
-	return b.Op("Concat", AxisAttrs{Axis: axis}, x...)
+	return b.Op(Concat.With(AxisAttrs{Axis: axis}), x...)
 }
 
 // Slice takes the elements from start up to end along one axis.
 func (b *Builder) Slice(x *Value, axis, start, end int64) *Value {
-	return b.Op("Slice", SliceAttrs{Axes: []int64{axis}, Starts: []int64{start}, Ends: []int64{end}}, x)
+	return b.Op(Slice.With(SliceAttrs{Axes: []int64{axis}, Starts: []int64{start}, Ends: []int64{end}}), x)
 }
 
 // Softmax normalises along an axis.
 func (b *Builder) Softmax(x *Value, axis int64) *Value {
-	return b.Op("Softmax", SoftmaxAttrs{Axis: axis}, x)
+	return b.Op(Softmax.With(SoftmaxAttrs{Axis: axis}), x)
 }

@@ -39,25 +39,11 @@ func CostOf(v *Value, syms map[string]int64) (Cost, error) {
 		dims = append(dims, d)
 		c.Bytes += n * a.Type.DType.Size()
 	}
-	last := func(d []int64) int64 { return d[len(d)-1] }
-	switch v.Op.Name {
-	case "MatMul":
-		c.MultiplyAdds = out * last(dims[0])
-	case "Gemm":
-		k := dims[0][1]
-		if v.Attrs.(GemmAttrs).TransA != 0 {
-			k = dims[0][0]
-		}
-		c.MultiplyAdds = out * k
-	case "ProjectAdd":
-		c.MultiplyAdds = out * dims[2][1]
-	case "Conv":
-		c.MultiplyAdds = out * dims[1][1] * dims[1][2] * dims[1][3]
-	case "ConvTranspose":
-		in := dims[0][0] * dims[0][1] * dims[0][2] * dims[0][3]
-		c.MultiplyAdds = in * dims[1][1] * dims[1][2] * dims[1][3]
-	case "Reshape", "Squeeze", "Unsqueeze", "Identity":
-		c.Bytes = 0 // the same memory under another shape
+	if v.Op.MultiplyAdds != nil {
+		c.MultiplyAdds = v.Op.MultiplyAdds(v.Attrs, out, dims)
+	}
+	if v.Op.View {
+		c.Bytes = 0
 	}
 	return c, nil
 }

@@ -32,15 +32,7 @@ type Graph struct {
 	Name    string
 	Values  []*Value // inputs and constants included
 	Outputs []Output
-	Missed  func(v *Value, reason string) // told of values that a pass looked at closely and left; nil for nobody
 	nextID  int
-}
-
-// Miss says why a pass leaves a value that it would have changed but for that.
-func (g *Graph) Miss(v *Value, format string, args ...any) {
-	if g.Missed != nil {
-		g.Missed(v, fmt.Sprintf(format, args...))
-	}
 }
 
 // A Module is a model: its graphs, and what surrounds them.
@@ -173,8 +165,8 @@ func (g *Graph) Clone() *Graph {
 	return &own
 }
 
-// Sweep removes the values that no output needs, inputs excepted, and reports how many.
-func (g *Graph) Sweep() int {
+// Live is the set of values that an output needs.
+func (g *Graph) Live() map[*Value]bool {
 	live := make(map[*Value]bool, len(g.Values))
 	for _, o := range g.Outputs {
 		live[o.Value] = true
@@ -186,7 +178,12 @@ func (g *Graph) Sweep() int {
 			}
 		}
 	}
-	before := len(g.Values)
+	return live
+}
+
+// Sweep removes the values that no output needs, inputs excepted, and reports how many.
+func (g *Graph) Sweep() int {
+	live, before := g.Live(), len(g.Values)
 	g.Values = slices.DeleteFunc(g.Values, func(v *Value) bool { return !live[v] && v.Op != opInput })
 	return before - len(g.Values)
 }

@@ -22,7 +22,7 @@ func (op *Op) typesInFloat32(in []tensor.Type) ([]tensor.Type, bool, error) {
 			single = i
 		}
 	}
-	if half < 0 || op.Name == "Cast" {
+	if half < 0 || op == Cast.Op {
 		return in, false, nil
 	}
 	if single >= 0 {

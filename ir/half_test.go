@@ -33,11 +33,11 @@ func TestRoundFloat16IsTheFormatsRounding(t *testing.T) {
 func TestHalfPrecision(t *testing.T) {
 	b := NewBuilder("half")
 	x := b.Input("x", tensor.Float32, tensor.Static(3))
-	h := b.Op("Cast", CastAttrs{To: tensor.Float16}, x)
+	h := b.Op(Cast.With(CastAttrs{To: tensor.Float16}), x)
 	sum := b.Add(h, b.Const(tensor.Dense(tensor.Cast(tensor.FromFloat32([]int64{3}, []float32{1, 2048, 1e-8}), tensor.Float16))))
 	require.Equal(t, tensor.Float16, sum.Type.DType)
 	b.Output("half", sum)
-	b.Output("wide", b.Op("Cast", CastAttrs{To: tensor.Float32}, b.Reshape(sum, tensor.Static(3), tensor.Static(1))))
+	b.Output("wide", b.Op(Cast.With(CastAttrs{To: tensor.Float32}), b.Reshape(sum, tensor.Static(3), tensor.Static(1))))
 	require.NoError(t, b.Err())
 	g, err := b.Graph()
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestHalfPrecision(t *testing.T) {
 	require.Equal(t, tensor.Float16, y["half"].DType())
 	require.Equal(t, want, y["half"].Float32s())
 
-	require.Nil(t, NewBuilder("mixed").Op("Add", nil, x, h).Type.Shape)
+	require.Nil(t, NewBuilder("mixed").Op(Add, x, h).Type.Shape)
 	mixed := NewBuilder("mixed")
 	mixed.Add(x, h)
 	require.ErrorContains(t, mixed.Err(), "want one floating-point type")

@@ -104,8 +104,8 @@ func TestRun(t *testing.T) {
 func TestBuilderKeepsItsFirstError(t *testing.T) {
 	b := NewBuilder("g")
 	x := b.Input("x", tensor.Float32, tensor.Static(3))
-	bad := b.In("layer").Op("Transpose", TransposeAttrs{Perm: []int64{0, 1}}, x)
-	b.In("later").Op("Frob", nil, bad)
+	bad := b.In("layer").Op(Transpose.With(TransposeAttrs{Perm: []int64{0, 1}}), x)
+	b.In("later").Op(Relu, bad)
 	_, err := b.Graph()
 	require.ErrorContains(t, err, "graph g: layer: Transpose: ")
 }

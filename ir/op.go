@@ -24,6 +24,11 @@ type Op struct {
 	Eval func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error)
 	// Expand spells a fused op in primitives; nil for a primitive. Evaluating both gives the same within float32 rounding.
 	Expand func(b *Builder, v *Value) *Value
+	// MultiplyAdds counts a product's work from the number of elements of its result and the shapes of its arguments (nil for absent
+	// ones); nil for an op that is none.
+	MultiplyAdds func(attrs any, out int64, in [][]int64) int64
+	// View is set where the result is the argument's memory under another shape.
+	View bool
 }
 
 // Many as Op.Max: any number of arguments.
@@ -55,9 +60,37 @@ func (e *Env) Memo(make func() any) any {
 	return e.memo.kept
 }
 
-// newOp makes a row from functions over the op's own attribute struct.
+// A Kind is an operator as Go code names it, with the type of its attributes: ir.Conv.Is(v), ir.Conv.Of(v).Strides, and
+// b.Op(ir.Conv.With(ir.ConvAttrs{...}), x, w). A misspelt operator or another one's attributes do not compile.
+type Kind[A any] struct{ *Op }
+
+// Is reports whether a value is the result of the operator.
+func (op *Op) Is(v *Value) bool { return v != nil && v.Op == op }
+
+// Of gives the attributes of a value that Is of this kind.
+func (k Kind[A]) Of(v *Value) A { return v.Attrs.(A) }
+
+// With applies the operator with attributes.
+func (k Kind[A]) With(attrs A) Application { return Application{k.Op, attrs} }
+
+// An Applied is what Builder.Op applies: an operator with its attributes, by default all zero.
+type Applied interface{ applied() (*Op, any) }
+
+// An Application is an operator with its attributes. Code that handles any operator makes it from a value or a row of the table.
+type Application struct {
+	Op    *Op
+	Attrs any
+}
+
+func (a Application) applied() (*Op, any) { return a.Op, a.Attrs }
+func (op *Op) applied() (*Op, any)        { return op, op.Attrs }
+
+// Applied is the operator with the attributes that v has.
+func (v *Value) Applied() Application { return Application{v.Op, v.Attrs} }
+
+// newOp makes a row of the table from functions over the op's own attribute struct.
 func newOp[A any](name string, min, max int, infer func(a A, in []tensor.Type) (tensor.Type, error),
-	eval func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error)) *Op {
+	eval func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error)) Kind[A] {
 	var zero A
 	op := &Op{Name: name, Min: min, Max: max,
 		Infer: func(attrs any, in []tensor.Type) (tensor.Type, error) { return infer(attrs.(A), in) },
@@ -70,7 +103,28 @@ func newOp[A any](name string, min, max int, infer func(a A, in []tensor.Type) (
 		op.Infer = func(_ any, in []tensor.Type) (tensor.Type, error) { return infer(zero, in) }
 		op.Eval = func(e *Env, _ any, in []*tensor.Tensor) (*tensor.Tensor, error) { return eval(e, zero, in) }
 	}
-	return op
+	return Kind[A]{register(op)}
+}
+
+// expands gives a fused op its spelling in primitives.
+func (k Kind[A]) expands(f func(b *Builder, v *Value) *Value) Kind[A] {
+	k.Expand = f
+	return k
+}
+
+// multiplies gives the multiply-adds of a product: from the number of elements of the result and the arguments' shapes.
+func (k Kind[A]) multiplies(f func(attrs A, out int64, in [][]int64) int64) Kind[A] {
+	k.MultiplyAdds = func(attrs any, out int64, in [][]int64) int64 {
+		a, _ := attrs.(A) // nil for NoAttrs
+		return f(a, out, in)
+	}
+	return k
+}
+
+// view marks an op that gives its argument's memory under another shape.
+func (k Kind[A]) view() Kind[A] {
+	k.View = true
+	return k
 }
 
 // NoAttrs is the attribute struct of an op that has none.
@@ -78,8 +132,8 @@ type NoAttrs struct{}
 
 // The two leaves of every graph.
 var (
-	opInput    = &Op{Name: "Input", Infer: leaf, Eval: noEval}
-	opConstant = &Op{Name: "Constant", Infer: leaf, Eval: noEval}
+	opInput    = register(&Op{Name: "Input", Infer: leaf, Eval: noEval})
+	opConstant = register(&Op{Name: "Constant", Infer: leaf, Eval: noEval})
 )
 
 func leaf(any, []tensor.Type) (tensor.Type, error) { return tensor.Type{}, nil }
@@ -87,18 +141,15 @@ func noEval(*Env, any, []*tensor.Tensor) (*tensor.Tensor, error) {
 	return nil, fmt.Errorf("a leaf has no evaluation")
 }
 
+// ops is the operator table by name, for texts and files.
 var ops = map[string]*Op{}
 
-// The operator table. It is filled here, not in a literal, because expansions build values and so refer back to it.
-func init() {
-	for _, rows := range [][]*Op{{opInput, opConstant}, unaryOps(), binaryOps(), convOps(), linearOps(), normOps(), shapeOps(), reduceOps(), quantOps(), qlinearOps()} {
-		for _, op := range rows {
-			if ops[op.Name] != nil {
-				panic("BUG: operator " + op.Name + " has two rows")
-			}
-			ops[op.Name] = op
-		}
+func register(op *Op) *Op {
+	if ops[op.Name] != nil {
+		panic("BUG: operator " + op.Name + " has two rows")
 	}
+	ops[op.Name] = op
+	return op
 }
 
 // LookupOp finds a row of the operator table.

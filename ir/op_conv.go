@@ -44,24 +44,27 @@ type EpsilonAttrs struct {
 	Epsilon float32 `ir:"epsilon"`
 }
 
-func convOps() []*Op {
-	return []*Op{
-		newOp("Conv", 2, 3, inferConv, evalConv),
-		newOp("ConvTranspose", 2, 3, inferConvTranspose, evalConvTranspose),
-		newOp("MaxPool", 1, 1, func(a MaxPoolAttrs, in []tensor.Type) (tensor.Type, error) {
-			return inferPool(a.Kernel, a.Strides, a.Pads, in)
-		}, evalMaxPool),
-		newOp("AveragePool", 1, 1, func(a AveragePoolAttrs, in []tensor.Type) (tensor.Type, error) {
-			return inferPool(a.Kernel, a.Strides, a.Pads, in)
-		}, evalAveragePool),
-		newOp("BatchNormalization", 5, 5, inferBatchNorm, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			d := ints(e.Dims)
-			return e.float32(func(y []float32) {
-				kernel.BatchNorm(d[0], d[1], product(e.Dims[2:]), in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), in[3].Float32s(), in[4].Float32s(), a.Epsilon, y)
-			})
-		}),
-	}
-}
+// The convolutions and poolings over NCHW.
+var Conv = newOp("Conv", 2, 3, inferConv, evalConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[1][1:])) })
+
+var ConvTranspose = newOp("ConvTranspose", 2, 3, inferConvTranspose, evalConvTranspose).multiplies(func(_ ConvTransposeAttrs, _ int64, in [][]int64) int64 {
+	return int64(product(in[0])) * int64(product(in[1][1:]))
+})
+
+var MaxPool = newOp("MaxPool", 1, 1, func(a MaxPoolAttrs, in []tensor.Type) (tensor.Type, error) {
+	return inferPool(a.Kernel, a.Strides, a.Pads, in)
+}, evalMaxPool)
+
+var AveragePool = newOp("AveragePool", 1, 1, func(a AveragePoolAttrs, in []tensor.Type) (tensor.Type, error) {
+	return inferPool(a.Kernel, a.Strides, a.Pads, in)
+}, evalAveragePool)
+
+var BatchNormalization = newOp("BatchNormalization", 5, 5, inferBatchNorm, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	d := ints(e.Dims)
+	return e.float32(func(y []float32) {
+		kernel.BatchNorm(d[0], d[1], product(e.Dims[2:]), in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), in[3].Float32s(), in[4].Float32s(), a.Epsilon, y)
+	})
+})
 
 // window is one spatial axis of a sliding window.
 type window struct{ kernel, stride, lo, hi, dilation int64 }

@@ -15,54 +15,55 @@ type GemmAttrs struct {
 	TransB int64   `ir:"transB"`
 }
 
-func linearOps() []*Op {
-	return []*Op{
-		newOp("MatMul", 2, 2, inferMatMul, evalMatMul),
-		newOp("Gemm", 2, 3, inferGemm, evalGemm),
-		projectAdd(),
-	}
-}
+// MatMul is the batched matrix product.
+var MatMul = newOp("MatMul", 2, 2, inferMatMul, evalMatMul).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[0][len(in[0])-1] })
 
-// projectAdd adds a 1x1 convolution's result to tokens: tokens [N,h,w,D] + W features + bias, with features [N,C,h,w], W [D,C]
-// and an optional bias [D] (SyncSAM's fusion, paper, section 2.2). It is one product over all pixels whose third term is the token matrix.
-func projectAdd() *Op {
-	op := newOp("ProjectAdd", 3, 4, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
-		if err := firstError(want(in, 0, tensor.Float32, 4), want(in, 1, tensor.Float32, 4), want(in, 2, tensor.Float32, 2)); err != nil {
-			return tensor.Type{}, err
-		}
-		x, f, w := in[0].Shape, in[1].Shape, in[2].Shape
-		if x[0] != f[0] || x[1] != f[2] || x[2] != f[3] || w[0] != x[3] || w[1] != f[1] {
-			return tensor.Type{}, fmt.Errorf("have tokens %s, features %s, weights %s", in[0], in[1], in[2])
-		}
-		if len(in) > 3 && (in[3].DType != tensor.Float32 || in[3].Rank() != 1 || in[3].Shape[0] != x[3]) {
-			return tensor.Type{}, fmt.Errorf("bias: have %s, want float32[%s]", in[3], x[3])
-		}
-		return in[0], nil
-	}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-		f := ints(in[1].Dims())
-		batch, c, pixels, d := f[0], f[1], f[2]*f[3], int(e.Dims[3])
-		return e.float32(func(y []float32) {
-			copy(y, in[0].Float32s())
-			for n := range batch { // features^T [pixels,C] times W^T [C,D]
-				kernel.Gemm(true, true, pixels, d, c, 1, in[1].Float32s()[n*c*pixels:], pixels, in[2].Float32s(), c, 1, y[n*pixels*d:], d)
-			}
-			if len(in) > 3 && in[3] != nil {
-				kernel.Binary("Add", ints(e.Dims), y, ints(e.Dims), in[3].Float32s(), []int{d}, y)
-			}
-		})
-	})
-	op.Expand = func(b *Builder, v *Value) *Value {
-		x, f, w := v.Args[0], v.Args[1], v.Args[2]
-		n, rows := x.Type.Shape, x.Type.Shape[0].Times(x.Type.Shape[1].B*x.Type.Shape[2].B)
-		tokens := b.Reshape(x, rows, n[3])
-		pixels := b.Reshape(b.Transpose(f, 0, 2, 3, 1), rows, w.Type.Shape[1])
-		y := b.Op("Gemm", GemmAttrs{Alpha: 1, Beta: 1, TransB: 1}, pixels, w, tokens)
-		if len(v.Args) > 3 && v.Args[3] != nil {
-			y = b.Add(y, v.Args[3])
-		}
-		return b.Reshape(y, n...)
+// Gemm is the matrix product with a third term.
+var Gemm = newOp("Gemm", 2, 3, inferGemm, evalGemm).multiplies(func(a GemmAttrs, out int64, in [][]int64) int64 {
+	if a.TransA != 0 {
+		return out * in[0][0]
 	}
-	return op
+	return out * in[0][1]
+})
+
+// ProjectAdd adds a 1x1 convolution's result to tokens: tokens [N,h,w,D] + W features + bias, with features [N,C,h,w], W [D,C]
+// and an optional bias [D] (SyncSAM's fusion, paper, section 2.2). It is one product over all pixels whose third term is the token matrix.
+var ProjectAdd = newOp("ProjectAdd", 3, 4, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+	if err := firstError(want(in, 0, tensor.Float32, 4), want(in, 1, tensor.Float32, 4), want(in, 2, tensor.Float32, 2)); err != nil {
+		return tensor.Type{}, err
+	}
+	x, f, w := in[0].Shape, in[1].Shape, in[2].Shape
+	if x[0] != f[0] || x[1] != f[2] || x[2] != f[3] || w[0] != x[3] || w[1] != f[1] {
+		return tensor.Type{}, fmt.Errorf("have tokens %s, features %s, weights %s", in[0], in[1], in[2])
+	}
+	if len(in) > 3 && (in[3].DType != tensor.Float32 || in[3].Rank() != 1 || in[3].Shape[0] != x[3]) {
+		return tensor.Type{}, fmt.Errorf("bias: have %s, want float32[%s]", in[3], x[3])
+	}
+	return in[0], nil
+}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	f := ints(in[1].Dims())
+	batch, c, pixels, d := f[0], f[1], f[2]*f[3], int(e.Dims[3])
+	return e.float32(func(y []float32) {
+		copy(y, in[0].Float32s())
+		for n := range batch { // features^T [pixels,C] times W^T [C,D]
+			kernel.Gemm(true, true, pixels, d, c, 1, in[1].Float32s()[n*c*pixels:], pixels, in[2].Float32s(), c, 1, y[n*pixels*d:], d)
+		}
+		if len(in) > 3 && in[3] != nil {
+			kernel.Binary("Add", ints(e.Dims), y, ints(e.Dims), in[3].Float32s(), []int{d}, y)
+		}
+	})
+}).expands(expandProjectAdd).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[2][1] })
+
+func expandProjectAdd(b *Builder, v *Value) *Value {
+	x, f, w := v.Args[0], v.Args[1], v.Args[2]
+	n, rows := x.Type.Shape, x.Type.Shape[0].Times(x.Type.Shape[1].B*x.Type.Shape[2].B)
+	tokens := b.Reshape(x, rows, n[3])
+	pixels := b.Reshape(b.Transpose(f, 0, 2, 3, 1), rows, w.Type.Shape[1])
+	y := b.Op(Gemm.With(GemmAttrs{Alpha: 1, Beta: 1, TransB: 1}), pixels, w, tokens)
+	if len(v.Args) > 3 && v.Args[3] != nil {
+		y = b.Add(y, v.Args[3])
+	}
+	return b.Reshape(y, n...)
 }
 
 func inferMatMul(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {

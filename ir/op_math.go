@@ -23,56 +23,59 @@ type ClipAttrs struct {
 	Max float32 `ir:"max"`
 }
 
-func unaryOps() []*Op {
-	gelu := newOp("Gelu", 1, 1, func(a GeluAttrs, in []tensor.Type) (tensor.Type, error) {
-		if a.Approximate != "" && a.Approximate != "none" && a.Approximate != "tanh" {
-			return tensor.Type{}, fmt.Errorf("approximate: have %q, want none or tanh", a.Approximate)
-		}
-		return in[0], want(in, 0, tensor.Float32, -1)
-	}, func(e *Env, a GeluAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-		f := kernel.Gelu
-		if a.Approximate == "tanh" {
-			f = kernel.GeluTanh
-		}
-		return e.float32(func(y []float32) { f(in[0].Float32s(), y) })
+// Gelu is x times the normal distribution function of x.
+var Gelu = newOp("Gelu", 1, 1, func(a GeluAttrs, in []tensor.Type) (tensor.Type, error) {
+	if a.Approximate != "" && a.Approximate != "none" && a.Approximate != "tanh" {
+		return tensor.Type{}, fmt.Errorf("approximate: have %q, want none or tanh", a.Approximate)
+	}
+	return in[0], want(in, 0, tensor.Float32, -1)
+}, func(e *Env, a GeluAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	f := kernel.Gelu
+	if a.Approximate == "tanh" {
+		f = kernel.GeluTanh
+	}
+	return e.float32(func(y []float32) { f(in[0].Float32s(), y) })
+}).expands(expandGelu)
+
+// Functions of one element.
+var (
+	Relu       = unary("Relu", kernel.Relu)
+	Erf        = unary("Erf", kernel.Erf)
+	Exp        = unary("Exp", kernel.Exp)
+	Log        = unary("Log", kernel.Log)
+	Sqrt       = unary("Sqrt", kernel.Sqrt)
+	Sin        = unary("Sin", kernel.Sin)
+	Cos        = unary("Cos", kernel.Cos)
+	Tanh       = unary("Tanh", kernel.Tanh)
+	Sigmoid    = unary("Sigmoid", kernel.Sigmoid)
+	Neg        = unary("Neg", kernel.Neg)
+	Abs        = unary("Abs", kernel.Abs)
+	Reciprocal = unary("Reciprocal", kernel.Reciprocal)
+	Floor      = unary("Floor", kernel.Floor)
+	Ceil       = unary("Ceil", kernel.Ceil)
+	Round      = unary("Round", kernel.Round)
+	LeakyRelu  = unaryWith("LeakyRelu", func(a AlphaAttrs, x, y []float32) { kernel.LeakyRelu(a.Alpha, x, y) })
+	Clip       = unaryWith("Clip", func(a ClipAttrs, x, y []float32) { kernel.Clip(a.Min, a.Max, x, y) })
+	Not        = newOp("Not", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+		return in[0], want(in, 0, tensor.Bool, -1)
+	}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		return e.bytes(func(y []byte, _ int) {
+			for i, b := range in[0].Bytes() {
+				y[i] = b ^ 1
+			}
+		})
 	})
-	gelu.Expand = expandGelu
-	rows := []*Op{gelu,
-		newOp("LeakyRelu", 1, 1, func(_ AlphaAttrs, in []tensor.Type) (tensor.Type, error) {
-			return in[0], want(in, 0, tensor.Float32, -1)
-		}, func(e *Env, a AlphaAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return e.float32(func(y []float32) { kernel.LeakyRelu(a.Alpha, in[0].Float32s(), y) })
-		}),
-		newOp("Clip", 1, 1, func(_ ClipAttrs, in []tensor.Type) (tensor.Type, error) {
-			return in[0], want(in, 0, tensor.Float32, -1)
-		}, func(e *Env, a ClipAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return e.float32(func(y []float32) { kernel.Clip(a.Min, a.Max, in[0].Float32s(), y) })
-		}),
-		newOp("Not", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
-			return in[0], want(in, 0, tensor.Bool, -1)
-		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return e.bytes(func(y []byte, _ int) {
-				for i, b := range in[0].Bytes() {
-					y[i] = b ^ 1
-				}
-			})
-		}),
-	}
-	for _, f := range []struct {
-		name string
-		eval func(x, y []float32)
-	}{
-		{"Relu", kernel.Relu}, {"Erf", kernel.Erf}, {"Exp", kernel.Exp}, {"Log", kernel.Log}, {"Sqrt", kernel.Sqrt},
-		{"Sin", kernel.Sin}, {"Cos", kernel.Cos}, {"Tanh", kernel.Tanh}, {"Sigmoid", kernel.Sigmoid}, {"Neg", kernel.Neg},
-		{"Abs", kernel.Abs}, {"Reciprocal", kernel.Reciprocal}, {"Floor", kernel.Floor}, {"Ceil", kernel.Ceil}, {"Round", kernel.Round},
-	} {
-		rows = append(rows, newOp(f.name, 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
-			return in[0], want(in, 0, tensor.Float32, -1)
-		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return e.float32(func(y []float32) { f.eval(in[0].Float32s(), y) })
-		}))
-	}
-	return rows
+)
+
+func unary(name string, eval func(x, y []float32)) Kind[NoAttrs] {
+	return unaryWith(name, func(_ NoAttrs, x, y []float32) { eval(x, y) })
+}
+
+func unaryWith[A any](name string, eval func(a A, x, y []float32)) Kind[A] {
+	return newOp(name, 1, 1, func(_ A, in []tensor.Type) (tensor.Type, error) { return in[0], want(in, 0, tensor.Float32, -1) },
+		func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return e.float32(func(y []float32) { eval(a, in[0].Float32s(), y) })
+		})
 }
 
 // expandGelu spells x * (1 + erf(x / sqrt 2)) / 2 as PyTorch's exporter does, which ONNX Runtime fuses again.
@@ -81,43 +84,55 @@ func expandGelu(b *Builder, v *Value) *Value {
 	if v.Attrs.(GeluAttrs).Approximate == "tanh" { // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
 		cube := b.Mul(b.Mul(x, x), x)
 		inner := b.Mul(b.Add(x, b.Mul(cube, b.ScalarLike(x, 0.044715))), b.ScalarLike(x, 0.7978845608028654))
-		return b.Mul(b.Mul(x, b.ScalarLike(x, 0.5)), b.Add(b.Op("Tanh", nil, inner), b.ScalarLike(x, 1)))
+		return b.Mul(b.Mul(x, b.ScalarLike(x, 0.5)), b.Add(b.Op(Tanh, inner), b.ScalarLike(x, 1)))
 	}
-	erf := b.Op("Erf", nil, b.Op("Div", nil, x, b.ScalarLike(x, 1.4142135623730951)))
+	erf := b.Op(Erf, b.Op(Div, x, b.ScalarLike(x, 1.4142135623730951)))
 	return b.Mul(b.Mul(x, b.Add(erf, b.ScalarLike(x, 1))), b.ScalarLike(x, 0.5))
 }
 
-func binaryOps() []*Op {
-	var rows []*Op
-	for _, f := range []struct {
-		name   string
-		result tensor.DType // Invalid: that of the arguments
-	}{
-		{"Add", 0}, {"Sub", 0}, {"Mul", 0}, {"Div", 0}, {"Pow", 0}, {"Min", 0}, {"Max", 0}, {"PRelu", 0},
-		{"Equal", tensor.Bool}, {"Less", tensor.Bool}, {"Greater", tensor.Bool}, {"LessOrEqual", tensor.Bool}, {"GreaterOrEqual", tensor.Bool},
-		{"And", tensor.Bool}, {"Or", tensor.Bool}, {"Xor", tensor.Bool},
-	} {
-		rows = append(rows, newOp(f.name, 2, 2, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
-			return inferBinary(f.name, f.result, in)
-		}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return evalBinary(e, f.name, in[0], in[1])
-		}))
-	}
-	return append(rows, newOp("Where", 3, 3, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
-		if in[1].DType != in[2].DType {
-			return tensor.Type{}, fmt.Errorf("have %s and %s, want one element type", in[1], in[2])
-		}
-		shape, err := broadcast(in[1].Shape, in[2].Shape)
-		if err == nil {
-			shape, err = broadcast(in[0].Shape, shape)
-		}
-		return tensor.Type{DType: in[1].DType, Shape: shape}, firstError(want(in, 0, tensor.Bool, -1), err)
-	}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-		return e.bytes(func(y []byte, size int) {
-			kernel.Where(size, ints(e.Dims), in[0].Bytes(), ints(in[0].Dims()), in[1].Bytes(), ints(in[1].Dims()), in[2].Bytes(), ints(in[2].Dims()), y)
+// Functions of two elements, with broadcasting.
+var (
+	Add            = binary("Add", tensor.Invalid)
+	Sub            = binary("Sub", tensor.Invalid)
+	Mul            = binary("Mul", tensor.Invalid)
+	Div            = binary("Div", tensor.Invalid)
+	Pow            = binary("Pow", tensor.Invalid)
+	Min            = binary("Min", tensor.Invalid)
+	Max            = binary("Max", tensor.Invalid)
+	PRelu          = binary("PRelu", tensor.Invalid)
+	Equal          = binary("Equal", tensor.Bool)
+	Less           = binary("Less", tensor.Bool)
+	Greater        = binary("Greater", tensor.Bool)
+	LessOrEqual    = binary("LessOrEqual", tensor.Bool)
+	GreaterOrEqual = binary("GreaterOrEqual", tensor.Bool)
+	And            = binary("And", tensor.Bool)
+	Or             = binary("Or", tensor.Bool)
+	Xor            = binary("Xor", tensor.Bool)
+)
+
+// binary is a row whose results have the arguments' element type (Invalid) or another.
+func binary(name string, result tensor.DType) Kind[NoAttrs] {
+	return newOp(name, 2, 2, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return inferBinary(name, result, in) },
+		func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+			return evalBinary(e, name, in[0], in[1])
 		})
-	}))
 }
+
+// Where takes elements of the second argument where the first is true, else of the third.
+var Where = newOp("Where", 3, 3, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+	if in[1].DType != in[2].DType {
+		return tensor.Type{}, fmt.Errorf("have %s and %s, want one element type", in[1], in[2])
+	}
+	shape, err := broadcast(in[1].Shape, in[2].Shape)
+	if err == nil {
+		shape, err = broadcast(in[0].Shape, shape)
+	}
+	return tensor.Type{DType: in[1].DType, Shape: shape}, firstError(want(in, 0, tensor.Bool, -1), err)
+}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	return e.bytes(func(y []byte, size int) {
+		kernel.Where(size, ints(e.Dims), in[0].Bytes(), ints(in[0].Dims()), in[1].Bytes(), ints(in[1].Dims()), in[2].Bytes(), ints(in[2].Dims()), y)
+	})
+})
 
 func inferBinary(name string, result tensor.DType, in []tensor.Type) (tensor.Type, error) {
 	d := in[0].DType

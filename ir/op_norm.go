@@ -18,15 +18,13 @@ type SoftmaxAttrs struct {
 	Axis int64 `ir:"axis"`
 }
 
-func normOps() []*Op {
-	return []*Op{
-		newOp("LayerNormalization", 2, 3, inferLayerNorm, evalLayerNorm),
-		newOp("Softmax", 1, 1, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
-			_, err := axisOf(a.Axis, in[0].Rank())
-			return in[0], firstError(want(in, 0, tensor.Float32, -1), err)
-		}, evalSoftmax),
-	}
-}
+// Normalizations.
+var LayerNormalization = newOp("LayerNormalization", 2, 3, inferLayerNorm, evalLayerNorm)
+
+var Softmax = newOp("Softmax", 1, 1, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
+	_, err := axisOf(a.Axis, in[0].Rank())
+	return in[0], firstError(want(in, 0, tensor.Float32, -1), err)
+}, evalSoftmax)
 
 func inferLayerNorm(a LayerNormAttrs, in []tensor.Type) (tensor.Type, error) {
 	axis, err := axisOf(a.Axis, in[0].Rank())

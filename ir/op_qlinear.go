@@ -9,7 +9,7 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// qlinearOps are integer products over what QuantizeLinear and DequantizeLinear spell in files; the embedded engine makes them when it
+// Integer products over what QuantizeLinear and DequantizeLinear spell in files; the embedded engine makes them when it
 // reads one.
 //
 // QLinearMatMulFloat: y = (x - x_zero_point) x_scale times w w_scale, float32 [..., N], of x uint8 [..., K] and w int8 [K,N] with zero
@@ -17,14 +17,13 @@ import (
 //
 // QLinearConv is ONNX's, for uint8 activations, int8 weights with zero points 0 and one group: arguments x, x_scale, x_zero_point, w, w_scale
 // [M], w_zero_point [M], y_scale, y_zero_point, bias int32 [M] of scale x_scale w_scale. y = saturate(round_half_even(sum x_scale w_scale / y_scale) + y_zero_point).
-func qlinearOps() []*Op {
-	linear := newOp("QLinearMatMulFloat", 5, 5, inferQMatMul, evalQMatMul)
-	linear.Expand = func(b *Builder, v *Value) *Value {
-		x := b.Op("DequantizeLinear", QuantAttrs{}, v.Args[0], v.Args[1], v.Args[2])
-		return b.MatMul(x, b.Op("DequantizeLinear", QuantAttrs{Axis: 1}, v.Args[3], v.Args[4]))
-	}
-	return []*Op{linear, newOp("QLinearConv", 9, 9, inferQConv, evalQConv)}
-}
+var (
+	QLinearMatMulFloat = newOp("QLinearMatMulFloat", 5, 5, inferQMatMul, evalQMatMul).expands(func(b *Builder, v *Value) *Value {
+		x := b.Op(DequantizeLinear.With(QuantAttrs{}), v.Args[0], v.Args[1], v.Args[2])
+		return b.MatMul(x, b.Op(DequantizeLinear.With(QuantAttrs{Axis: 1}), v.Args[3], v.Args[4]))
+	}).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[3][0] })
+	QLinearConv = newOp("QLinearConv", 9, 9, inferQConv, evalQConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[3][1:])) })
+)
 
 func checkQuantized(in []tensor.Type, n tensor.Dim) error {
 	scalar := func(t tensor.Type, d tensor.DType) bool { return t.DType == d && t.Rank() == 0 }

@@ -14,52 +14,49 @@ type QuantAttrs struct {
 
 // QuantizeLinear: y = saturate(round_half_even(x / scale) + zero_point), arguments x, scale, zero_point.
 // DequantizeLinear: y = (x - zero_point) * scale. Integers are int8 or uint8, for DequantizeLinear also int32.
-func quantOps() []*Op {
-	return []*Op{
-		newOp("QuantizeLinear", 3, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
-			if d := in[2].DType; d != tensor.Int8 && d != tensor.Uint8 {
-				return tensor.Type{}, fmt.Errorf("zero_point: have %s, want int8 or uint8", in[2])
-			}
-			return tensor.Type{DType: in[2].DType, Shape: in[0].Shape}, firstError(want(in, 0, tensor.Float32, -1), checkScale(a, in))
-		}, func(e *Env, a QuantAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			outer, n, inner := quantLayout(a, in[0].Dims(), in[1])
-			x, s := in[0].Float32s(), in[1].Float32s()
-			return e.bytes(func(y []byte, _ int) {
-				if e.Type.DType == tensor.Uint8 {
-					kernel.QuantizeUint8(outer, n, inner, x, s, in[2].Bytes(), y)
-				} else {
-					kernel.QuantizeInt8(outer, n, inner, x, s, in[2].Int8s(), tensor.Int8View(y))
-				}
-			})
-		}),
-		newOp("DequantizeLinear", 2, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
-			d := in[0].DType
-			if d != tensor.Int8 && d != tensor.Uint8 && d != tensor.Int32 || len(in) > 2 && in[2].DType != d {
-				return tensor.Type{}, fmt.Errorf("have %s and a zero point of another type, want int8, uint8 or int32", in[0])
-			}
-			return tensor.Type{DType: tensor.Float32, Shape: in[0].Shape}, checkScale(a, in)
-		}, func(e *Env, a QuantAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			if in[0].DType() == tensor.Uint8 && in[1].Len() == 1 && len(in) > 2 {
-				return e.float32(func(y []float32) {
-					kernel.DequantizeUint8(in[0].Bytes(), in[1].Float32s()[0], in[2].Bytes()[0], y)
-				})
-			}
-			outer, n, inner := quantLayout(a, in[0].Dims(), in[1])
-			s, x := in[1].Float32s(), in[0].Int64s()
-			zero := make([]int64, n)
-			if len(in) > 2 {
-				zero = in[2].Int64s()
-			}
-			return e.float32(func(y []float32) {
-				for i := range outer * n {
-					for j := i * inner; j < (i+1)*inner; j++ {
-						y[j] = float32(x[j]-zero[i%n]) * s[i%n]
-					}
-				}
-			})
-		}),
+var QuantizeLinear = newOp("QuantizeLinear", 3, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
+	if d := in[2].DType; d != tensor.Int8 && d != tensor.Uint8 {
+		return tensor.Type{}, fmt.Errorf("zero_point: have %s, want int8 or uint8", in[2])
 	}
-}
+	return tensor.Type{DType: in[2].DType, Shape: in[0].Shape}, firstError(want(in, 0, tensor.Float32, -1), checkScale(a, in))
+}, func(e *Env, a QuantAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	outer, n, inner := quantLayout(a, in[0].Dims(), in[1])
+	x, s := in[0].Float32s(), in[1].Float32s()
+	return e.bytes(func(y []byte, _ int) {
+		if e.Type.DType == tensor.Uint8 {
+			kernel.QuantizeUint8(outer, n, inner, x, s, in[2].Bytes(), y)
+		} else {
+			kernel.QuantizeInt8(outer, n, inner, x, s, in[2].Int8s(), tensor.Int8View(y))
+		}
+	})
+})
+
+var DequantizeLinear = newOp("DequantizeLinear", 2, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
+	d := in[0].DType
+	if d != tensor.Int8 && d != tensor.Uint8 && d != tensor.Int32 || len(in) > 2 && in[2].DType != d {
+		return tensor.Type{}, fmt.Errorf("have %s and a zero point of another type, want int8, uint8 or int32", in[0])
+	}
+	return tensor.Type{DType: tensor.Float32, Shape: in[0].Shape}, checkScale(a, in)
+}, func(e *Env, a QuantAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	if in[0].DType() == tensor.Uint8 && in[1].Len() == 1 && len(in) > 2 {
+		return e.float32(func(y []float32) {
+			kernel.DequantizeUint8(in[0].Bytes(), in[1].Float32s()[0], in[2].Bytes()[0], y)
+		})
+	}
+	outer, n, inner := quantLayout(a, in[0].Dims(), in[1])
+	s, x := in[1].Float32s(), in[0].Int64s()
+	zero := make([]int64, n)
+	if len(in) > 2 {
+		zero = in[2].Int64s()
+	}
+	return e.float32(func(y []float32) {
+		for i := range outer * n {
+			for j := i * inner; j < (i+1)*inner; j++ {
+				y[j] = float32(x[j]-zero[i%n]) * s[i%n]
+			}
+		}
+	})
+})
 
 func checkScale(a QuantAttrs, in []tensor.Type) error {
 	s, ok := in[1].Static()

@@ -20,37 +20,45 @@ type ArgAttrs struct {
 	KeepDims int64 `ir:"keepdims"`
 }
 
-func reduceOps() []*Op {
-	var rows []*Op
-	for _, name := range []string{"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceLogSumExp"} {
-		rows = append(rows, newOp(name, 1, 1, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
-			if err != nil {
-				return nil, err
-			}
-			var axes []int
-			for i := range in[0].Dims() {
-				if set[i] {
-					axes = append(axes, i)
-				}
-			}
-			return e.float32(func(y []float32) { kernel.Reduce(name, ints(in[0].Dims()), axes, in[0].Float32s(), y) })
-		}))
-	}
-	return append(rows, newOp("ArgMax", 1, 1, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
-		t, err := inferReduce(ReduceAttrs{[]int64{a.Axis}, a.KeepDims}, in)
-		return tensor.Type{DType: tensor.Int64, Shape: t.Shape}, err
-	}, func(e *Env, a ArgAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-		dims := in[0].Dims()
-		axis, _ := axisOf(a.Axis, len(dims))
-		if dims[axis] == 0 {
-			return nil, errors.New("an empty axis has no maximum")
+// Reductions over axes.
+var (
+	ReduceMean      = reduction("ReduceMean")
+	ReduceSum       = reduction("ReduceSum")
+	ReduceMax       = reduction("ReduceMax")
+	ReduceMin       = reduction("ReduceMin")
+	ReduceLogSumExp = reduction("ReduceLogSumExp")
+)
+
+func reduction(name string) Kind[ReduceAttrs] {
+	return newOp(name, 1, 1, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
+		if err != nil {
+			return nil, err
 		}
-		y := make([]int64, product(e.Dims))
-		kernel.ArgMax(product(dims[:axis]), int(dims[axis]), product(dims[axis+1:]), in[0].Float32s(), y)
-		return tensor.FromInt64(e.Dims, y), nil
-	}))
+		var axes []int
+		for i := range in[0].Dims() {
+			if set[i] {
+				axes = append(axes, i)
+			}
+		}
+		return e.float32(func(y []float32) { kernel.Reduce(name, ints(in[0].Dims()), axes, in[0].Float32s(), y) })
+	})
 }
+
+// ArgMax is the index of the largest element along an axis.
+var ArgMax = newOp("ArgMax", 1, 1, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
+	t, err := inferReduce(ReduceAttrs{[]int64{a.Axis}, a.KeepDims}, in)
+	return tensor.Type{DType: tensor.Int64, Shape: t.Shape}, err
+}, func(e *Env, a ArgAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	dims := in[0].Dims()
+	axis, _ := axisOf(a.Axis, len(dims))
+	if dims[axis] == 0 {
+		return nil, errors.New("an empty axis has no maximum")
+	}
+	y := make([]int64, product(e.Dims))
+	kernel.ArgMax(product(dims[:axis]), int(dims[axis]), product(dims[axis+1:]), in[0].Float32s(), y)
+	return tensor.FromInt64(e.Dims, y), nil
+})
 
 func (a ReduceAttrs) axes(rank int) []int64 {
 	if a.Axes != nil {

@@ -63,31 +63,40 @@ type ResizeAttrs struct {
 	Coord string  `ir:"coordinate_transformation_mode"`
 }
 
-func shapeOps() []*Op {
-	return []*Op{
-		newOp("Identity", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return in[0], nil },
-			func(_ *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) { return in[0], nil }),
-		newOp("Reshape", 1, 1, inferReshape, evalReshape[ReshapeAttrs]),
-		newOp("Squeeze", 1, 1, inferSqueeze, evalReshape[AxesAttrs]),
-		newOp("Unsqueeze", 1, 1, inferUnsqueeze, evalReshape[AxesAttrs]),
-		newOp("Transpose", 1, 1, inferTranspose, evalTranspose),
-		newOp("Concat", 1, Many, inferConcat, evalConcat),
-		newOp("Slice", 1, 1, inferSlice, evalSlice),
-		newOp("Pad", 1, 1, inferPad, evalPad),
-		newOp("Expand", 1, 1, inferExpand, evalExpand),
-		newOp("Tile", 1, 1, inferTile, evalTile),
-		newOp("Gather", 2, 2, inferGather, evalGather),
-		newOp("Cast", 1, 1, func(a CastAttrs, in []tensor.Type) (tensor.Type, error) {
-			if a.To == tensor.Invalid {
-				return tensor.Type{}, errors.New("to: no element type")
-			}
-			return tensor.Type{DType: a.To, Shape: in[0].Shape}, nil
-		}, func(_ *Env, a CastAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return tensor.Dense(tensor.CastTruncating(in[0], a.To)), nil
-		}),
-		newOp("Resize", 1, 1, inferResize, evalResize),
+// What changes a shape, or copies elements.
+var Identity = newOp("Identity", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return in[0], nil },
+	func(_ *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) { return in[0], nil }).view()
+
+var Reshape = newOp("Reshape", 1, 1, inferReshape, evalReshape[ReshapeAttrs]).view()
+
+var Squeeze = newOp("Squeeze", 1, 1, inferSqueeze, evalReshape[AxesAttrs]).view()
+
+var Unsqueeze = newOp("Unsqueeze", 1, 1, inferUnsqueeze, evalReshape[AxesAttrs]).view()
+
+var Transpose = newOp("Transpose", 1, 1, inferTranspose, evalTranspose)
+
+var Concat = newOp("Concat", 1, Many, inferConcat, evalConcat)
+
+var Slice = newOp("Slice", 1, 1, inferSlice, evalSlice)
+
+var Pad = newOp("Pad", 1, 1, inferPad, evalPad)
+
+var Expand = newOp("Expand", 1, 1, inferExpand, evalExpand)
+
+var Tile = newOp("Tile", 1, 1, inferTile, evalTile)
+
+var Gather = newOp("Gather", 2, 2, inferGather, evalGather)
+
+var Cast = newOp("Cast", 1, 1, func(a CastAttrs, in []tensor.Type) (tensor.Type, error) {
+	if a.To == tensor.Invalid {
+		return tensor.Type{}, errors.New("to: no element type")
 	}
-}
+	return tensor.Type{DType: a.To, Shape: in[0].Shape}, nil
+}, func(_ *Env, a CastAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	return tensor.Dense(tensor.CastTruncating(in[0], a.To)), nil
+})
+
+var Resize = newOp("Resize", 1, 1, inferResize, evalResize)
 
 func inferReshape(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
 	return tensor.Type{DType: in[0].DType, Shape: a.Shape}, tensor.SameElements(in[0].Shape, a.Shape)

@@ -51,7 +51,7 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 	columns := []*ir.Value{q, relative}
 	if t.windows() > 1 {
 		columns = append(columns, t.share(shared, fmt.Sprint("windows", batch), func() *ir.Value {
-			return b.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(rows), fixed(cols), fixed(h), fixed(t.windows())}}, t.queryWindows(b))
+			return b.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(rows), fixed(cols), fixed(h), fixed(t.windows())}}), t.queryWindows(b))
 		}))
 	}
 	if t.padded() {
@@ -63,7 +63,7 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 
 	split := b.Reshape(qkv, batch, fixed(tokens), fixed(3*h), fixed(hd))
 	spread := func(x *ir.Value, n, width int64) *ir.Value { // to all prompts and heads
-		return b.Op("Expand", ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(h), fixed(width)}}, x)
+		return b.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(h), fixed(width)}}), x)
 	}
 	key := b.Concat(-1, b.Slice(split, 2, h, 2*h), t.share(shared, fmt.Sprint("keys", batch), func() *ir.Value { return spread(t.keyColumns(b, width-hd, w), tokens, width-hd) }))
 	value := b.Slice(split, 2, 2*h, 3*h)
@@ -73,7 +73,7 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 		key = b.Concat(1, key, t.share(shared, fmt.Sprint("padding", batch, width), func() *ir.Value {
 			return spread(b.As("padding").Const(tensor.FromFloat32([]int64{1, 1, 1, width}, one)), 1, width)
 		}))
-		value = b.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, 1, 0, 0}}, value)
+		value = b.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, 1, 0, 0}}), value)
 	}
 	y := b.MatMul(b.Softmax(b.MatMul(query, b.Transpose(key, 0, 2, 3, 1)), -1), b.Transpose(value, 0, 2, 1, 3))
 	return b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(tokens), fixed(h*hd))
@@ -147,13 +147,13 @@ func (t tile) paddingLogit(b *ir.Builder, relative *ir.Value, shared map[string]
 	last := ir.ReduceAttrs{Axes: []int64{-1}, KeepDims: 1}
 	shape, two, w := relative.Type.Shape, tensor.Static(2), tensor.Static(t.rows.w)
 	axes := b.Reshape(relative, append(slices.Clone(shape[:4]), two, w)...)
-	most := b.Op("ReduceMax", last, axes)
-	terms := b.Reshape(b.Op("Exp", nil, b.Sub(axes, most)), shape...)
-	sums := b.Op("Log", nil, b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) })))
+	most := b.Op(ir.ReduceMax.With(last), axes)
+	terms := b.Reshape(b.Op(ir.Exp, b.Sub(axes, most)), shape...)
+	sums := b.Op(ir.Log, b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) })))
 	pairs := t.share(shared, "pairs", func() *ir.Value {
 		return b.As("pairs").Const(tensor.FromFloat32([]int64{4, 2}, []float32{1, 0, 1, 0, 0, 1, 0, 1}))
 	})
-	return b.Add(b.Op("ReduceLogSumExp", last, b.MatMul(sums, pairs)), b.Op("ReduceSum", ir.ReduceAttrs{Axes: []int64{-2}}, most))
+	return b.Add(b.Op(ir.ReduceLogSumExp.With(last), b.MatMul(sums, pairs)), b.Op(ir.ReduceSum.With(ir.ReduceAttrs{Axes: []int64{-2}}), most))
 }
 
 // absent stands for 0 in the sums of padded keys, so that empty ones have a logarithm. It is far below what float32 can tell from 0 beside 1.

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
 )
@@ -50,7 +50,7 @@ func writeCase(t *testing.T, path string, m *ir.Module) {
 
 // Each pass turns the graphs "before" and "before2" of its file into "after" and "after2", and both give the same on a probe.
 func TestBeforeAfter(t *testing.T) {
-	for _, p := range slices.Concat(Simplify, Fuse, Execute) {
+	for _, p := range cases(t) {
 		t.Run(p.Name, func(t *testing.T) {
 			path := filepath.Join("testdata", p.Name)
 			m := readCase(t, path)
@@ -61,20 +61,18 @@ func TestBeforeAfter(t *testing.T) {
 				if before == nil {
 					continue
 				}
-				n, err := apply(context.Background(), before, p, true, func(string, ...any) {})
+				results, err := All(context.Background(), &ir.Module{Graphs: []*ir.Graph{before}}, []Pass{p}, caseInput(p.Name), Options{Probe: true})
 				require.NoError(t, err)
-				require.Positive(t, n)
+				require.Positive(t, results[0].Changed)
 				if *update {
 					stale = stale || after == nil || strings.Replace(ir.PrintGraph(before), "before", "after", 1) != ir.PrintGraph(after)
 					continue
 				}
 				before.Name = after.Name
 				require.Equal(t, ir.PrintGraph(after), ir.PrintGraph(before))
-				n, err = p.Run(before)
-				require.NoError(t, err)
-				if p.Name == "dead-code" {
-					require.Zero(t, n, "a second run finds nothing")
-				}
+				w := &Work{Graph: before, Input: caseInput(p.Name)}
+				require.NoError(t, p.Run(w))
+				require.Equal(t, ir.PrintGraph(after), ir.PrintGraph(before), "a second run changes nothing")
 			}
 			if stale {
 				old := readCase(t, path)
@@ -89,4 +87,30 @@ func TestBeforeAfter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cases are the passes that have a text before and after: all.
+func cases(t *testing.T) (out []Pass) {
+	seen := map[string]bool{}
+	for _, pipeline := range append([][]Pass{Execute()}, pipelines()...) {
+		for _, p := range pipeline {
+			if !seen[p.Name] && p.Run != nil {
+				seen[p.Name] = true
+				out = append(out, row(t, p.Name))
+			}
+		}
+	}
+	return out
+}
+
+// caseInput is what the passes behind calibration read in their cases: the plan beside the case's graphs.
+func caseInput(name string) Input {
+	in := Input{Scope: quant.Scope{Convolutions: []string{"cnn"}, Linears: []string{"vit"}}, Spelling: ONNXRuntime}
+	if f, err := os.Open(filepath.Join("testdata", name+".plan")); err == nil {
+		defer f.Close()
+		if in.Plan, err = quant.Read(f); err != nil {
+			panic(err)
+		}
+	}
+	return in
 }

@@ -12,8 +12,9 @@ import (
 const maxCompared = 64
 
 // cse replaces a value by an earlier one of the same op, attributes, type and arguments.
-func cse(g *ir.Graph) (int, error) {
-	first, n := map[string]*ir.Value{}, 0
+func cse(w *Work) error {
+	g := w.Graph
+	first := map[string]*ir.Value{}
 	for _, v := range slices.Clone(g.Values) {
 		key, ok := valueKey(v)
 		if !ok {
@@ -26,12 +27,12 @@ func cse(g *ir.Graph) (int, error) {
 		}
 		name, from := same.Name, same.From
 		if err := g.Replace("cse", v, same); err != nil {
-			return 0, err
+			return err
 		}
 		same.Name, same.From = name, from // it is what it was
-		n++
+		w.Changed++
 	}
-	return n, nil
+	return nil
 }
 
 // valueKey is equal for values that compute the same.

@@ -9,29 +9,34 @@ import (
 
 // foldAddends moves constants that are added before a product behind it, (x + c) W = x W + c W, and joins what is added twice,
 // (x + a) + b = x + (a + b). SAM's decoder adds the dense positional encoding before three projections in every layer.
-func foldAddends(g *ir.Graph) (int, error) {
-	n, uses := 0, g.Uses()
+func foldAddends(w *Work) error {
+	g := w.Graph
+	uses := g.Uses()
+	live := g.Live()
 	for _, v := range slices.Clone(g.Values) {
+		if !live[v] {
+			continue
+		}
 		var build func(b *ir.Builder) *ir.Value
 		switch {
-		case v.Op.Name == "MatMul" && v.Args[1].IsConst():
+		case ir.MatMul.Is(v) && v.Args[1].IsConst():
 			x, c := addend(v.Args[0])
 			switch {
 			case c == nil:
 			case !x.Type.Equal(v.Args[0].Type):
-				g.Miss(v, "adding the constant widens what is multiplied")
+				w.Miss(v, "adding the constant widens what is multiplied")
 			case c.Type.Rank() < 2:
-				g.Miss(v, "the constant is a bias: its product would be no matrix")
+				w.Miss(v, "the constant is a bias: its product would be no matrix")
 			case !onlyProducts(v.Args[0], uses) || isOutput(g, v.Args[0]):
-				g.Miss(v, "the sum has other uses than products with constants")
+				w.Miss(v, "the sum has other uses than products with constants")
 			default:
 				build = func(b *ir.Builder) *ir.Value {
 					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
 				}
 			}
-		case v.Op.Name == "Add":
+		case ir.Add.Is(v):
 			outer, b1 := addend(v)
-			if b1 == nil || outer.Op.Name != "Add" || len(uses[outer]) > 1 || isOutput(g, outer) {
+			if b1 == nil || !ir.Add.Is(outer) || len(uses[outer]) > 1 || isOutput(g, outer) {
 				break
 			}
 			if x, a := addend(outer); a != nil && x.Type.Equal(v.Type) {
@@ -44,25 +49,25 @@ func foldAddends(g *ir.Graph) (int, error) {
 		b := g.Before(v, "fold-addends")
 		y := build(b)
 		if err := b.Err(); err != nil {
-			return 0, err
+			return err
 		}
 		if err := g.Replace("fold-addends", v, y); err != nil {
-			return 0, err
+			return err
 		}
 		uses = g.Uses()
-		n++
+		w.Changed++
 	}
-	return n, nil
+	return nil
 }
 
 // onlyProducts reports whether all that v is used for are products with constants, so that nothing is left of v behind them.
 func onlyProducts(v *ir.Value, uses map[*ir.Value][]*ir.Value) bool {
-	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return u.Op.Name != "MatMul" || u.Args[0] != v || !u.Args[1].IsConst() })
+	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
 }
 
 // addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.
 func addend(v *ir.Value) (x, c *ir.Value) {
-	if v.Op.Name != "Add" {
+	if !ir.Add.Is(v) {
 		return nil, nil
 	}
 	x, c = v.Args[0], v.Args[1]

@@ -11,22 +11,23 @@ import (
 // foldBatchNorm replaces BatchNormalization(Conv(x, W, b)) by Conv(x, W*s, (b-mean)*s + beta) with
 // s = gamma / sqrt(var + epsilon) per output channel, computed in float64. The weights stay lazy. The convolution must
 // have no other use.
-func foldBatchNorm(g *ir.Graph) (int, error) {
+func foldBatchNorm(w *Work) error {
+	g := w.Graph
 	uses := g.Uses()
-	return rewrite(g, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
-		if bn.Op.Name != "BatchNormalization" {
+	return rewrite(w, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
+		if !ir.BatchNormalization.Is(bn) {
 			return nil, nil
 		}
 		conv := bn.Args[0]
 		switch {
-		case conv.Op.Name != "Conv":
-			g.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
+		case !ir.Conv.Is(conv):
+			w.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
 			return nil, nil
 		case len(uses[conv]) != 1 || isOutput(g, conv):
-			g.Miss(bn, "%s is used elsewhere, too", conv)
+			w.Miss(bn, "%s is used elsewhere, too", conv)
 			return nil, nil
 		case !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]):
-			g.Miss(bn, "weights or statistics are not constant")
+			w.Miss(bn, "weights or statistics are not constant")
 			return nil, nil
 		}
 		s, shift := affine(bn)
@@ -40,8 +41,7 @@ func foldBatchNorm(g *ir.Graph) (int, error) {
 		if err != nil {
 			return nil, err
 		}
-		return b.As(conv.Name).Op("Conv", conv.Attrs, conv.Args[0], b.As(conv.Args[1].Name).Const(scaled),
-			b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift)))), nil
+		return b.As(conv.Name).Op(ir.Conv.With(ir.Conv.Of(conv)), conv.Args[0], b.As(conv.Args[1].Name).Const(scaled), b.As(conv.Name+".bias").Const(tensor.FromFloat32([]int64{int64(len(shift))}, narrow(shift)))), nil
 	})
 }
 

@@ -9,14 +9,14 @@ import (
 const maxFolded = 4 << 20
 
 // foldConstants evaluates values that depend on constants alone.
-func foldConstants(g *ir.Graph) (int, error) {
-	return rewrite(g, "fold-constants", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func foldConstants(w *Work) error {
+	return rewrite(w, "fold-constants", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		dims, ok := v.Type.Static()
 		if len(v.Args) == 0 || !allConst(v.Args) || !ok {
 			return nil, nil
 		}
 		if size, err := tensor.Elements(dims); err != nil || size*v.Type.DType.Size() > maxFolded {
-			g.Miss(v, "its value is larger than %d MiB", maxFolded>>20)
+			w.Miss(v, "its value is larger than %d MiB", maxFolded>>20)
 			return nil, nil
 		}
 		t, err := ir.EvalConst(v)

@@ -14,11 +14,11 @@ import (
 // with h [B,1,M] and Conv k x k of stride 1 from C to M channels. The convolution with one output channel and weights of its own per
 // prompt is a product of f with k*k vectors, whose planes a convolution with constant one-hot weights shifts and adds.
 // M times fewer multiply-adds (SAM-HQ's and SyncSAM's mask heads: 32).
-func foldHypernetwork(g *ir.Graph) (int, error) {
-	return rewrite(g, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func foldHypernetwork(w *Work) error {
+	return rewrite(w, "fold-hypernetwork", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		conv, rest, reason := hypernetwork(v)
 		if reason != "" {
-			g.Miss(v, "%s", reason)
+			w.Miss(v, "%s", reason)
 		}
 		if conv == nil {
 			return nil, nil
@@ -35,17 +35,17 @@ func foldHypernetwork(g *ir.Graph) (int, error) {
 // hypernetwork recognises MatMul(h, Reshape(Conv(f, W, bias))) and the same with Add(Conv, rest) inside. The reason is why a value of
 // that form cannot be folded.
 func hypernetwork(v *ir.Value) (conv, rest *ir.Value, reason string) {
-	if v.Op.Name != "MatMul" || v.Type.Rank() != 3 || !v.Type.Shape[1].Is(1) || v.Args[1].Op.Name != "Reshape" || v.Args[1].Type.Rank() != 3 {
+	if !ir.MatMul.Is(v) || v.Type.Rank() != 3 || !v.Type.Shape[1].Is(1) || !ir.Reshape.Is(v.Args[1]) || v.Args[1].Type.Rank() != 3 {
 		return nil, nil, ""
 	}
 	conv = v.Args[1].Args[0]
-	if conv.Op.Name == "Add" {
+	if ir.Add.Is(conv) {
 		conv, rest = conv.Args[0], conv.Args[1]
-		if conv.Op.Name != "Conv" {
+		if !ir.Conv.Is(conv) {
 			conv, rest = rest, conv
 		}
 	}
-	if conv.Op.Name != "Conv" {
+	if !ir.Conv.Is(conv) {
 		return nil, nil, "what it multiplies is no convolution, with or without an addend"
 	}
 	if !allConst(conv.Args[1:]) || conv.Type.Rank() != 4 || !conv.Type.Shape[1].Is(side(v.Args[0], 2)) || side(conv, 2) == 0 || side(conv, 3) == 0 {
@@ -80,7 +80,7 @@ func maskConv(b *ir.Builder, h, conv *ir.Value) *ir.Value {
 	kernels := b.Reshape(b.MatMul(h, b.As(w.Name).Const(rows)), h.Type.Shape[0], fixed(c), fixed(k*k))
 	pixels := b.Reshape(b.As(f.Name).Transpose(f, 0, 2, 3, 1), batch, fixed(height*width), fixed(c))
 	planes := b.Reshape(b.Transpose(b.MatMul(pixels, kernels), 0, 2, 1), h.Type.Shape[0], fixed(k*k), fixed(height), fixed(width))
-	y := b.Op("Conv", ir.ConvAttrs{Pads: slices.Repeat([]int64{k / 2}, 4)}, planes, b.As("shift").Const(tensor.FromFloat32([]int64{1, k * k, k, k}, identity(int(k*k)))))
+	y := b.Op(ir.Conv.With(ir.ConvAttrs{Pads: slices.Repeat([]int64{k / 2}, 4)}), planes, b.As("shift").Const(tensor.FromFloat32([]int64{1, k * k, k, k}, identity(int(k*k)))))
 	y = flat(b, y)
 	if len(conv.Args) > 2 && conv.Args[2] != nil {
 		column, err := tensor.Reshape(tensor.Dense(conv.Args[2].Const), m, 1)

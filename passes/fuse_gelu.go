@@ -7,44 +7,39 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
-var Execute = []Pass{
-	{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding},
-	{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding},
-}
-
 // fuseGelu recognises the spelling of Gelu that files below opset 20 have, PyTorch's exporters' as well as ours.
-func fuseGelu(g *ir.Graph) (int, error) {
-	n, err := rewrite(g, "fuse-gelu", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func fuseGelu(w *Work) error {
+	g := w.Graph
+	err := rewrite(w, "fuse-gelu", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if x := geluOf(v); x != nil {
 			return b.Gelu(x), nil
 		}
 		return nil, nil
 	})
 	g.Sweep()
-	return n, err
+	return err
 }
 
 // geluOf is x where v is Mul(Mul(x, Add(Erf(Div(x, sqrt 2)), 1)), 0.5), nil where it is not.
 func geluOf(v *ir.Value) *ir.Value {
-	half := scaled(v, "Mul", 0.5)
-	if half == nil || half.Op.Name != "Mul" {
+	half := scaled(v, ir.Mul.Op, 0.5)
+	if half == nil || !ir.Mul.Is(half) {
 		return nil
 	}
 	x, sum := half.Args[0], half.Args[1]
-	erf := scaled(sum, "Add", 1)
-	if erf == nil || erf.Op.Name != "Erf" {
+	erf := scaled(sum, ir.Add.Op, 1)
+	if erf == nil || !ir.Erf.Is(erf) {
 		return nil
 	}
-	if scaled(erf.Args[0], "Div", math.Sqrt2) != x || !x.Type.Equal(v.Type) {
+	if scaled(erf.Args[0], ir.Div.Op, math.Sqrt2) != x || !x.Type.Equal(v.Type) {
 		return nil
 	}
 	return x
 }
 
 // scaled is the first argument of an op whose second is a scalar constant of about the given value.
-func scaled(v *ir.Value, op string, by float64) *ir.Value {
-	if v.Op.Name != op || !v.Args[1].IsConst() || v.Args[1].Const.Len() != 1 || !v.Args[1].Const.DType().IsFloat() {
+func scaled(v *ir.Value, op *ir.Op, by float64) *ir.Value {
+	if v.Op != op || !v.Args[1].IsConst() || v.Args[1].Const.Len() != 1 || !v.Args[1].Const.DType().IsFloat() {
 		return nil
 	}
 	tolerance := 1e-6

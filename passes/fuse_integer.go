@@ -9,24 +9,25 @@ import (
 
 // fuseQLinear makes integer products of what files spell as products of dequantized integers: a linear layer with a float result, and a
 // convolution (with its ReLU) whose result is quantized. Activations are uint8, weights int8 per output channel with zero points 0.
-func fuseQLinear(g *ir.Graph) (int, error) {
+func fuseQLinear(w *Work) error {
+	g := w.Graph
 	uses := g.Uses() // of convolutions and ReLUs, which the rewriting does not give new users
-	n, err := rewrite(g, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
-		switch v.Op.Name {
-		case "MatMul":
+	err := rewrite(w, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+		switch v.Op {
+		case ir.MatMul.Op:
 			return integerMatMul(b, v), nil
-		case "QuantizeLinear":
+		case ir.QuantizeLinear.Op:
 			return integerConv(b, v, uses), nil
 		}
 		return nil, nil
 	})
 	g.Sweep()
-	return n, err
+	return err
 }
 
 // activation is the DequantizeLinear of uint8 by one scale that v is, nil when it is not.
 func activation(v *ir.Value) *ir.Value {
-	if v.Op.Name != "DequantizeLinear" || len(v.Args) != 3 || v.Args[0].Type.DType != tensor.Uint8 || v.Args[1].Type.Rank() != 0 || !allConst(v.Args[1:]) {
+	if !ir.DequantizeLinear.Is(v) || len(v.Args) != 3 || v.Args[0].Type.DType != tensor.Uint8 || v.Args[1].Type.Rank() != 0 || !allConst(v.Args[1:]) {
 		return nil
 	}
 	return v
@@ -34,7 +35,7 @@ func activation(v *ir.Value) *ir.Value {
 
 // weights is the DequantizeLinear of constant int8 with a scale per element of the axis and zero points 0 that v is, nil when it is not.
 func weights(v *ir.Value, axis int64) *ir.Value {
-	if v.Op.Name != "DequantizeLinear" || !allConst(v.Args) || v.Args[0].Type.DType != tensor.Int8 || v.Args[1].Type.Rank() != 1 || v.Attrs.(ir.QuantAttrs).Axis != axis {
+	if !ir.DequantizeLinear.Is(v) || !allConst(v.Args) || v.Args[0].Type.DType != tensor.Int8 || v.Args[1].Type.Rank() != 1 || v.Attrs.(ir.QuantAttrs).Axis != axis {
 		return nil
 	}
 	if len(v.Args) > 2 && slices.ContainsFunc(v.Args[2].Const.Int8s(), func(z int8) bool { return z != 0 }) {
@@ -48,23 +49,23 @@ func integerMatMul(b *ir.Builder, v *ir.Value) *ir.Value {
 	if x == nil || w == nil || w.Type.Rank() != 2 {
 		return nil
 	}
-	return b.Op("QLinearMatMulFloat", nil, x.Args[0], x.Args[1], x.Args[2], w.Args[0], w.Args[1])
+	return b.Op(ir.QLinearMatMulFloat, x.Args[0], x.Args[1], x.Args[2], w.Args[0], w.Args[1])
 }
 
 // integerConv recognises QuantizeLinear(Relu?(Conv(DequantizeLinear...))). ReLU is the saturation at 0 where that is the zero point.
 func integerConv(b *ir.Builder, q *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
 	conv := q.Args[0]
-	if conv.Op.Name == "Relu" && len(uses[conv]) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
+	if ir.Relu.Is(conv) && len(uses[conv]) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
 		conv = conv.Args[0]
 	}
-	if conv.Op.Name != "Conv" || len(uses[conv]) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
+	if !ir.Conv.Is(conv) || len(uses[conv]) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
 		return nil
 	}
 	a := conv.Attrs.(ir.ConvAttrs)
 	x, w, bias := activation(conv.Args[0]), weights(conv.Args[1], 0), conv.Args[2]
-	if x == nil || w == nil || a.Group > 1 || bias.Op.Name != "DequantizeLinear" || !allConst(bias.Args) || bias.Args[0].Type.DType != tensor.Int32 {
+	if x == nil || w == nil || a.Group > 1 || !ir.DequantizeLinear.Is(bias) || !allConst(bias.Args) || bias.Args[0].Type.DType != tensor.Int32 {
 		return nil
 	}
 	zero := b.As(w.Args[0].Name + ".zero_point").Const(tensor.FromInt8([]int64{w.Args[1].Const.Len()}, make([]int8, w.Args[1].Const.Len())))
-	return b.As(conv.Name).Op("QLinearConv", a, x.Args[0], x.Args[1], x.Args[2], w.Args[0], w.Args[1], zero, q.Args[1], q.Args[2], bias.Args[0])
+	return b.As(conv.Name).Op(ir.QLinearConv.With(a), x.Args[0], x.Args[1], x.Args[2], w.Args[0], w.Args[1], zero, q.Args[1], q.Args[2], bias.Args[0])
 }

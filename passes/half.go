@@ -35,20 +35,24 @@ type Float32 struct {
 	Peak                       float32
 }
 
-// Half makes the pipeline that moves a module to float16 but for what needs float32: strongly typed, precision in the graph alone.
-// peaks are recorded amplitudes by value key, nil where there are none. Inputs and outputs stay float32.
-func Half(peaks map[string]float32) ([]Pass, *Halved) {
-	h := &Halved{Float32: []Float32{}}
-	byName := map[string]float32{}
-	for key, p := range peaks {
-		if name := quant.NameOf(key); p > byName[name] {
-			byName[name] = p
+// castHalf moves a graph to float16 but for what needs float32: strongly typed, precision in the graph alone. The plan's peaks are
+// recorded amplitudes by value key; nothing is known where there is none. Inputs and outputs stay float32. Its report is a *Halved.
+func castHalf(w *Work) error {
+	g, done := w.Graph, &Halved{Float32: []Float32{}}
+	h := &halver{g: g, keys: quant.Keys(g), uses: g.Uses(), byName: map[string]float32{}, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
+		phase: leading(g, []*ir.Op{ir.Sin.Op, ir.Cos.Op}, nil), log: leading(g, []*ir.Op{ir.Log.Op}, ir.Exp.Op)}
+	if w.Plan != nil {
+		h.peaks = w.Plan.Peaks
+	}
+	for key, p := range h.peaks {
+		if name := quant.NameOf(key); p > h.byName[name] {
+			h.byName[name] = p
 		}
 	}
-	return []Pass{{"cast-half", "computes in float16 where ranges and precision allow it", func(g *ir.Graph) (int, error) {
-		return castHalf(&halver{g: g, keys: quant.Keys(g), uses: g.Uses(), peaks: peaks, byName: byName, wide: map[*ir.Value]bool{}, integers: map[*ir.Value]bool{},
-			phase: leading(g, []string{"Sin", "Cos"}, ""), log: leading(g, []string{"Log"}, "Exp")}, h)
-	}, Lossy}}, h
+	var err error
+	w.Changed, err = h.cast(done)
+	w.Report = done
+	return err
 }
 
 // A halver decides for the values of one graph, in order.
@@ -85,7 +89,7 @@ var rules = []struct {
 	{"constant", "has a constant that float16 cannot hold", func(_ *halver, v *ir.Value) bool { return slices.ContainsFunc(v.Args, unholdable) }},
 	{"square", "squares an input that is not known to stay below 255", (*halver).squares},
 	{"exponential", "raises to the power of an input that is not known to stay below 10", func(h *halver, v *ir.Value) bool {
-		return (v.Op.Name == "Exp" || v.Op.Name == "ReduceLogSumExp") && !h.below(v.Args[0], expLimit)
+		return (ir.Exp.Is(v) || ir.ReduceLogSumExp.Is(v)) && !h.below(v.Args[0], expLimit)
 	}},
 }
 
@@ -98,14 +102,14 @@ func (h *halver) below(v *ir.Value, limit float32) bool {
 func (h *halver) betweenIntegers(v *ir.Value) bool {
 	isInteger := func(a *ir.Value) bool { return a != nil && h.integers[a] }
 	switch {
-	case v.Op.Name == "QuantizeLinear", v.Op.Name == "DequantizeLinear":
+	case ir.QuantizeLinear.Is(v), ir.DequantizeLinear.Is(v):
 		return true
-	case len(v.Args) > 1 && v.Args[1].IsConst() && v.Op.Name != "Mul": // a product with float weights
+	case len(v.Args) > 1 && v.Args[1].IsConst() && !ir.Mul.Is(v): // a product with float weights
 		return false
-	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && a.Op.Name == "DequantizeLinear" }):
+	case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && ir.DequantizeLinear.Is(a) }):
 		return true
 	}
-	return slices.ContainsFunc(v.Args, isInteger) && slices.ContainsFunc(h.uses[v], func(u *ir.Value) bool { return u.Op.Name == "QuantizeLinear" })
+	return slices.ContainsFunc(v.Args, isInteger) && slices.ContainsFunc(h.uses[v], func(u *ir.Value) bool { return ir.QuantizeLinear.Is(u) })
 }
 
 func (h *halver) outOfRange(v *ir.Value) bool {
@@ -121,9 +125,9 @@ func (h *halver) outOfRange(v *ir.Value) bool {
 }
 
 func (h *halver) squares(v *ir.Value) bool {
-	switch v.Op.Name {
-	case "LayerNormalization", "Pow":
-	case "Mul":
+	switch v.Op {
+	case ir.LayerNormalization.Op, ir.Pow.Op:
+	case ir.Mul.Op:
 		if v.Args[0] != v.Args[1] {
 			return false
 		}
@@ -146,14 +150,14 @@ func unholdable(v *ir.Value) bool {
 	return top > maxFloat16 || top != 0 && top < leastNormal
 }
 
-// leading marks the values of some ops and everything that leads to them, back to the values of the op from ("": to the inputs).
-func leading(g *ir.Graph, to []string, from string) map[*ir.Value]bool {
+// leading marks the values of some ops and everything that leads to them, back to the values of the op from (nil: to the inputs).
+func leading(g *ir.Graph, to []*ir.Op, from *ir.Op) map[*ir.Value]bool {
 	marked := map[*ir.Value]bool{}
 	for _, v := range slices.Backward(g.Values) {
-		if slices.Contains(to, v.Op.Name) {
+		if slices.Contains(to, v.Op) {
 			marked[v] = true
 		}
-		if marked[v] && v.Op.Name != from {
+		if marked[v] && v.Op != from {
 			for _, a := range v.Args {
 				if a != nil && a.Type.DType == tensor.Float32 {
 					marked[a] = true
@@ -164,17 +168,12 @@ func leading(g *ir.Graph, to []string, from string) map[*ir.Value]bool {
 	return marked
 }
 
-// Narrow is the pipeline before calibration of what will be float16.
-var Narrow = []Pass{
-	{"soften-masks", "writes what keeps a key from a query as a number that float16 holds", softenMasks, Rounding},
-}
-
 // softMask is masked in float16: sums of two stay in range, its exponential is 0, and no logit that a softmax can tell from others is
 // near it.
 const softMask = -8192
 
-func softenMasks(g *ir.Graph) (int, error) {
-	n, err := rewrite(g, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func softenMasks(w *Work) error {
+	err := rewrite(w, "soften-masks", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !v.IsConst() || v.Type.DType != tensor.Float32 || v.Const.Len() > maxFolded/4 || !slices.Contains(v.Const.Float32s(), masked) {
 			return nil, nil
 		}
@@ -184,12 +183,12 @@ func softenMasks(g *ir.Graph) (int, error) {
 		}
 		return b.Const(tensor.FromFloat32(v.Const.Dims(), x)), nil
 	})
-	g.Sweep()
-	return n, err
+	w.Graph.Sweep()
+	return err
 }
 
-// castHalf builds the graph anew with the types that the rules decide, and casts where they meet.
-func castHalf(h *halver, done *Halved) (int, error) {
+// cast builds the graph anew with the types that the rules decide, and casts where they meet.
+func (h *halver) cast(done *Halved) (int, error) {
 	b := ir.NewBuilder(h.g.Name)
 	made := map[*ir.Value]*ir.Value{}
 	type typed struct {
@@ -214,7 +213,7 @@ func castHalf(h *halver, done *Halved) (int, error) {
 			return have
 		}
 		if cast[typed{v, d}] == nil {
-			c := b.As(v.Name).Op("Cast", ir.CastAttrs{To: d}, have)
+			c := b.As(v.Name).Op(ir.Cast.With(ir.CastAttrs{To: d}), have)
 			c.From = "cast-half"
 			cast[typed{v, d}] = c
 		}
@@ -244,7 +243,7 @@ func castHalf(h *halver, done *Halved) (int, error) {
 		for i, a := range v.Args {
 			args[i] = as(a, d)
 		}
-		made[v] = b.As(v.Name).Op(v.Op.Name, v.Attrs, args...)
+		made[v] = b.As(v.Name).Op(v.Applied(), args...)
 		if err := b.Err(); err != nil {
 			return 0, fmt.Errorf("cast-half: %w", err)
 		}

@@ -1,7 +1,6 @@
 package passes
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,24 +14,24 @@ import (
 func halfModel(t *testing.T) *ir.Graph {
 	b := ir.NewBuilder("g")
 	x := b.Input("x", tensor.Float32, tensor.Symbol("N"), tensor.Static(4))
-	named := func(name, op string, attrs any, args ...*ir.Value) *ir.Value {
-		return b.As(name).Op(op, attrs, args...)
+	named := func(name string, op ir.Applied, args ...*ir.Value) *ir.Value {
+		return b.As(name).Op(op, args...)
 	}
 	constant := func(name string, v ...float32) *ir.Value {
 		return b.As(name).Const(tensor.FromFloat32([]int64{int64(len(v))}, v))
 	}
-	sum := named("sum", "Add", nil, x, constant("ones", 1, 1, 1, 1))
-	norm := named("norm", "LayerNormalization", ir.LayerNormAttrs{Axis: -1, Epsilon: 1e-5}, sum, constant("scale", 1, 2, 3, 4), constant("bias", 0, 1, 0, 1))
-	scaled := named("scaled", "Mul", nil, x, constant("pi", 3, 3, 3, 3))
-	wave := named("wave", "Sin", nil, scaled)
-	large := named("large", "Mul", nil, sum, constant("thousand", 1000, 1, 1, 1))
-	after := named("after", "Relu", nil, large)
-	tiny := named("tiny", "Add", nil, sum, constant("epsilon", 1e-8, 0, 0, 0))
-	exp := named("exp", "Exp", nil, norm)
-	kept := named("kept", "Mul", nil, exp, constant("half", 0.5, 0.5, 0.5, 0.5))
-	log := named("log", "Log", nil, kept)
-	b.Output("y", named("join", "Concat", ir.AxisAttrs{Axis: 1}, wave, after, tiny, log))
-	b.Output("less", named("less", "Less", nil, x, constant("zero", 0, 0, 0, 0)))
+	sum := named("sum", ir.Add, x, constant("ones", 1, 1, 1, 1))
+	norm := named("norm", ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: 1e-5}), sum, constant("scale", 1, 2, 3, 4), constant("bias", 0, 1, 0, 1))
+	scaled := named("scaled", ir.Mul, x, constant("pi", 3, 3, 3, 3))
+	wave := named("wave", ir.Sin, scaled)
+	large := named("large", ir.Mul, sum, constant("thousand", 1000, 1, 1, 1))
+	after := named("after", ir.Relu, large)
+	tiny := named("tiny", ir.Add, sum, constant("epsilon", 1e-8, 0, 0, 0))
+	exp := named("exp", ir.Exp, norm)
+	kept := named("kept", ir.Mul, exp, constant("half", 0.5, 0.5, 0.5, 0.5))
+	log := named("log", ir.Log, kept)
+	b.Output("y", named("join", ir.Concat.With(ir.AxisAttrs{Axis: 1}), wave, after, tiny, log))
+	b.Output("less", named("less", ir.Less, x, constant("zero", 0, 0, 0, 0)))
 	g, err := b.Graph()
 	require.NoError(t, err)
 	return g
@@ -54,12 +53,10 @@ func TestCastHalf(t *testing.T) {
 			in, err := ir.Probe(g, 3, map[string]int64{"N": 2})
 			require.NoError(t, err)
 			want := run(t, g, in)
-			pipeline, done := Half(c.peaks)
-			_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
-			require.NoError(t, err)
+			done := through(t, g, Input{Plan: &quant.Plan{Peaks: c.peaks}}, Options{}, "cast-half")[0].(*Halved)
 			var wide []string
 			for _, v := range g.Values {
-				if !v.IsInput() && !v.IsConst() && v.Op.Name != "Cast" && v.Type.DType == tensor.Float32 {
+				if !v.IsInput() && !v.IsConst() && !ir.Cast.Is(v) && v.Type.DType == tensor.Float32 {
 					wide = append(wide, v.Name)
 				}
 			}
@@ -86,17 +83,14 @@ func TestCastHalf(t *testing.T) {
 func TestCastHalfAroundIntegers(t *testing.T) {
 	g := prepared(t)
 	plan := planOf(t, g, false)
-	pipeline, _ := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, TensorRT)
-	half, done := Half(nil)
-	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, append(pipeline, half...), Options{})
-	require.NoError(t, err)
+	done := through(t, g, Input{plan, quant.Scope{Convolutions: []string{"cnn"}}, TensorRT}, Options{}, "insert-qdq", "cast-half")[1].(*Halved)
 	require.Positive(t, done.Values)
 	for _, v := range g.Values {
-		if v.Op.Name == "Conv" {
+		if ir.Conv.Is(v) {
 			require.Equal(t, tensor.Float32, v.Type.DType)
 			require.Equal(t, "DequantizeLinear", v.Args[0].Op.Name)
 		}
-		if v.Op.Name == "QuantizeLinear" {
+		if ir.QuantizeLinear.Is(v) {
 			require.NotEqual(t, "Cast", v.Args[0].Op.Name)
 		}
 	}
@@ -114,9 +108,9 @@ func TestSoftenMasks(t *testing.T) {
 	in, err := ir.Probe(g, 1, nil)
 	require.NoError(t, err)
 	want := run(t, g, in)
-	results, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, Narrow, Options{Probe: true})
-	require.NoError(t, err)
-	require.Equal(t, 1, results[0].Changed, "a large number that is no mask stays")
+	w := &Work{Graph: g}
+	require.NoError(t, row(t, "soften-masks").Run(w))
+	require.Equal(t, 1, w.Changed, "a large number that is no mask stays")
 	have := run(t, g, in)
 	require.Equal(t, want["y"].Bytes(), have["y"].Bytes(), "what is masked has no part")
 	require.Equal(t, want["z"].Bytes(), have["z"].Bytes())

@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -25,11 +26,6 @@ var (
 	TensorRT    = Spelling{tensor.Int8, false, true}
 )
 
-// Prepare is the pipeline between Simplify and calibration of an int8 build.
-var Prepare = []Pass{
-	{"upscale-to-conv", "writes 2x2 transposed convolutions as 1x1 convolutions and a rearrangement", upscaleToConv, Rounding},
-}
-
 // Quantized lists what insert-qdq did.
 type Quantized struct {
 	Nodes []string          // convolutions in int8, by key
@@ -40,15 +36,21 @@ type Quantized struct {
 	Layers []quant.Layer // Nodes, for who chooses their integers anew
 }
 
-// Quantize makes the pipeline that writes a plan into the modules of the scope, and where it will report.
-func Quantize(plan *quant.Plan, scope quant.Scope, spell Spelling) ([]Pass, *Quantized) {
-	q := &inserter{plan: plan, branch: scope.Convolutions, modules: scope.Linears, spell: spell, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
+// insertQDQ writes the plan into the convolutions of the scope, quantizeLinear into its linear layers. Their reports are *Quantized.
+func insertQDQ(w *Work) error      { return quantized(w, (*inserter).run) }
+func quantizeLinear(w *Work) error { return quantized(w, (*inserter).linears) }
+
+func quantized(w *Work, write func(q *inserter, g *ir.Graph) (int, error)) error {
+	q := &inserter{plan: w.Plan, branch: w.Scope.Convolutions, modules: w.Scope.Linears, spell: w.Spelling, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
 		scaled: map[*ir.Value][]float32{}}
-	return []Pass{
-		{"insert-qdq", "writes the quantization plan into the convolutions", q.run, Lossy},
-		{"quantize-linear", "writes the quantization plan into the linear layers", q.linears, Lossy},
-		{"dead-code", "drops what no output needs", deadCode, Exact},
-	}, q.done
+	if q.plan == nil {
+		q.plan = &quant.Plan{}
+	}
+	var err error
+	w.Changed, err = write(q, w.Graph)
+	w.Report = q.done
+	w.Graph.Sweep()
+	return err
 }
 
 type inserter struct {
@@ -102,10 +104,10 @@ func (q *inserter) run(g *ir.Graph) (int, error) {
 // source is the value whose statistics a convolution's input has; after values its argument is a DequantizeLinear.
 func source(c *ir.Value) *ir.Value {
 	x := c.Args[0]
-	if x.Op.Name == "DequantizeLinear" {
+	if ir.DequantizeLinear.Is(x) {
 		x = x.Args[0].Args[0]
 	}
-	if x.From == qdqRule && x.Op.Name == "Mul" {
+	if x.From == qdqRule && ir.Mul.Is(x) {
 		x = x.Args[0] // what the convolution's weights take out again
 	}
 	return x
@@ -117,7 +119,7 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 	taken := map[*ir.Value]bool{} // other integer work than convolutions: residual additions, max-pooling, and the ReLU before them
 	for _, v := range sites.Values {
 		taken[v] = true
-		if v.Op.Name == "Relu" {
+		if ir.Relu.Is(v) {
 			taken[v.Args[0]] = true
 		}
 	}
@@ -148,7 +150,7 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 		case ratio == nil:
 		case onlyConvs: // float puts it in, the convolutions' weights take it out
 			q.scaled[v], top, mul = ratio, r.Peak(), inverse(ratio)
-		case v.Op.Name == "Conv" && inInt8[v] && !isOutput(g, v) && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
+		case ir.Conv.Is(v) && inInt8[v] && !isOutput(g, v) && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
 			q.scaled[v], top, div = ratio, r.Peak(), ratio // the weights put it in, float takes it out
 		}
 		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !isOutput(g, v) {
@@ -178,7 +180,7 @@ func fusedSums(sites *quant.Sites, uses map[*ir.Value][]*ir.Value, inInt8 map[*i
 	fused := map[*ir.Value]bool{}
 	for _, v := range sites.Values {
 		sum := producer(v)
-		if sum.Op.Name != "Add" {
+		if !ir.Add.Is(sum) {
 			continue
 		}
 		for _, c := range slices.Backward(sites.Convs) {
@@ -196,7 +198,7 @@ const equalized = ".equalized"
 
 // producer is what computes v before its ReLU.
 func producer(v *ir.Value) *ir.Value {
-	if v.Op.Name == "Relu" {
+	if ir.Relu.Is(v) {
 		return v.Args[0]
 	}
 	return v
@@ -212,8 +214,8 @@ func (q *inserter) worth(v *ir.Value, uses map[*ir.Value][]*ir.Value, inInt8 map
 	if inInt8[p] || slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] }) {
 		return true
 	}
-	return (p.Op.Name == "Add" || p.Op.Name == "MaxPool") && slices.ContainsFunc(p.Args, func(a *ir.Value) bool {
-		if a.Op.Name == "DequantizeLinear" { // it was quantized just now
+	return (ir.Add.Is(p) || ir.MaxPool.Is(p)) && slices.ContainsFunc(p.Args, func(a *ir.Value) bool {
+		if ir.DequantizeLinear.Is(a) { // it was quantized just now
 			a = a.Args[0].Args[0]
 		}
 		return inInt8[producer(a)]
@@ -230,11 +232,11 @@ func (q *inserter) roundTrip(b *ir.Builder, x *ir.Value, r quant.Range, top floa
 	switch producer := x; {
 	case r.NonNegative:
 		low = 0
-	case x.From == qdqRule && x.Op.Name == "Mul":
+	case x.From == qdqRule && ir.Mul.Is(x):
 		producer = x.Args[0]
 		fallthrough
 	default:
-		if producer.Op.Name == "Gelu" {
+		if ir.Gelu.Is(producer) {
 			most := float32(1)
 			for _, f := range factors {
 				most = max(most, f)
@@ -252,12 +254,12 @@ func (q *inserter) roundTrip(b *ir.Builder, x *ir.Value, r quant.Range, top floa
 		zero = tensor.FromUint8([]int64{}, []uint8{point})
 	}
 	base := x.Name
-	if x.From == qdqRule && x.Op.Name == "Mul" {
+	if x.From == qdqRule && ir.Mul.Is(x) {
 		base = x.Args[0].Name
 	}
 	b = b.As(base)
 	s, z := b.As(base+".scale").Const(tensor.Scalar(scale)), b.As(base+".zero_point").Const(zero)
-	return b.Op("DequantizeLinear", nil, b.Op("QuantizeLinear", nil, x, s, z), s, z)
+	return b.Op(ir.DequantizeLinear, b.Op(ir.QuantizeLinear, x, s, z), s, z)
 }
 
 // perChannel multiplies the channels of x (axis 1); without factors it is x. A Mul and one scale for all channels, because executors have
@@ -299,7 +301,7 @@ func equalize(r quant.Range, v *ir.Value) []float32 {
 // for the mean error that rounding the weights causes on inputs of the given channel means.
 func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) (layer quant.Layer, err error) {
 	x := c.Args[0]
-	if x.Op.Name != "DequantizeLinear" {
+	if !ir.DequantizeLinear.Is(x) {
 		return layer, fmt.Errorf("its input is not quantized")
 	}
 	w := c.Args[1].Const
@@ -326,13 +328,12 @@ func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) (layer quant.L
 	correctBias(bias, w, scales, mean)
 	b := g.Before(c, qdqRule)
 	named := b.As(c.Args[1].Name)
-	dq := named.Op("DequantizeLinear", ir.QuantAttrs{}, named.Const(integers), b.As(c.Args[1].Name+".scale").Const(tensor.FromFloat32([]int64{m}, scales)),
-		b.As(c.Args[1].Name+".zero_point").Const(tensor.FromInt8([]int64{m}, make([]int8, m))))
+	dq := named.Op(ir.DequantizeLinear.With(ir.QuantAttrs{}), named.Const(integers), b.As(c.Args[1].Name+".scale").Const(tensor.FromFloat32([]int64{m}, scales)), b.As(c.Args[1].Name+".zero_point").Const(tensor.FromInt8([]int64{m}, make([]int8, m))))
 	name := c.Name
 	if out != nil {
 		name += equalized
 	}
-	qc := b.As(name).Op("Conv", c.Attrs, x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
+	qc := b.As(name).Op(ir.Conv.With(ir.Conv.Of(c)), x, dq, q.bias(b.As(c.Name+".bias"), bias, x.Args[1].Const.Float32s()[0], scales))
 	if err := b.Err(); err != nil {
 		return layer, err
 	}
@@ -350,8 +351,7 @@ func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []
 		scales[i] = scaleX * scaleW[i]
 	}
 	path := b.Path()
-	return b.Op("DequantizeLinear", ir.QuantAttrs{}, b.Const(tensor.FromInt32(dims, quant.IntegerBias(bias, scales))), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)),
-		b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
+	return b.Op(ir.DequantizeLinear.With(ir.QuantAttrs{}), b.Const(tensor.FromInt32(dims, quant.IntegerBias(bias, scales))), b.As(path+".scale").Const(tensor.FromFloat32(dims, scales)), b.As(path+".zero_point").Const(tensor.FromInt32(dims, make([]int32, len(bias)))))
 }
 
 // firstInput is the first channel, of so many, that weights [M,C/groups,kH,kW] of output channel o read.
@@ -469,4 +469,11 @@ func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32)
 		}
 		bias[o] += float32(sum)
 	}
+}
+
+// Add joins what another pass did.
+func (q *Quantized) Add(o *Quantized) {
+	q.Nodes, q.Layers = append(q.Nodes, o.Nodes...), append(q.Layers, o.Layers...)
+	maps.Copy(q.Float, o.Float)
+	q.Int8, q.All = q.Int8+o.Int8, q.All+o.All
 }

@@ -1,17 +1,14 @@
-// Package passes rewrites modules: a pipeline table, one file per pass, and the driver that checks after each.
+// Package passes rewrites modules. Pipeline gives, for what a build wants, every stage in order as data; a Run takes a module through
+// them and holds each to the same promises: checked, probed, dumped, timed, explained, switched off, stopped after.
 package passes
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/tensor"
+	"syncsam-convert/ir/quant"
 )
 
 // Numerics says what a pass may do to results.
@@ -24,36 +21,107 @@ const (
 	Lossy
 )
 
-// RoundingTolerance bounds a Rounding pass on a probe, as max abs difference / standard deviation. Reordered float32 sums in
-// networks of this depth measure 3e-6 to 8e-6; a wrong epsilon starts at 4e-5.
-const RoundingTolerance = 2e-5
-
 // A Pass is one row of a pipeline.
 type Pass struct {
 	Name     string
-	Doc      string                         // one line: what it does
-	Run      func(g *ir.Graph) (int, error) // how many places it changed
+	Doc      string            // one line: what it does
+	Run      func(*Work) error // rewrites one graph; nil: who runs the pipeline does it, by Run.Step
 	Numerics Numerics
+	Encoder  bool // looks at the graph alone that reads the image
 }
 
-// Simplify is the pipeline that every build runs.
-var Simplify = []Pass{
-	{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding},
-	{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding},
-	{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact},
-	{"fold-addends", "adds constants behind a product, once, instead of before it", foldAddends, Rounding},
-	{"fold-hypernetwork", "multiplies a mask's vector into the convolution before it", foldHypernetwork, Rounding},
-	{"fold-batchnorm", "multiplies batch normalization into the convolution before it", foldBatchNorm, Rounding},
-	{"cse", "keeps one of equal values and of equal small constants", cse, Exact},
-	{"dead-code", "drops what no output needs", deadCode, Exact},
+// Work is one pass on one graph: what it reads, and what it reports.
+type Work struct {
+	Graph *ir.Graph
+	Input
+	Changed int // places
+	Report  any // what else the pass has to say, nil for nothing
+	missed  func(v *ir.Value, reason string)
 }
 
-// Fuse is the pipeline that ends every build, after the quantizer, which reads convolutions.
-var Fuse = []Pass{
-	{"project-add", "joins the CNN's projections with their additions to the tokens", projectAdd, Rounding},
+// Input is what the passes behind calibration read beside the graph.
+type Input struct {
+	Plan     *quant.Plan // nil: nothing was calibrated
+	Scope    quant.Scope // what of the model becomes INT8
+	Spelling Spelling
 }
 
-// Order says which passes must stand before which, and why. A test holds the pipelines to it.
+// Miss says why a pass leaves a value that it would have changed but for that.
+func (w *Work) Miss(v *ir.Value, format string, args ...any) {
+	if w.missed != nil {
+		w.missed(v, fmt.Sprintf(format, args...))
+	}
+}
+
+// The rows of every pipeline.
+var (
+	simplify = []Pass{
+		{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding, false},
+		{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding, false},
+		{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact, false},
+		{"fold-addends", "adds constants behind a product, once, instead of before it", foldAddends, Rounding, false},
+		{"fold-hypernetwork", "multiplies a mask's vector into the convolution before it", foldHypernetwork, Rounding, false},
+		{"fold-batchnorm", "multiplies batch normalization into the convolution before it", foldBatchNorm, Rounding, false},
+		{"cse", "keeps one of equal values and of equal small constants", cse, Exact, false},
+		{"dead-code", "drops what no output needs", deadCode, Exact, false},
+	}
+	halvable = Pass{"soften-masks", "writes what keeps a key from a query as a number that float16 holds", softenMasks, Rounding, false}
+	prepare  = Pass{"upscale-to-conv", "writes 2x2 transposed convolutions as 1x1 convolutions and a rearrangement", upscaleToConv, Rounding, true}
+	observe  = Pass{Calibrate, "runs calibration images, or reads a plan, and chooses ranges", nil, Exact, false}
+	quantize = []Pass{
+		{"insert-qdq", "writes the quantization plan into the convolutions", insertQDQ, Lossy, true},
+		{"quantize-linear", "writes the quantization plan into the linear layers", quantizeLinear, Lossy, true},
+		{AdaptiveRounding, "chooses integers so that each convolution gives what the float one gives on calibration images", nil, Lossy, true},
+	}
+	fuse   = Pass{"project-add", "joins the CNN's projections with their additions to the tokens", projectAdd, Rounding, false}
+	halve  = Pass{"cast-half", "computes in float16 where ranges and precision allow it", castHalf, Lossy, false}
+	engine = []Pass{
+		{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding, false},
+		{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding, false},
+	}
+)
+
+// The rows that need data or an engine; they are run through Run.Step.
+const (
+	Calibrate        = "calibrate"
+	AdaptiveRounding = "adaptive-rounding"
+)
+
+// A Goal is what a pipeline is for.
+type Goal struct {
+	Int8       bool // weights and activations become integers where the plan says so
+	Half       bool // float16 where ranges and precision allow it
+	Calibrated bool // there is a plan
+	Narrow     bool // this model, or another one that its plan is for, will be float16
+	Convs      bool // transposed convolutions become convolutions: the target has integer kernels for those alone
+}
+
+// Pipeline is the whole list of stages for a goal, in order.
+func Pipeline(goal Goal) []Pass {
+	list := slices.Clone(simplify)
+	if goal.Half || goal.Narrow {
+		list = append(list, halvable)
+	}
+	if goal.Calibrated {
+		if goal.Int8 && goal.Convs {
+			list = append(list, prepare)
+		}
+		list = append(list, observe)
+		if goal.Int8 {
+			list = append(list, quantize...)
+		}
+	}
+	list = append(list, fuse)
+	if goal.Half {
+		list = append(list, halve)
+	}
+	return list
+}
+
+// Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
+func Execute() []Pass { return slices.Clone(engine) }
+
+// Order says which passes must stand before which, and why. A test holds every pipeline to it.
 var Order = []struct{ Before, After, Why string }{
 	{"window-pad", "fold-constants", "attention is found as the frontends spell it"},
 	{"fuse-attention", "fold-constants", "attention is found as the frontends spell it"},
@@ -63,65 +131,19 @@ var Order = []struct{ Before, After, Why string }{
 	{"fold-constants", "cse", "folding makes equal constants"},
 	{"fold-batchnorm", "dead-code", "folding leaves the old convolution and the statistics behind"},
 	{"cse", "dead-code", "merged values leave their duplicates behind"},
-}
-
-// Result is one line of a manifest's pass list.
-type Result struct {
-	Name    string `json:"name"`
-	Changed int    `json:"changed"` // places over all graphs
-}
-
-// Options steer a pipeline for debugging.
-type Options struct {
-	Off       map[string]bool                  // passes to leave out
-	StopAfter int                              // run only so many passes; 0: all
-	Dump      string                           // folder for the text after each pass, "03_cse.ir"; "" for none
-	Why       string                           // log what this pass nearly changed, with the reason it did not
-	Probe     bool                             // evaluate a seeded probe before and after each pass
-	Log       func(format string, args ...any) // timings and probe results; nil for none
-}
-
-// ParseDebug reads one debug setting: PASS/off, all/time (log), or check.
-func (o *Options) ParseDebug(pipeline []Pass, setting string, log func(string, ...any)) error {
-	switch setting {
-	case "check":
-		o.Probe, o.Log = true, log
-		return nil
-	case "all/time":
-		o.Log = log
-		return nil
-	}
-	if name, ok := strings.CutSuffix(setting, "/off"); ok {
-		for _, p := range pipeline {
-			if p.Name == name {
-				if o.Off == nil {
-					o.Off = map[string]bool{}
-				}
-				o.Off[name] = true
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("have %q, want check, all/time, or PASS/off with PASS one of %s", setting, strings.Join(names(pipeline), ", "))
-}
-
-// Later are the options of a pipeline that follows the first: neither dumps, probes nor the end of the first are its.
-func (o Options) Later() Options { return Options{Off: o.Off, Why: o.Why, Log: o.Log} }
-
-// Explain makes one pass log what it nearly changed.
-func (o *Options) Explain(pipeline []Pass, pass string, log func(string, ...any)) error {
-	if !slices.Contains(names(pipeline), pass) {
-		return fmt.Errorf("have %q, want one of %s", pass, strings.Join(names(pipeline), ", "))
-	}
-	o.Why = pass
-	if o.Log == nil {
-		o.Log = func(format string, args ...any) {
-			if strings.HasPrefix(format, "why ") {
-				log(format, args...)
-			}
-		}
-	}
-	return nil
+	{"window-pad", "soften-masks", "window-pad writes the masks"},
+	{"soften-masks", "cast-half", "float16 cannot hold the masks of float32"},
+	{"soften-masks", Calibrate, "recorded amplitudes must be those of the masks that stay"},
+	{"dead-code", Calibrate, "nobody observes what no output needs"},
+	{"upscale-to-conv", Calibrate, "the plan names the convolutions that are quantized"},
+	{"fold-batchnorm", "insert-qdq", "scales must see folded weights"},
+	{Calibrate, "insert-qdq", "the plan is what insert-qdq writes"},
+	{Calibrate, "cast-half", "amplitudes decide what stays in float32"},
+	{"insert-qdq", AdaptiveRounding, "there must be integers to choose"},
+	{"insert-qdq", "project-add", "the quantizer reads convolutions; float projections alone are fused"},
+	{"quantize-linear", "project-add", "the quantizer reads products"},
+	{AdaptiveRounding, "project-add", "layers are paired with the float model's"},
+	{"project-add", "cast-half", "casts would hide the projections"},
 }
 
 func names(pipeline []Pass) (out []string) {
@@ -131,125 +153,42 @@ func names(pipeline []Pass) (out []string) {
 	return out
 }
 
-// Run applies a pipeline to every graph of a module and checks the graph after each pass.
-func Run(ctx context.Context, m *ir.Module, pipeline []Pass, opts Options) ([]Result, error) {
-	log := opts.Log
-	if log == nil {
-		log = func(string, ...any) {}
-	}
-	if err := dump(opts.Dump, 0, "input", m); err != nil {
-		return nil, err
-	}
-	results := []Result{}
-	for i, p := range pipeline {
-		if opts.StopAfter > 0 && i >= opts.StopAfter {
-			break
-		}
-		if opts.Off[p.Name] {
-			continue
-		}
-		r := Result{Name: p.Name}
-		for _, g := range m.Graphs {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			if p.Name == opts.Why {
-				g.Missed = func(v *ir.Value, reason string) { log("why %s: %s: %s left: %s", p.Name, g.Name, v, reason) }
-			}
-			start := time.Now()
-			n, err := apply(ctx, g, p, opts.Probe, log)
-			g.Missed = nil
-			if err != nil {
-				return nil, fmt.Errorf("pass %s: %w", p.Name, err)
-			}
-			log("pass %-16s %-10s %5d changed %5d values %8.1f ms", p.Name, g.Name, n, len(g.Values), float64(time.Since(start).Microseconds())/1e3)
-			r.Changed += n
-		}
-		results = append(results, r)
-		if err := dump(opts.Dump, i+1, p.Name, m); err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+// Options steer a run for debugging.
+type Options struct {
+	Off       map[string]bool // passes to leave out
+	StopAfter int             // run only so many stages; 0: all
+	Dump      string          // folder for the text after each stage, "03_cse.ir"; "" for none
+	Probe     bool            // evaluate a seeded probe before and after each stage
+	Log       func(string)    // is told times and probe results; nil for nobody
+	Why       string          // the pass that Explain is told of: what it nearly changed, with the reason it did not
+	Explain   func(string)
 }
 
-func apply(ctx context.Context, g *ir.Graph, p Pass, probe bool, log func(string, ...any)) (int, error) {
-	var before map[string]*tensor.Tensor
-	var err error
-	if probe {
-		if before, err = evalProbe(ctx, g); err != nil {
-			return 0, err
-		}
-	}
-	n, err := p.Run(g)
-	if err != nil {
-		return 0, fmt.Errorf("graph %s: %w", g.Name, err)
-	}
-	if err := ir.Check(g); err != nil {
-		return 0, err
-	}
-	if !probe {
-		return n, nil
-	}
-	after, err := evalProbe(ctx, g)
-	if err != nil {
-		return 0, err
-	}
-	for _, o := range g.Outputs {
-		d, err := tensor.Compare(after[o.Name], before[o.Name])
-		if err != nil {
-			return 0, fmt.Errorf("graph %s: output %s: %w", g.Name, o.Name, err)
-		}
-		log("pass %-16s %-10s %s differs by %.2g standard deviations", p.Name, g.Name, o.Name, d.Relative())
-		if p.Numerics == Exact && !tensor.Equal(after[o.Name], before[o.Name]) || p.Numerics == Rounding && !(d.Relative() <= RoundingTolerance) {
-			return 0, fmt.Errorf("graph %s: output %s changes by %.2g of a standard deviation on the probe", g.Name, o.Name, d.Relative())
-		}
-	}
-	return n, nil
-}
-
-// rewrite replaces, in order, each value for which build makes another; build gets a builder before the value and gives nil to leave it.
-func rewrite(g *ir.Graph, rule string, build func(b *ir.Builder, v *ir.Value) (*ir.Value, error)) (int, error) {
-	n := 0
-	for _, v := range slices.Clone(g.Values) {
-		b := g.Before(v, rule)
-		y, err := build(b, v)
-		if err == nil {
-			err = b.Err()
-		}
-		if err != nil {
-			return 0, err
-		}
-		if y == nil {
-			continue
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
-}
-
-func evalProbe(ctx context.Context, g *ir.Graph) (map[string]*tensor.Tensor, error) {
-	in, err := ir.Probe(g, 1, nil)
-	if err != nil {
-		return nil, err
-	}
-	p, err := ir.Compile(g)
-	if err != nil {
-		return nil, err
-	}
-	return p.Run(ctx, in)
-}
-
-func dump(dir string, i int, name string, m *ir.Module) error {
-	if dir == "" {
+// ParseDebug reads one debug setting: PASS/off, all/time (log), or check.
+func (o *Options) ParseDebug(pipeline []Pass, setting string, log func(string)) error {
+	switch setting {
+	case "check":
+		o.Probe, o.Log = true, log
+		return nil
+	case "all/time":
+		o.Log = log
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+	if name, ok := strings.CutSuffix(setting, "/off"); ok && slices.Contains(names(pipeline), name) {
+		if o.Off == nil {
+			o.Off = map[string]bool{}
+		}
+		o.Off[name] = true
+		return nil
 	}
-	text, _ := ir.Print(m)
-	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d_%s.ir", i, name)), []byte(text), 0o644)
+	return fmt.Errorf("have %q, want check, all/time, or PASS/off with PASS one of %s", setting, strings.Join(names(pipeline), ", "))
+}
+
+// ParseWhy chooses the pass that is explained.
+func (o *Options) ParseWhy(pipeline []Pass, pass string, explain func(string)) error {
+	if !slices.Contains(names(pipeline), pass) {
+		return fmt.Errorf("have %q, want one of %s", pass, strings.Join(names(pipeline), ", "))
+	}
+	o.Why, o.Explain = pass, explain
+	return nil
 }

@@ -15,22 +15,25 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// The pipeline keeps the order that the passes need.
+// Every pipeline keeps the order that the passes need.
 func TestOrder(t *testing.T) {
-	at := func(name string) int {
-		i := slices.IndexFunc(Simplify, func(p Pass) bool { return p.Name == name })
-		require.GreaterOrEqual(t, i, 0, name)
-		return i
+	held := map[int]bool{}
+	for _, pipeline := range pipelines() {
+		list, seen := names(pipeline), map[string]bool{}
+		for k, o := range Order {
+			before, after := slices.Index(list, o.Before), slices.Index(list, o.After)
+			if before >= 0 && after >= 0 {
+				held[k] = true
+				require.Less(t, before, after, "%s before %s: %s", o.Before, o.After, o.Why)
+			}
+		}
+		for _, p := range pipeline {
+			require.False(t, seen[p.Name], p.Name)
+			require.NotEmpty(t, p.Doc)
+			seen[p.Name] = true
+		}
 	}
-	for _, o := range Order {
-		require.Less(t, at(o.Before), at(o.After), "%s before %s: %s", o.Before, o.After, o.Why)
-	}
-	seen := map[string]bool{}
-	for _, p := range Simplify {
-		require.False(t, seen[p.Name])
-		require.NotEmpty(t, p.Doc)
-		seen[p.Name] = true
-	}
+	require.Len(t, held, len(Order), "a line of Order is about passes that never meet")
 }
 
 func module(t *testing.T) *ir.Module {
@@ -41,44 +44,86 @@ func module(t *testing.T) *ir.Module {
 
 // The probe catches a pass that does what its numerics do not allow, and Check one that breaks the graph.
 func TestAWrongPassIsCaught(t *testing.T) {
-	double := func(g *ir.Graph) (int, error) {
+	double := func(w *Work) error {
+		g := w.Graph
 		v := g.Outputs[0].Value
 		b := g.Before(v, "wrong")
 		sum := b.Add(v.Args[0], v.Args[0])
-		return 1, g.Replace("wrong", v, b.Mul(sum, b.Scalar(1.0001)))
+		return g.Replace("wrong", v, b.Mul(sum, b.Scalar(1.0001)))
 	}
 	for _, n := range []Numerics{Exact, Rounding} {
-		_, err := Run(context.Background(), module(t), []Pass{{"wrong", "", double, n}}, Options{Probe: true})
+		_, err := All(context.Background(), module(t), []Pass{{"wrong", "", double, n, false}}, Input{}, Options{Probe: true})
 		require.ErrorContains(t, err, "pass wrong: graph g: output y changes by")
 	}
-	_, err := Run(context.Background(), module(t), []Pass{{"wrong", "", double, Lossy}}, Options{Probe: true})
+	_, err := All(context.Background(), module(t), []Pass{{"wrong", "", double, Lossy, false}}, Input{}, Options{Probe: true})
 	require.NoError(t, err)
-	breaks := func(g *ir.Graph) (int, error) { g.Values[1].Type = tensor.Of(tensor.Float32, 3); return 1, nil }
-	_, err = Run(context.Background(), module(t), []Pass{{"breaks", "", breaks, Exact}}, Options{})
+	breaks := func(w *Work) error { w.Graph.Values[1].Type = tensor.Of(tensor.Float32, 3); return nil }
+	_, err = All(context.Background(), module(t), []Pass{{"breaks", "", breaks, Exact, false}}, Input{}, Options{})
 	require.ErrorContains(t, err, "pass breaks: graph g: ")
 }
 
+// Every stage of the longest pipeline can be switched off, stopped after, timed, dumped and asked why.
 func TestOptions(t *testing.T) {
+	pipeline := Pipeline(Goal{Int8: true, Half: true, Calibrated: true, Convs: true})
+	for i, p := range pipeline {
+		var o Options
+		var lines, why []string
+		require.NoError(t, o.ParseDebug(pipeline, p.Name+"/off", nil))
+		require.NoError(t, o.ParseDebug(pipeline, "all/time", func(s string) { lines = append(lines, s) }))
+		require.NoError(t, o.ParseWhy(pipeline, p.Name, func(s string) { why = append(why, s) }))
+		o.Dump = t.TempDir()
+		results := stepped(t, pipeline, o)
+		require.Len(t, results, len(pipeline)-1)
+		require.NotContains(t, results, p.Name)
+		require.NotEmpty(t, lines)
+		require.Empty(t, why, "it did not run")
+		files, err := filepath.Glob(filepath.Join(o.Dump, "*.ir"))
+		require.NoError(t, err)
+		require.Len(t, files, len(pipeline), "the input, and all stages but one")
+		o = Options{StopAfter: i + 1, Dump: t.TempDir()}
+		require.Equal(t, names(pipeline[:i+1]), stepped(t, pipeline, o))
+		text, err := os.ReadFile(filepath.Join(o.Dump, fmt.Sprintf("%02d_%s.ir", i+1, p.Name)))
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(text), "module {"))
+	}
 	var o Options
-	var lines []string
-	log := func(f string, _ ...any) { lines = append(lines, f) }
-	require.NoError(t, o.ParseDebug(Simplify, "cse/off", log))
-	require.NoError(t, o.ParseDebug(Simplify, "all/time", log))
-	require.ErrorContains(t, o.ParseDebug(Simplify, "csx/off", log), "PASS one of window-pad")
-	o.Dump = t.TempDir()
-	r, err := Run(context.Background(), module(t), Simplify, o)
+	require.ErrorContains(t, o.ParseDebug(pipeline, "csx/off", nil), "PASS one of window-pad")
+	require.ErrorContains(t, o.ParseWhy(pipeline, "csx", nil), "want one of window-pad")
+}
+
+// stepped goes through a pipeline as the compiler does, and names the stages that ran.
+func stepped(t *testing.T, pipeline []Pass, o Options) (ran []string) {
+	ctx := context.Background()
+	m := module(t)
+	m.Graphs[0].Name = "encoder"
+	r, err := Start(m, pipeline, o)
 	require.NoError(t, err)
-	require.Len(t, r, len(Simplify)-1)
-	require.NotEmpty(t, lines)
-	files, err := filepath.Glob(filepath.Join(o.Dump, "*.ir"))
+	for _, name := range []string{Calibrate, AdaptiveRounding} {
+		require.NoError(t, r.Before(ctx, name))
+		if r.Reached(name) {
+			require.NoError(t, r.Step(ctx, func() (int, error) { return 1, nil }))
+		}
+	}
+	require.NoError(t, r.Rest(ctx))
+	for _, result := range r.Results {
+		ran = append(ran, result.Name)
+	}
+	return ran
+}
+
+// A fork shares what both pipelines begin with, and changes nothing of the run that it leaves.
+func TestFork(t *testing.T) {
+	ctx := context.Background()
+	m := module(t)
+	r, err := Start(m, Pipeline(Goal{Int8: true, Calibrated: true, Convs: true}), Options{})
 	require.NoError(t, err)
-	require.Len(t, files, len(Simplify))
-	text, err := os.ReadFile(filepath.Join(o.Dump, fmt.Sprintf("%02d_dead-code.ir", len(Simplify))))
+	f, err := r.Fork(ctx, Pipeline(Goal{Int8: true, Calibrated: true}), Options{})
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(text), "module {"))
-	r, err = Run(context.Background(), module(t), Simplify, Options{StopAfter: 2})
-	require.NoError(t, err)
-	require.Len(t, r, 2)
+	require.Len(t, f.Results, len(simplify))
+	before := ir.PrintGraph(m.Graphs[0])
+	v := f.Module.Graphs[0].Outputs[0].Value
+	require.NoError(t, f.Module.Graphs[0].Replace("test", v, f.Module.Graphs[0].After(v, "test").Relu(v)))
+	require.Equal(t, before, ir.PrintGraph(m.Graphs[0]))
 }
 
 // The only mutation refuses what would break the graph.

@@ -60,9 +60,9 @@ func unify(p, v *ir.Value, bound map[*ir.Value]*ir.Value) bool {
 }
 
 // back follows first arguments through the named ops and gives the last one's value, nil where the chain differs.
-func back(v *ir.Value, ops ...string) *ir.Value {
+func back(v *ir.Value, ops ...*ir.Op) *ir.Value {
 	for i, op := range ops {
-		if v == nil || v.Op.Name != op {
+		if v == nil || v.Op != op {
 			return nil
 		}
 		if i < len(ops)-1 {

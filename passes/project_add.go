@@ -9,22 +9,23 @@ import (
 
 // projectAdd writes tokens + Transpose(Conv(features)), with a 1x1 convolution, as one ProjectAdd. Its bias joins the bias of the
 // linear layer that the tokens come from, where there is one.
-func projectAdd(g *ir.Graph) (int, error) {
+func projectAdd(w *Work) error {
+	g := w.Graph
 	const rule = "project-add"
-	n, uses := 0, g.Uses()
+	uses := g.Uses()
 	for _, v := range slices.Clone(g.Values) {
-		if v.Op.Name != "Add" || v.Type.Rank() != 4 {
+		if !ir.Add.Is(v) || v.Type.Rank() != 4 {
 			continue
 		}
-		tokens, conv := v.Args[0], projection(g, v.Args[1], uses)
+		tokens, conv := v.Args[0], projection(w, v.Args[1], uses)
 		if conv == nil {
-			tokens, conv = v.Args[1], projection(g, v.Args[0], uses)
+			tokens, conv = v.Args[1], projection(w, v.Args[0], uses)
 		}
 		if conv == nil {
 			continue
 		}
 		if !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
-			g.Miss(v, "the tokens have another shape than the projection, or none known")
+			w.Miss(v, "the tokens have another shape than the projection, or none known")
 			continue
 		}
 		var bias *ir.Value
@@ -37,40 +38,40 @@ func projectAdd(g *ir.Graph) (int, error) {
 		}
 		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		y := b.As(conv.Name).Op("ProjectAdd", nil, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
+		y := b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
 		if err := b.Err(); err != nil {
-			return 0, err
+			return err
 		}
 		if err := g.Replace(rule, v, y); err != nil {
-			return 0, err
+			return err
 		}
 		uses = g.Uses()
-		n++
+		w.Changed++
 	}
 	g.Sweep()
-	return n, nil
+	return nil
 }
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
-func projection(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if v.Op.Name != "Transpose" || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
+func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+	if !ir.Transpose.Is(v) || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
 	c := v.Args[0]
-	if c.Op.Name != "Conv" {
-		g.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
+	if !ir.Conv.Is(c) {
+		w.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
 		return nil
 	}
 	if len(uses[v]) != 1 || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
-		g.Miss(v, "the projection has other uses, or weights that are not constant")
+		w.Miss(v, "the projection has other uses, or weights that are not constant")
 		return nil
 	}
 	a, k := c.Attrs.(ir.ConvAttrs), c.Args[1].Const.Dims()
 	plain := !slices.ContainsFunc(a.Strides, func(s int64) bool { return s != 1 }) && !slices.ContainsFunc(a.Pads, func(p int64) bool { return p != 0 })
 	if !plain || a.Group > 1 || k[2] != 1 || k[3] != 1 {
-		g.Miss(v, "the convolution is not 1 x 1 of stride 1 without padding and groups")
+		w.Miss(v, "the convolution is not 1 x 1 of stride 1 without padding and groups")
 		return nil
 	}
 	return c
@@ -78,17 +79,17 @@ func projection(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Va
 
 // biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
 func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if bias == nil || tokens.Op.Name != "Add" || len(uses[tokens]) != 1 {
+	if bias == nil || !ir.Add.Is(tokens) || len(uses[tokens]) != 1 {
 		return nil
 	}
 	linear := tokens.Args[1]
 	product, old := addend(linear)
-	if old == nil || product.Op.Name != "MatMul" || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
+	if old == nil || !ir.MatMul.Is(product) || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
 		return nil
 	}
-	sum := make([]float32, old.Const.Len())
-	for i, x := range old.Const.Float32s() {
-		sum[i] = x + bias.Const.Float32s()[i]
+	sum, more := slices.Clone(old.Const.Float32s()), bias.Const.Float32s()
+	for i := range sum {
+		sum[i] += more[i]
 	}
 	const fused = ".fused" // these values are not the float model's, so they do not have its names
 	return b.As(tokens.Name+fused).Add(tokens.Args[0], b.As(linear.Name+fused).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum))))

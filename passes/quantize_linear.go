@@ -38,7 +38,7 @@ func (q *inserter) linears(g *ir.Graph) (int, error) {
 			from := x
 			if s := q.smooth(x, weights, r, uses); s != nil {
 				norm := x
-				from = b.As(norm.Name+equalized).Op("LayerNormalization", norm.Attrs, norm.Args[0], scaledConst(b, norm.Args[1], s), scaledConst(b, norm.Args[2], s))
+				from = b.As(norm.Name+equalized).Op(ir.LayerNormalization.With(ir.LayerNormalization.Of(norm)), norm.Args[0], scaledConst(b, norm.Args[1], s), scaledConst(b, norm.Args[2], s))
 				q.scaled[x] = inverse(s)
 				top = smoothedPeak(r, s)
 			}
@@ -88,8 +88,7 @@ func (q *inserter) linear(b *ir.Builder, v, x *ir.Value, w *tensor.Tensor, scale
 		return nil, err
 	}
 	named := b.As(name)
-	dq := named.Op("DequantizeLinear", ir.QuantAttrs{Axis: 1}, named.Const(integers), b.As(name+".scale").Const(tensor.FromFloat32([]int64{n}, scales)),
-		b.As(name+".zero_point").Const(tensor.FromInt8([]int64{n}, make([]int8, n))))
+	dq := named.Op(ir.DequantizeLinear.With(ir.QuantAttrs{Axis: 1}), named.Const(integers), b.As(name+".scale").Const(tensor.FromFloat32([]int64{n}, scales)), b.As(name+".zero_point").Const(tensor.FromInt8([]int64{n}, make([]int8, n))))
 	y := b.As(v.Name).MatMul(x, dq)
 	return y, b.Err()
 }
@@ -97,7 +96,7 @@ func (q *inserter) linear(b *ir.Builder, v, x *ir.Value, w *tensor.Tensor, scale
 // correctLinear adds to the bias behind v, where there is one, what rounding the weights, columns [N,K], takes from each column's mean.
 func (q *inserter) correctLinear(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]*ir.Value, columns *tensor.Tensor, scales, mean []float32) error {
 	n, k := columns.Dims()[0], columns.Dims()[1]
-	if len(uses[v]) != 1 || uses[v][0].Op.Name != "Add" || int64(len(mean)) != k {
+	if len(uses[v]) != 1 || !ir.Add.Is(uses[v][0]) || int64(len(mean)) != k {
 		return nil
 	}
 	add := uses[v][0]
@@ -114,7 +113,7 @@ func (q *inserter) correctLinear(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]
 	b := g.Before(add, linearRule)
 	args := slices.Clone(add.Args)
 	args[at] = b.As(add.Args[at].Name).Const(tensor.FromFloat32([]int64{n}, bias))
-	y := b.As(add.Name).Op("Add", nil, args...)
+	y := b.As(add.Name).Op(ir.Add, args...)
 	if err := b.Err(); err != nil {
 		return err
 	}
@@ -125,7 +124,7 @@ func (q *inserter) correctLinear(g *ir.Graph, v *ir.Value, uses map[*ir.Value][]
 // smooth gives what a LayerNorm's channels are multiplied with before they are quantized: sqrt(largest weight of the row / largest
 // amplitude of the channel), relative to the geometric mean; nil where x is not a LayerNorm of v's own.
 func (q *inserter) smooth(x *ir.Value, w *tensor.Tensor, r quant.Range, uses map[*ir.Value][]*ir.Value) []float32 {
-	if x.Op.Name != "LayerNormalization" || len(uses[x]) != 1 || !allConst(x.Args[1:]) || len(x.Args) < 3 || int64(len(r.Channels)) != w.Dims()[0] {
+	if !ir.LayerNormalization.Is(x) || len(uses[x]) != 1 || !allConst(x.Args[1:]) || len(x.Args) < 3 || int64(len(r.Channels)) != w.Dims()[0] {
 		return nil
 	}
 	n, values := int(w.Dims()[1]), w.Float32s()

@@ -29,7 +29,7 @@ func TestQuantizeLinear(t *testing.T) {
 		gamma[i] = 1
 	}
 	gamma[5] = 60
-	norm := b.As("vit.blocks.0.norm").Op("LayerNormalization", ir.LayerNormAttrs{Axis: -1, Epsilon: 1e-6}, x, b.As("gamma").Const(tensor.FromFloat32([]int64{d}, gamma)), constant("beta", d, d))
+	norm := b.As("vit.blocks.0.norm").Op(ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: 1e-6}), x, b.As("gamma").Const(tensor.FromFloat32([]int64{d}, gamma)), constant("beta", d, d))
 	quiet := make([]float32, d*h) // little weight on the loud channel, as training leaves it
 	for i := range quiet {
 		quiet[i] = float32((i*7919)%23-11) / 16
@@ -68,15 +68,13 @@ func TestQuantizeLinear(t *testing.T) {
 	require.NoError(t, err)
 
 	require.Len(t, quant.FindLinears(g, []string{"vit.blocks"}), 3)
-	pipeline, done := Quantize(plan, quant.Scope{Linears: []string{"vit.blocks"}}, ONNXRuntime)
-	_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
-	require.NoError(t, err)
+	done := through(t, g, Input{plan, quant.Scope{Linears: []string{"vit.blocks"}}, ONNXRuntime}, Options{}, "quantize-linear")[0].(*Quantized)
 	require.Equal(t, []string{"vit.blocks.0.lin1/MatMul", "vit.blocks.0.lin2/MatMul"}, done.Nodes)
 	require.Equal(t, map[string]string{"vit.blocks.1.kept/MatMul": "asked for"}, done.Float)
 	require.EqualValues(t, 64*(d*h+h*d+d*d), done.All)
 	require.EqualValues(t, 64*(d*h+h*d), done.Int8)
 	for _, v := range g.Values {
-		if v.Op.Name == "QuantizeLinear" && v.Args[0].Op.Name == "Gelu" {
+		if ir.QuantizeLinear.Is(v) && ir.Gelu.Is(v.Args[0]) {
 			require.Less(t, v.Args[2].Const.Bytes()[0], uint8(20), "GELU is hardly ever negative")
 		}
 	}

@@ -76,9 +76,7 @@ func planOf(t *testing.T, g *ir.Graph, channels bool) *quant.Plan {
 func prepared(t *testing.T) *ir.Graph {
 	g, err := ir.ParseGraph(branchGraph)
 	require.NoError(t, err)
-	n, err := apply(context.Background(), g, Prepare[0], true, func(string, ...any) {})
-	require.NoError(t, err, "a transposed convolution and its 1x1 form give the same")
-	require.Equal(t, 1, n)
+	through(t, g, Input{}, Options{Probe: true}, "upscale-to-conv") // a transposed convolution and its 1x1 form give the same
 	return g
 }
 
@@ -95,28 +93,26 @@ func TestInsertQDQ(t *testing.T) {
 			in, err := ir.Probe(g, 5, map[string]int64{"N": 4}) // what the ranges were measured on: nothing is clipped
 			require.NoError(t, err)
 			want := run(t, g, in)
-			pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, c.spell)
-			_, err = Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{Probe: true})
-			require.NoError(t, err)
+			done := toInt8(t, g, plan, c.spell, Options{Probe: true})
 			require.Len(t, done.Nodes, 4)
 			require.Empty(t, done.Float)
 			require.Equal(t, done.All, done.Int8)
 			count := map[string]int{}
 			for _, v := range g.Values {
 				count[v.Op.Name]++
-				if v.Op.Name == "Conv" {
+				if ir.Conv.Is(v) {
 					require.Equal(t, "DequantizeLinear", v.Args[0].Op.Name)
 					require.Equal(t, tensor.Int8, v.Args[1].Args[0].Type.DType)
 				}
-				if v.Op.Name == "QuantizeLinear" {
+				if ir.QuantizeLinear.Is(v) {
 					require.Equal(t, c.spell.Activations, v.Type.DType)
 				}
-				if v.Op.Name == "Add" || v.Op.Name == "MaxPool" {
+				if ir.Add.Is(v) || ir.MaxPool.Is(v) {
 					var from []string
 					for _, a := range v.Args {
 						from = append(from, a.Op.Name)
 					}
-					if v.Op.Name == "Add" && c.spell.FusedSum {
+					if ir.Add.Is(v) && c.spell.FusedSum {
 						require.ElementsMatch(t, []string{"Conv", "DequantizeLinear"}, from, "the shortcut is quantized, the convolution adds it")
 						continue
 					}
@@ -150,9 +146,7 @@ func TestKeptFloat(t *testing.T) {
 	plan := planOf(t, g, true)
 	plan.Float["cnn.c1/Conv"] = "first convolution"
 	delete(plan.Values, "cnn.r2/Relu")
-	pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, ONNXRuntime)
-	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, Options{})
-	require.NoError(t, err)
+	done := toInt8(t, g, plan, ONNXRuntime, Options{})
 	require.Equal(t, map[string]string{"cnn.c1/Conv": "first convolution", "cnn.c3/Conv": "the plan has no range for cnn.r2/Relu"}, done.Float)
 	require.Equal(t, []string{"cnn.c2/Conv", "cnn.up/Conv"}, done.Nodes)
 	require.Less(t, done.Int8, done.All)
@@ -165,10 +159,9 @@ func TestAllFloat(t *testing.T) {
 	for _, key := range []string{"cnn.c1/Conv", "cnn.c2/Conv", "cnn.c3/Conv", "cnn.up/Conv"} {
 		plan.Float[key] = "all"
 	}
+	g.Sweep()
 	before := ir.PrintGraph(g)
-	pipeline, done := Quantize(plan, quant.Scope{Convolutions: []string{"cnn"}}, ONNXRuntime)
-	_, err := Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline[:1], Options{})
-	require.NoError(t, err)
+	done := toInt8(t, g, plan, ONNXRuntime, Options{})
 	require.Empty(t, done.Nodes)
 	require.Equal(t, before, ir.PrintGraph(g))
 }

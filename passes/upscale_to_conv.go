@@ -9,11 +9,11 @@ import (
 
 // upscaleToConv writes a transposed convolution of kernel and stride 2 as a 1x1 convolution to four times the channels and a
 // rearrangement: each output pixel has exactly one input pixel. Executors have integer kernels for the one and not for the other.
-func upscaleToConv(g *ir.Graph) (int, error) {
-	return rewrite(g, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+func upscaleToConv(w *Work) error {
+	return rewrite(w, "upscale-to-conv", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !isUpscale(v) {
-			if v.Op.Name == "ConvTranspose" {
-				g.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
+			if ir.ConvTranspose.Is(v) {
+				w.Miss(v, "it is not of kernel and stride 2 with constant weights, without groups and padding")
 			}
 			return nil, nil
 		}
@@ -31,7 +31,7 @@ func upscaleToConv(g *ir.Graph) (int, error) {
 			four := slices.Repeat(v.Args[2].Const.Float32s(), 4)
 			bias = b.As(v.Args[2].Name).Const(tensor.FromFloat32([]int64{4 * m}, four))
 		}
-		conv := b.Op("Conv", ir.ConvAttrs{}, x, b.As(v.Args[1].Name).Const(rows), bias)
+		conv := b.Op(ir.Conv.With(ir.ConvAttrs{}), x, b.As(v.Args[1].Name).Const(rows), bias)
 		batch, h, wd := x.Type.Shape[0], x.Type.Shape[2], x.Type.Shape[3]
 		two, channels := tensor.Static(2), tensor.Static(m)
 		y := b.Transpose(b.Reshape(conv, batch, two, two, channels, h, wd), 0, 3, 4, 1, 5, 2)
@@ -40,7 +40,7 @@ func upscaleToConv(g *ir.Graph) (int, error) {
 }
 
 func isUpscale(v *ir.Value) bool {
-	if v.Op.Name != "ConvTranspose" || !allConst(v.Args[1:]) {
+	if !ir.ConvTranspose.Is(v) || !allConst(v.Args[1:]) {
 		return false
 	}
 	a, k := v.Attrs.(ir.ConvTransposeAttrs), v.Args[1].Const.Dims()

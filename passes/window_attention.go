@@ -26,19 +26,19 @@ func (a attention) hd() int64   { return a.d / a.h }
 // looks like attention from its end differs in.
 func findAttention(v *ir.Value) (attention, string) {
 	merged := v // [N,padded,padded,D]
-	if v.Op.Name == "Slice" {
+	if ir.Slice.Is(v) {
 		merged = v.Args[0]
 	}
-	if merged.Op.Name != "Reshape" || v.Type.Rank() != 4 {
+	if !ir.Reshape.Is(merged) || v.Type.Rank() != 4 {
 		return attention{}, ""
 	}
 	a := attention{n: v.Type.Shape[0], g: side(v, 1), d: side(v, 3), root: v}
 	a.w = a.g
 	out := merged.Args[0] // proj's result
-	if split := back(out, "Transpose", "Reshape"); split != nil && split.Type.Rank() == 6 {
+	if split := back(out, ir.Transpose.Op, ir.Reshape.Op); split != nil && split.Type.Rank() == 6 {
 		a.w, out = side(split, 3), split.Args[0]
 	}
-	heads := back(out, "Add", "MatMul", "Reshape", "Transpose", "MatMul")
+	heads := back(out, ir.Add.Op, ir.MatMul.Op, ir.Reshape.Op, ir.Transpose.Op, ir.MatMul.Op)
 	if a.g == 0 || a.w == 0 || a.d == 0 || heads == nil || heads.Type.Rank() != 4 {
 		return attention{}, ""
 	}
@@ -70,7 +70,7 @@ func (a attention) reference() (*ir.Graph, error) {
 	n, g, w, d, h, hd, cuts := a.n, a.g, a.w, a.d, a.h, a.hd(), a.cuts()
 	x := b.Input("x", tensor.Float32, n, fixed(g), fixed(g), fixed(d))
 	if pad := cuts*w - g; pad > 0 {
-		x = b.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}, x)
+		x = b.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}), x)
 	}
 	if cuts > 1 {
 		x = b.Transpose(b.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d)), 0, 1, 3, 2, 4, 5)
@@ -80,7 +80,7 @@ func (a attention) reference() (*ir.Graph, error) {
 	qkv := b.Add(b.MatMul(x, variable("qkv", d, 3*d)), variable("qkv_bias", 3*d))
 	qkv = b.Transpose(b.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
 	part := func(i int64) *ir.Value {
-		return b.Op("Squeeze", ir.AxesAttrs{Axes: []int64{0}}, b.Slice(qkv, 0, i, i+1))
+		return b.Op(ir.Squeeze.With(ir.AxesAttrs{Axes: []int64{0}}), b.Slice(qkv, 0, i, i+1))
 	}
 	q, k, value := part(0), part(1), part(2)
 	logits := b.MatMul(b.Mul(q, variable("scale")), b.Transpose(k, 0, 1, 3, 2))
@@ -97,7 +97,7 @@ func (a attention) reference() (*ir.Graph, error) {
 	}
 	y = b.Reshape(y, n, fixed(cuts*w), fixed(cuts*w), fixed(d))
 	if cuts*w > g {
-		y = b.Op("Slice", ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}, y)
+		y = b.Op(ir.Slice.With(ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}), y)
 	}
 	b.Output("y", y)
 	return b.Graph()
@@ -111,33 +111,34 @@ const masked = -1e30
 // adds the same to all logits of a query and drops out of the softmax; the value bias goes through it unchanged and joins
 // the projection's bias. What is left of a padded key is its relative position, and of all padded keys of a window one
 // key whose logit is the logarithm of the sum of their exponentials, with value 0. Exact in real arithmetic.
-func windowPad(g *ir.Graph) (int, error) {
-	return rewriteAttention(g, "window-pad", func(a attention) bool { return a.cuts()*a.w > a.g })
+func windowPad(w *Work) error {
+	return rewriteAttention(w, "window-pad", func(a attention) bool { return a.cuts()*a.w > a.g })
 }
 
 // fuseAttention rewrites unpadded attention layers in the same terms: relative positions ride along as 2w more columns of the
 // query-key product, scale and biases are folded into weights. Past 64 columns the product costs more than adding the terms.
-func fuseAttention(g *ir.Graph) (int, error) {
-	return rewriteAttention(g, "fuse-attention", func(a attention) bool { return a.cuts()*a.w == a.g && 2*a.w <= 64 })
+func fuseAttention(w *Work) error {
+	return rewriteAttention(w, "fuse-attention", func(a attention) bool { return a.cuts()*a.w == a.g && 2*a.w <= 64 })
 }
 
-func rewriteAttention(g *ir.Graph, rule string, wants func(attention) bool) (int, error) {
+func rewriteAttention(w *Work, rule string, wants func(attention) bool) error {
+	g := w.Graph
 	shared, uses := map[string]*ir.Value{}, g.Uses()
-	n, err := rewrite(g, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
+	err := rewrite(w, rule, func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		a, reason := findAttention(v)
 		switch {
 		case reason != "":
-			g.Miss(v, "%s", reason)
+			w.Miss(v, "%s", reason)
 		case a.root != nil && wants(a):
 			return a.rewrite(b, shared), nil
-		case a.root != nil && len(uses[v]) == 1 && uses[v][0].Op.Name == "Slice": // the layer ends there
+		case a.root != nil && len(uses[v]) == 1 && ir.Slice.Is(uses[v][0]): // the layer ends there
 		case a.root != nil:
-			g.Miss(v, "attention of %d x %d tokens in windows of %d is another pass's, or cheaper as it is", a.g, a.g, a.w)
+			w.Miss(v, "attention of %d x %d tokens in windows of %d is another pass's, or cheaper as it is", a.g, a.g, a.w)
 		}
 		return nil, nil
 	})
 	g.Sweep() // the layers replaced contain layers
-	return n, err
+	return err
 }
 
 // rewrite builds the layer over real tokens only. Values in shared stand for all layers of the graph.
@@ -203,7 +204,7 @@ func (a attention) byWindows(b *ir.Builder, qkv *ir.Value, shared map[string]*ir
 	for _, r := range spans {
 		var cols []*ir.Value
 		for _, c := range spans {
-			y := b.Op("Slice", ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{r.start, c.start}, Ends: []int64{r.start + r.count*r.size, c.start + c.count*c.size}}, qkv)
+			y := b.Op(ir.Slice.With(ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{r.start, c.start}, Ends: []int64{r.start + r.count*r.size, c.start + c.count*c.size}}), qkv)
 			y = b.Reshape(y, a.n, fixed(r.count), fixed(r.size), fixed(c.count), fixed(c.size), fixed(3*a.d))
 			y = b.Reshape(b.Transpose(y, 0, 1, 3, 2, 4, 5), a.n.Times(r.count*c.count), fixed(r.size), fixed(c.size), fixed(3*a.h), fixed(a.hd()))
 			y = a.attend(b, y, tile{rows: axis{r.size, a.w, []int64{r.size}}, cols: axis{c.size, a.w, []int64{c.size}}}, shared)

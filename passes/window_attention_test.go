@@ -63,18 +63,18 @@ func TestWindowPad(t *testing.T) {
 					return y["y"]
 				}
 				before := eval()
-				for _, pass := range []func(*ir.Graph) (int, error){windowPad, fuseAttention} {
-					n, err := pass(g)
-					require.NoError(t, err)
+				for _, pass := range []func(*Work) error{windowPad, fuseAttention} {
+					w := &Work{Graph: g}
+					require.NoError(t, pass(w))
 					require.NoError(t, ir.Check(g))
-					if n > 0 {
+					if w.Changed > 0 {
 						d, err := tensor.Compare(eval(), before)
 						require.NoError(t, err)
 						require.Less(t, d.Relative(), RoundingTolerance)
 					}
 				}
 				for _, v := range g.Values {
-					require.False(t, v.Op.Name == "Slice" && v.Type.Rank() == 4 && v.From == "", "the padding is cropped, not avoided")
+					require.False(t, ir.Slice.Is(v) && v.Type.Rank() == 4 && v.From == "", "the padding is cropped, not avoided")
 				}
 				require.Equal(t, c.changed, count(g, "window-pad") > 0)
 			})
@@ -95,21 +95,21 @@ func count(g *ir.Graph, rule string) (n int) {
 func TestAttentionPatternIsStrict(t *testing.T) {
 	for name, spoil := range map[string]func(g *ir.Graph, v *ir.Value) bool{
 		"another softmax axis": func(_ *ir.Graph, v *ir.Value) bool {
-			if v.Op.Name == "Softmax" {
+			if ir.Softmax.Is(v) {
 				v.Attrs = ir.SoftmaxAttrs{Axis: 2}
 			}
-			return v.Op.Name == "Softmax"
+			return ir.Softmax.Is(v)
 		},
 		"padding that is not zero": func(_ *ir.Graph, v *ir.Value) bool {
-			if v.Op.Name == "Pad" {
+			if ir.Pad.Is(v) {
 				a := v.Attrs.(ir.PadAttrs)
 				a.Value = 1
 				v.Attrs = a
 			}
-			return v.Op.Name == "Pad"
+			return ir.Pad.Is(v)
 		},
 		"a part used twice": func(_ *ir.Graph, v *ir.Value) bool {
-			if v.Op.Name != "MatMul" || v.Args[0].Op.Name != "Softmax" {
+			if !ir.MatMul.Is(v) || !ir.Softmax.Is(v.Args[0]) {
 				return false
 			}
 			v.Args[1] = v.Args[0].Args[0].Args[0].Args[0].Args[0].Args[0].Args[0].Args[0] // the queries in place of the values
@@ -124,9 +124,9 @@ func TestAttentionPatternIsStrict(t *testing.T) {
 			}
 			require.True(t, done)
 			require.NoError(t, ir.Check(g))
-			n, err := windowPad(g)
-			require.NoError(t, err)
-			require.Zero(t, n)
+			w := &Work{Graph: g}
+			require.NoError(t, windowPad(w))
+			require.Zero(t, w.Changed)
 		})
 	}
 }

@@ -273,7 +273,7 @@ func volumeOf(files []*dicomFile) *volume {
 		return x >= f.padding[0] && x <= f.padding[1]
 	}
 	v.load = func(z int) error { return frames[z].load(frames[z].z) }
-	v.lowest = true
+	v.wholeRange = true
 	v.shade = func(z int, p Part) (shading, error) { return frames[z].shading(frames[z].z, p, v) }
 	v.facts = Facts{Bits: first.stored, Codec: "DICOM, " + first.Syntax.Name, Orientation: "as stored"}
 	return v

@@ -148,7 +148,11 @@ func (d *dicomFile) voi(z int, p Part, v *volume) (s shading, err error) {
 				return s, err
 			}
 		}
-		return shadingOf(v.bounds(p), lowestRange), nil
+		rule := lowestRange
+		if d.padding[0] <= d.padding[1] {
+			rule += " but padding"
+		}
+		return shadingOf(v.bounds(p), rule), nil
 	}
 	function, c, w := of.Text(dcm.VOILUTFunction), centers[0], widths[0]
 	rule := first("window of the file", len(centers))

@@ -391,7 +391,7 @@ func emitClip(e *emission, v *ir.Value) error {
 // emitReduce passes the axes as an attribute before opset 18 (ReduceSum: 13), as an input from there on.
 func emitReduce(e *emission, v *ir.Value) error {
 	a := v.Attrs.(ir.ReduceAttrs)
-	if e.opset < 18 && v.Op.Name != "ReduceSum" {
+	if e.opset < 18 && !ir.ReduceSum.Is(v) {
 		return plain(e, v)
 	}
 	in := e.args(v)

@@ -125,7 +125,7 @@ func TestOps(t *testing.T) {
 			require.Equal(t, text, again)
 			check(evaluate(t, back.Graphs[0], in), "after text")
 
-			_, err = passes.Run(context.Background(), back, passes.Simplify, passes.Options{Probe: true})
+			_, err = passes.All(context.Background(), back, passes.Pipeline(passes.Goal{}), passes.Input{}, passes.Options{Probe: true})
 			require.NoError(t, err)
 			check(evaluate(t, back.Graphs[0], in), "after the pipeline")
 

@@ -56,7 +56,7 @@ func Roofline(g *ir.Graph, sizes map[string]int64, d Device) (Estimate, error) {
 		}
 		precision, peak, bytes := "fp32", d.TF32, float64(c.Bytes)
 		switch {
-		case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && a.Op.Name == "DequantizeLinear" }):
+		case slices.ContainsFunc(v.Args, func(a *ir.Value) bool { return a != nil && ir.DequantizeLinear.Is(a) }):
 			precision, peak, bytes = "int8", d.INT8, bytes/float64(tensor.Float32.Size()) // its arguments travel as the integers they come from
 		case v.Type.DType == tensor.Float16:
 			precision, peak = "fp16", d.Half

@@ -75,11 +75,19 @@ func quantized(t *testing.T, spell passes.Spelling, inputs []map[string]*tensor.
 		p.Values[key] = r
 	}
 	float = g.Clone()
-	pipeline, done := passes.Quantize(p, quant.Scope{Convolutions: []string{"cnn"}}, spell)
-	_, err = passes.Run(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, pipeline, passes.Options{})
+	g.Name = "encoder"
+	results, err := passes.All(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, passes.Pipeline(passes.Goal{Int8: true, Calibrated: true}),
+		passes.Input{Plan: p, Scope: quant.Scope{Convolutions: []string{"cnn"}}, Spelling: spell}, passes.Options{})
 	require.NoError(t, err)
-	require.Len(t, done.Layers, 5)
-	return float, g, done.Layers
+	for _, r := range results {
+		for _, report := range r.Reports {
+			if q, ok := report.(*passes.Quantized); ok {
+				layers = append(layers, q.Layers...)
+			}
+		}
+	}
+	require.Len(t, layers, 5)
+	return float, g, layers
 }
 
 func results(t *testing.T, g *ir.Graph, inputs []map[string]*tensor.Tensor) []*tensor.Tensor {

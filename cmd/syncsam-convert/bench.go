@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -13,10 +12,12 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/bench"
+	"syncsam-convert/engine"
 )
 
 type benchFlags struct {
-	verifyFlags
+	engine         string
+	options        engine.Options
 	vs             string
 	rounds         int
 	batch, prompts int64
@@ -56,7 +57,7 @@ the machine's roofline (measured just before). With --vs both run in turns in on
 	c.Flags().Int64Var(&f.prompts, "prompts", 1, "B: prompts of a decoder's input")
 	c.Flags().Int64Var(&f.points, "points", 2, "P: points of each prompt")
 	c.Flags().BoolVar(&f.json, "json", false, "print the measurement as JSON")
-	f.addEngine(c)
+	addEngine(c, &f.engine, &f.options)
 	return c
 }
 
@@ -74,8 +75,8 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			return err
 		}
 	}
-	report := benchReport{Engine: f.engine, Threads: f.threads}
-	s := bench.Settings{Engine: f.engine, Options: f.options(), Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, "P": f.points, "T": 77}}
+	report := benchReport{Engine: f.engine, Threads: f.options.Threads}
+	s := bench.Settings{Engine: f.engine, Options: f.options, Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, "P": f.points, "T": 77}}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		run := []string{files[name]}
 		if f.vs != "" {
@@ -106,9 +107,7 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 		return fmt.Errorf("--vs: %s and %s have no graph in common", path, f.vs)
 	}
 	if f.json {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "  ")
-		return e.Encode(report)
+		return writeJSON(cmd.OutOrStdout(), report)
 	}
 	report.print(cmd.OutOrStdout())
 	return nil

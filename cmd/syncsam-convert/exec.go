@@ -12,7 +12,8 @@ import (
 
 func execCommand() *cobra.Command {
 	var in, out string
-	var f verifyFlags
+	var name string
+	var o engine.Options
 	c := &cobra.Command{
 		Use:   "exec MODEL.onnx --inputs IN.safetensors --outputs OUT.safetensors",
 		Short: "Run one ONNX file on tensors from a file",
@@ -27,15 +28,15 @@ func execCommand() *cobra.Command {
 				return err
 			}
 			defer tensors.Close()
-			s, err := engine.Load(f.engine, args[0], f.options())
+			s, err := engine.Load(name, args[0], o)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			inputs := map[string]*tensor.Tensor{}
-			for _, name := range s.Inputs() {
-				if inputs[name] = tensors.Get(name); inputs[name] == nil {
-					return fmt.Errorf("%s: input %q is missing", in, name)
+			for _, input := range s.Inputs() {
+				if inputs[input] = tensors.Get(input); inputs[input] == nil {
+					return fmt.Errorf("%s: input %q is missing", in, input)
 				}
 			}
 			results, err := s.Run(cmd.Context(), inputs)
@@ -43,8 +44,8 @@ func execCommand() *cobra.Command {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			var named []safetensors.Named
-			for _, name := range s.Outputs() {
-				named = append(named, safetensors.Named{Name: name, Tensor: results[name]})
+			for _, output := range s.Outputs() {
+				named = append(named, safetensors.Named{Name: output, Tensor: results[output]})
 			}
 			if err := safetensors.WriteFile(out, named, nil); err != nil {
 				return err
@@ -57,6 +58,6 @@ func execCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&in, "inputs", "", "safetensors file with the graph's inputs")
 	c.Flags().StringVar(&out, "outputs", "", "safetensors file to write")
-	f.addEngine(c)
+	addEngine(c, &name, &o)
 	return c
 }

@@ -1,107 +1,44 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/compile"
 )
-
-// inspection is what inspect prints.
-type inspection struct {
-	Family     string         `json:"family"`
-	Config     map[string]any `json:"config"`
-	Format     string         `json:"format"`
-	Wrapper    string         `json:"wrapper,omitempty"` // key that the state dict lies under
-	Parameters int64          `json:"parameters"`
-	Tensors    int            `json:"tensors"`
-	DTypes     map[string]int `json:"dtypes"`            // tensors by element type
-	Modules    []module       `json:"modules"`           // by the first two steps of the key
-	Shared     []string       `json:"shared,omitempty"`  // tied tensors, "a = b"
-	Globals    []string       `json:"globals,omitempty"` // pickled classes that were not executed
-}
-
-type module struct {
-	Name       string `json:"name"`
-	Parameters int64  `json:"parameters"`
-	Tensors    int    `json:"tensors"`
-	DType      string `json:"dtype"`
-}
 
 func inspectCommand() *cobra.Command {
 	var asJSON bool
-	var model modelFlags
+	var o compile.Options
 	c := &cobra.Command{
 		Use:   "inspect CHECKPOINT",
 		Short: "Show a checkpoint's family, configuration and parameters",
 		Args:  exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ck, err := checkpoint.Open(args[0])
+			x, err := compile.Inspect(args[0], o.Model)
 			if err != nil {
 				return err
 			}
-			defer ck.Close()
-			m, err := model.load(cmd, ck, args[0])
-			if err != nil {
-				return err
-			}
-			x := inspect(ck)
-			x.Family, x.Config = m.Meta.Family, m.Meta.Config
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", " ")
-				return e.Encode(x)
+				return writeJSON(cmd.OutOrStdout(), x)
 			}
-			x.print(cmd.OutOrStdout())
+			if x.Assumed != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: note: "+x.Assumed)
+			}
+			printInspection(cmd.OutOrStdout(), x)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	model.register(c)
+	addModel(c, &o)
 	return c
 }
 
-func inspect(ck *checkpoint.Checkpoint) *inspection {
-	x := &inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: parameters(ck), DTypes: map[string]int{}, Globals: ck.Globals()}
-	modules := map[string]*module{}
-	for _, name := range ck.Names() {
-		t := ck.Get(name)
-		x.DTypes[t.DType().String()]++
-		if other := ck.SharedWith(name); other != "" {
-			x.Shared = append(x.Shared, name+" = "+other)
-			continue
-		}
-		steps := strings.Split(name, ".")
-		key := strings.Join(steps[:min(2, max(1, len(steps)-1))], ".")
-		m := modules[key]
-		if m == nil {
-			m = &module{Name: key}
-			modules[key] = m
-		}
-		m.Tensors++
-		if !t.DType().IsFloat() {
-			continue
-		}
-		m.Parameters += t.Len()
-		if d := t.DType().String(); m.DType == "" {
-			m.DType = d
-		} else if m.DType != d {
-			m.DType = "mixed"
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(modules)) {
-		x.Modules = append(x.Modules, *modules[key])
-	}
-	return x
-}
-
-func (x *inspection) print(w io.Writer) {
+func printInspection(w io.Writer, x *compile.Inspection) {
 	fmt.Fprintf(w, "family      %s\nformat      %s\n", x.Family, x.Format)
 	if x.Wrapper != "" {
 		fmt.Fprintf(w, "wrapper     %s\n", x.Wrapper)

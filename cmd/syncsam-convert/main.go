@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 
+	"syncsam-convert/golden"
+	"syncsam-convert/internal/version"
+
 	"github.com/spf13/cobra"
 )
 
@@ -21,12 +24,10 @@ const (
 	exitError    = 2 // bad usage, unreadable or hostile input, a missing engine
 )
 
-// What makes the exit status 1: an artifact that does not meet its golden results, two things compared that differ, a model that a
-// target refuses.
+// What makes the exit status 1 beside a golden.ErrMismatch: two things compared that differ, a model that a target refuses.
 var (
-	errMismatch = errors.New("the artifact does not meet its golden results")
-	errDiffer   = errors.New("they differ")
-	errRefused  = errors.New("the target refuses the model")
+	errDiffer  = errors.New("they differ")
+	errRefused = errors.New("the target refuses the model")
 )
 
 func main() {
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if errors.Is(err, errMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) {
+	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) {
 		return exitMismatch
 	}
 	return exitError
@@ -68,37 +69,15 @@ func newRoot() *cobra.Command {
 		Short:         "Compiles medical segmentation checkpoints into verified ONNX artifacts",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       version(),
+		Version:       version.Get().String(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
 	return root
-}
-
-// version is the module version, or the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" && !strings.Contains(v, "+dirty") && !strings.HasPrefix(v, "v0.0.0-") {
-		return v
-	}
-	return "devel"
-}
-
-// exactly wants n arguments of the given kind.
-func exactly(n int, kind string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
-			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
-		}
-		return nil
-	}
 }

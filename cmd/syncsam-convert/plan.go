@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt"
+	"syncsam-convert/compile"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/trthost"
 )
@@ -36,8 +36,8 @@ func planCommand() *cobra.Command {
 
 // readPlanFolder finds the plan folder in an artifact (or is given it), holds its files against its manifest, and reads its recipe.
 func readPlanFolder(dir string) (string, *tensorrt.Recipe, error) {
-	if _, err := os.Stat(filepath.Join(dir, planFolder, tensorrt.RecipeName)); err == nil {
-		dir = filepath.Join(dir, planFolder)
+	if _, err := os.Stat(filepath.Join(dir, compile.PlanFolder, tensorrt.RecipeName)); err == nil {
+		dir = filepath.Join(dir, compile.PlanFolder)
 	}
 	path := filepath.Join(dir, tensorrt.RecipeName)
 	text, err := os.ReadFile(path)
@@ -171,12 +171,6 @@ func planInfoCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(v)
 }
 
 func planCheckCommand() *cobra.Command {

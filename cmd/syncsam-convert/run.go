@@ -9,14 +9,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/golden"
+	"syncsam-convert/engine"
 	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
+	"syncsam-convert/segment"
 )
 
 func runCommand() *cobra.Command {
 	var image, box, out, overlay string
 	var points []string
-	var f verifyFlags
+	var name string
+	var o engine.Options
 	c := &cobra.Command{
 		Use:   "run DIR --image FILE --box x0,y0,x1,y1 | --point x,y[,0|1] ... -o MASK.png",
 		Short: "Segment one image",
@@ -37,7 +40,7 @@ func runCommand() *cobra.Command {
 			if err := inside(m, marks); err != nil {
 				return fmt.Errorf("%s: %w", image, err)
 			}
-			p, err := golden.Open(args[0], f.engine, f.options())
+			p, err := segment.Open(args[0], name, o)
 			if err != nil {
 				return err
 			}
@@ -68,12 +71,12 @@ func runCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
 	c.Flags().StringVarP(&out, "output", "o", "", "mask to write, PNG of 0 and 255")
 	c.Flags().StringVar(&overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png)")
-	f.addEngine(c)
+	addEngine(c, &name, &o)
 	return c
 }
 
-func parsePrompt(box string, points []string) (golden.Prompt, []pictures.Mark, error) {
-	var p golden.Prompt
+func parsePrompt(box string, points []string) (prompt.Prompt, []pictures.Mark, error) {
+	var p prompt.Prompt
 	var marks []pictures.Mark
 	if box == "" && len(points) == 0 {
 		return p, nil, fmt.Errorf("--box or --point: one is needed")

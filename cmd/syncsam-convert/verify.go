@@ -3,43 +3,32 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
+	"path/filepath"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/compile"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/mapfile"
 )
 
-// Defaults of a verification. The tolerances are in DSC points: rounding moves single pixels, a wrong epsilon moves tenths;
-// published results have one decimal and depend on the test set's composition.
-const (
-	defaultTolerance = 0.05
-	paperTolerance   = 0.5
-	defaultPrompts   = "box,point1,points5"
-	paperScheme      = "paper:"
-	unpublished      = paperScheme + "-" // a data set, with no result to compare with
-)
+// picturesKept is how many items the page shows.
+const picturesKept = 24
 
 type verifyFlags struct {
-	golden, data, prompts string
-	table                 string
-	engine, library       string
-	tensorrt              string
-	threeWay              bool
-	threads               int
-	tolerance             float64
-	closed                bool
-	maxDrop               float64
-	useDrop               bool
-	json, junit, html     string
-	progress              bool
+	golden.Request
+	table             string
+	threeWay          bool
+	tolerance         float64
+	json, junit, html string
 }
 
 func verifyCommand() *cobra.Command {
 	var f verifyFlags
+	var progress bool
 	c := &cobra.Command{
 		Use:   "verify DIR... --golden GOLDEN [flags]",
 		Short: "Run an artifact over a golden set and compare DSC",
@@ -52,51 +41,48 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 			"  syncsam-convert verify syncsam sam medsam --table 2 --data SA-Med2D-20M",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.threeWay {
-				return f.runThreeWay(cmd, args)
+			if cmd.Flags().Changed("tolerance") {
+				f.Tolerance = &f.tolerance
 			}
-			if len(args) > 1 || f.table != "" {
+			if f.html != "" {
+				f.Keep = picturesKept
+			}
+			b := newBar(cmd, progress)
+			defer b.done()
+			f.Progress = func(done, total int) { b.at("masks", done, total) }
+			switch {
+			case f.threeWay:
+				return f.runThreeWay(cmd, args)
+			case len(args) > 1 || f.table != "":
 				return f.runTable(cmd, args)
 			}
-			return f.run(cmd, args[0])
+			r, err := f.Run(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			b.done()
+			return f.write(cmd.OutOrStdout(), r)
 		},
 	}
-	c.Flags().StringVar(&f.golden, "golden", "", "golden folder, or paper:TABLE/ROW")
-	c.Flags().StringVar(&f.data, "data", "", "with paper or --table: the data set's folder, in an arrangement that the command dataset knows")
+	c.Flags().StringVar(&f.Golden, "golden", "", "golden folder, or paper:TABLE/ROW")
+	c.Flags().StringVar(&f.Data, "data", "", "with paper or --table: the data set's folder, in an arrangement that the command dataset knows")
 	c.Flags().StringVar(&f.table, "table", "", "print the paper's table N for the artifacts, each in the row of its family")
-	c.Flags().StringVar(&f.prompts, "prompts", defaultPrompts, "prompt modes")
-	c.Flags().Float64Var(&f.tolerance, "tolerance", defaultTolerance, fmt.Sprintf("DSC points that an item may differ by; for paper: points that a mean may be lower by (default %g there)", paperTolerance))
-	c.Flags().BoolVar(&f.closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
+	c.Flags().StringVar(&f.Prompts, "prompts", strings.Join(golden.Modes, ","), "prompt modes")
+	c.Flags().Float64Var(&f.tolerance, "tolerance", golden.DefaultTolerance, fmt.Sprintf("DSC points that an item may differ by; for paper: points that a mean may be lower by (default %g there)", golden.PaperTolerance))
+	c.Flags().BoolVar(&f.Closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
 	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
-	c.Flags().BoolVar(&f.progress, "progress", false, "show progress even when standard error is not a terminal")
-	f.addEngine(c)
+	addProgress(c, &progress)
+	addEngine(c, &f.Engine, &f.Options)
 	return c
 }
 
-func (f *verifyFlags) addEngine(c *cobra.Command) {
-	c.Flags().StringVar(&f.engine, "engine", engine.Names()[0], strings.Join(engine.Names(), ", "))
-	c.Flags().StringVar(&f.library, "onnxruntime-lib", "", "ONNX Runtime's shared library (default: $"+engine.LibraryVariable+", then "+engine.LibraryFolder+")")
-	addLibrary(c, &f.tensorrt)
-	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine; 0: all")
-}
-
-func (f *verifyFlags) options() engine.Options {
-	return engine.Options{Threads: f.threads, Library: f.library, TensorRT: f.tensorrt}
-}
-
-func (f *verifyFlags) run(cmd *cobra.Command, dir string) error {
-	if strings.HasPrefix(f.golden, paperScheme) && !cmd.Flags().Changed("tolerance") {
-		f.tolerance = paperTolerance
-	}
-	r, err := f.verify(cmd, dir)
-	if err != nil {
-		return err
-	}
+// write puts a report where the flags want it, and says whether it passed.
+func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
 	if f.json != "-" {
-		r.WriteText(cmd.OutOrStdout())
+		r.WriteText(w)
 	}
 	for _, out := range []struct {
 		path  string
@@ -106,7 +92,7 @@ func (f *verifyFlags) run(cmd *cobra.Command, dir string) error {
 		case "":
 			continue
 		case "-":
-			err = out.write(cmd.OutOrStdout())
+			err = out.write(w)
 		default:
 			err = mapfile.WriteAtomic(out.path, out.write)
 		}
@@ -119,89 +105,91 @@ func (f *verifyFlags) run(cmd *cobra.Command, dir string) error {
 			return err
 		}
 	}
-	return mismatch(r)
+	return r.Err()
 }
 
-// mismatch is the error of a report that did not pass; it names the modes.
-func mismatch(r *golden.Report) error {
-	if r.Pass {
-		return nil
-	}
-	var bad []string
-	for _, mode := range golden.Modes {
-		if m, ok := r.Modes[mode]; ok && !m.Pass {
-			bad = append(bad, fmt.Sprintf("%s: DSC %.4f, want %.4f, %d of %d items off", mode, m.Have, m.Want, m.Failed, m.Items))
-		}
-	}
-	return fmt.Errorf("%w: %s", errMismatch, strings.Join(bad, "; "))
-}
+// columns are the prompt modes under the names of the paper's tables.
+var columns = []struct{ mode, title string }{{"box", "Bbox"}, {"point1", "1 pt"}, {"points5", "5 pts"}}
 
-// picturesKept is how many items the page shows.
-const picturesKept = 24
-
-// verify runs the artifact in dir over what --golden names.
-func (f *verifyFlags) verify(cmd *cobra.Command, dir string) (*golden.Report, error) {
-	ctx := cmd.Context()
-	modes, err := golden.ParseModes(f.prompts)
+// runTable verifies several artifacts by one protocol and prints a table.
+func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
+	if f.junit != "" || f.html != "" || f.json != "" {
+		return fmt.Errorf("--json, --junit, --html: only for one artifact")
+	}
+	rows, err := golden.Table(cmd.Context(), dirs, f.table, f.Request)
 	if err != nil {
-		return nil, fmt.Errorf("--prompts: %w", err)
+		return err
 	}
-	if f.tolerance < 0 || f.tolerance != f.tolerance {
-		return nil, fmt.Errorf("--tolerance: have %g, want 0 or more DSC points", f.tolerance)
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "system")
+	for _, c := range columns {
+		fmt.Fprintf(w, "\t%s", c.title)
 	}
-	if f.threads < 0 {
-		return nil, fmt.Errorf("--threads: have %d, want 0 or more", f.threads)
-	}
-	s := golden.Settings{Engine: f.engine, Modes: modes, Tolerance: f.tolerance, Closed: f.closed}
-	if f.useDrop {
-		s.MaxDrop = &f.maxDrop
-	}
-	if f.html != "" {
-		s.Keep = picturesKept
-	}
-	key, published := strings.CutPrefix(f.golden, paperScheme)
-	switch {
-	case f.golden == "":
-		return nil, fmt.Errorf("--golden: missing, want a golden folder or %sTABLE/ROW", paperScheme)
-	case published && f.data == "":
-		return nil, fmt.Errorf("--data: missing: %s%s is compared on your own data set", paperScheme, key)
-	case !published && f.data != "":
-		return nil, fmt.Errorf("--data: only with --golden %sTABLE/ROW", paperScheme)
-	}
-	if published {
-		var want map[string]float64 // none for a system that the paper does not list
-		title := "no published result"
-		if f.golden != unpublished {
-			if want, title, err = golden.LookupPaper(key); err != nil {
-				return nil, err
+	fmt.Fprintln(w)
+	failed := 0
+	for _, row := range rows {
+		fmt.Fprint(w, row.Name)
+		for _, c := range columns {
+			m, ok := row.Report.Modes[c.mode]
+			switch {
+			case !ok:
+				fmt.Fprint(w, "\t-")
+			case m.Want == 0:
+				fmt.Fprintf(w, "\t%.1f", 100*m.Have)
+			default:
+				fmt.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
 			}
 		}
-		p, err := golden.Open(dir, f.engine, f.options())
-		if err != nil {
-			return nil, err
+		fmt.Fprintln(w)
+		if !row.Report.Pass {
+			failed++
 		}
-		defer p.Close()
-		bar := newBar(cmd, f.progress, -1, "masks")
-		defer bar.Finish()
-		s.Seen = func() { _ = bar.Add(1) }
-		return golden.VerifyData(ctx, p, f.data, want, title, s)
 	}
-	if info, err := os.Stat(f.golden); err != nil {
-		return nil, err
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s: not a golden folder", f.golden)
+	what := "the golden set's"
+	if f.table != "" {
+		what = "table " + f.table + " of the paper's"
 	}
-	g, err := golden.Read(f.golden)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "mean DSC in percent; in brackets %s\n", what)
+	if failed > 0 {
+		return fmt.Errorf("%w: %d of %d systems are below", golden.ErrMismatch, failed, len(dirs))
+	}
+	return nil
+}
+
+// runThreeWay prints the golden results, the artifact's and its plan folder's side by side: what quantization costs, and what the plan
+// costs beyond it. With --engine tensorrt the plans run and the artifact runs on ONNX Runtime; else one engine runs both models.
+func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("--three-way: have %d artifacts, want one", len(args))
+	}
+	first := f.Request
+	if f.Engine == engine.TensorRT {
+		first.Engine = engine.ONNXRuntime
+	}
+	artifact, err := first.Run(cmd.Context(), args[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p, err := golden.Open(dir, f.engine, f.options())
+	plan, err := f.Run(cmd.Context(), filepath.Join(args[0], compile.PlanFolder))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer p.Close()
-	bar := newBar(cmd, f.progress, len(g.Items), "masks")
-	defer bar.Finish()
-	s.Seen = func() { _ = bar.Add(1) }
-	return golden.Verify(ctx, p, g, s)
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+first.Engine, "plan on "+f.Engine)
+	for _, mode := range golden.Modes {
+		a, ok := artifact.Modes[mode]
+		if !ok {
+			continue
+		}
+		p := plan.Modes[mode]
+		fmt.Fprintf(out, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, 100*(a.Have-a.Want), p.Have, 100*(p.Have-a.Have))
+	}
+	fmt.Fprintln(out, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact")
+	if err := artifact.Err(); err != nil {
+		return err
+	}
+	return plan.Err()
 }

@@ -50,7 +50,7 @@ func (s Scope) LinearNoBias(x *ir.Value, out int64) *ir.Value {
 // LayerNorm normalises the last axis.
 func (s Scope) LayerNorm(x *ir.Value, eps float32) *ir.Value {
 	n := width(x, -1)
-	return s.Op("LayerNormalization", ir.LayerNormAttrs{Axis: -1, Epsilon: eps}, x, s.Param("weight", n), s.Param("bias", n))
+	return s.Op(ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: eps}), x, s.Param("weight", n), s.Param("bias", n))
 }
 
 // LayerNorm2d normalises the channels of NCHW (SAM's LayerNorm2d).
@@ -70,19 +70,19 @@ func (s Scope) ConvNoBias(x *ir.Value, out, k, stride, pad int64) *ir.Value {
 
 func (s Scope) conv(x *ir.Value, out, k, stride, pad int64, bias *ir.Value) *ir.Value {
 	a := ir.ConvAttrs{Strides: []int64{stride, stride}, Pads: []int64{pad, pad, pad, pad}}
-	return s.Op("Conv", a, x, s.Param("weight", out, width(x, 1), k, k), bias)
+	return s.Op(ir.Conv.With(a), x, s.Param("weight", out, width(x, 1), k, k), bias)
 }
 
 // ConvTranspose2 doubles height and width: kernel and stride 2, out channels, bias.
 func (s Scope) ConvTranspose2(x *ir.Value, out int64) *ir.Value {
 	a := ir.ConvTransposeAttrs{Strides: []int64{2, 2}}
-	return s.Op("ConvTranspose", a, x, s.Param("weight", width(x, 1), out, 2, 2), s.Param("bias", out))
+	return s.Op(ir.ConvTranspose.With(a), x, s.Param("weight", width(x, 1), out, 2, 2), s.Param("bias", out))
 }
 
 // BatchNorm normalises with the checkpoint's running statistics (eval mode).
 func (s Scope) BatchNorm(x *ir.Value) *ir.Value {
 	n := width(x, 1)
-	return s.Op("BatchNormalization", ir.EpsilonAttrs{Epsilon: EpsBatch}, x, s.Param("weight", n), s.Param("bias", n), s.Param("running_mean", n), s.Param("running_var", n))
+	return s.Op(ir.BatchNormalization.With(ir.EpsilonAttrs{Epsilon: EpsBatch}), x, s.Param("weight", n), s.Param("bias", n), s.Param("running_mean", n), s.Param("running_var", n))
 }
 
 // MLP is a chain of linear layers `layers.N` with ReLU between (SAM's hypernetworks and heads).

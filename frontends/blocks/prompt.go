@@ -25,7 +25,7 @@ func (p Prompt) position(s Scope, coords *ir.Value) *ir.Value {
 	c := pe.Sub(pe.Mul(coords, pe.Scalar(2)), pe.Scalar(1))
 	c = pe.MatMul(c, pe.Param("positional_encoding_gaussian_matrix", 2, p.Dim/2))
 	c = pe.Mul(c, pe.Scalar(2*math.Pi))
-	return pe.Concat(-1, pe.Op("Sin", nil, c), pe.Op("Cos", nil, c))
+	return pe.Concat(-1, pe.Op(ir.Sin, c), pe.Op(ir.Cos, c))
 }
 
 // DensePosition is the positional encoding of the embedding's grid, [1, h*h, C].
@@ -42,15 +42,15 @@ func (p Prompt) DensePosition(s Scope) *ir.Value {
 
 // Sparse encodes points [B,P,2] in pixels of the S x S frame with labels [B,P] as tokens [B,P,C].
 func (p Prompt) Sparse(s Scope, coords, labels *ir.Value) *ir.Value {
-	c := s.Op("Div", nil, s.Add(coords, s.Scalar(0.5)), s.Scalar(float32(p.Size)))
+	c := s.Op(ir.Div, s.Add(coords, s.Scalar(0.5)), s.Scalar(float32(p.Size)))
 	pe := p.position(s, c)
 	l := s.Unsqueeze(labels, -1)
-	is := func(label float32) *ir.Value { return s.Op("Equal", nil, l, s.Scalar(label)) }
+	is := func(label float32) *ir.Value { return s.Op(ir.Equal, l, s.Scalar(label)) }
 	added := s.Float32("no_embedding", []int64{1, p.Dim}, make([]float32, p.Dim))
 	for label := range int64(4) {
-		added = s.Op("Where", nil, is(float32(label)), s.In("point_embeddings").In(index(label)).Param("weight", 1, p.Dim), added)
+		added = s.Op(ir.Where, is(float32(label)), s.In("point_embeddings").In(index(label)).Param("weight", 1, p.Dim), added)
 	}
-	return s.Op("Where", nil, is(labelPadding), s.In("not_a_point_embed").Param("weight", 1, p.Dim), s.Add(pe, added))
+	return s.Op(ir.Where, is(labelPadding), s.In("not_a_point_embed").Param("weight", 1, p.Dim), s.Add(pe, added))
 }
 
 // Dense encodes the mask prompt [B,1,4h,4h], or its absence (has [1] is 0), as [B,C,h,h].
@@ -67,6 +67,6 @@ func (p Prompt) Dense(s Scope, mask, has *ir.Value) *ir.Value {
 	if err != nil {
 		return s.Fail("%w", err)
 	}
-	absent := s.Op("Equal", nil, has, s.Scalar(0))
-	return s.Op("Where", nil, absent, s.Builder.As(s.Key("no_mask_embed.weight")).Const(none), x)
+	absent := s.Op(ir.Equal, has, s.Scalar(0))
+	return s.Op(ir.Where, absent, s.Builder.As(s.Key("no_mask_embed.weight")).Const(none), x)
 }

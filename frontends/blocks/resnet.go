@@ -22,7 +22,7 @@ func (r ResNet) Stem(s Scope, x *ir.Value) *ir.Value {
 	st := s.In("stage0")
 	x = st.In("0").ConvNoBias(x, s.W.Shape(st.Key("0.weight"), 4)[0], 7, 2, 3)
 	x = st.In("2").Relu(st.In("1").BatchNorm(x))
-	return st.In("3").Op("MaxPool", ir.MaxPoolAttrs{Kernel: []int64{3, 3}, Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}, x)
+	return st.In("3").Op(ir.MaxPool.With(ir.MaxPoolAttrs{Kernel: []int64{3, 3}, Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}), x)
 }
 
 // Stage applies stage i (1 to 4); stages after the first halve the side.

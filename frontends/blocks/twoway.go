@@ -49,7 +49,7 @@ func attend(s Scope, q, k, v *ir.Value) *ir.Value {
 		return s.Transpose(s.Reshape(y, Dim(y, 0), Dim(y, 1), tensor.Static(DecoderHeads), tensor.Static(hd)), perm...)
 	}
 	logits := s.MatMul(split(q, "q_proj", 0, 2, 1, 3), split(k, "k_proj", 0, 2, 3, 1))
-	logits = s.Op("Div", nil, logits, s.Float32("scale", []int64{}, []float32{float32(sqrt(float64(hd)))}))
+	logits = s.Op(ir.Div, logits, s.Float32("scale", []int64{}, []float32{float32(sqrt(float64(hd)))}))
 	y := s.Transpose(s.MatMul(s.Softmax(logits, -1), split(v, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
 	y = s.Reshape(y, Dim(y, 0), Dim(y, 1), tensor.Static(inner))
 	return s.In("out_proj").Linear(y, width(q, -1))

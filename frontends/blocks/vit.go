@@ -121,14 +121,14 @@ func (v ViT) Block(s Scope, x *ir.Value, i int64) *ir.Value {
 func (v ViT) adapter(s Scope, y *ir.Value) *ir.Value {
 	x := s.Transpose(y, 0, 3, 1, 2)
 	channel := s.In("channel")
-	gate := s.Op("ReduceMean", ir.ReduceAttrs{Axes: []int64{1, 2}}, y) // [N,D]
+	gate := s.Op(ir.ReduceMean.With(ir.ReduceAttrs{Axes: []int64{1, 2}}), y) // [N,D]
 	gate = channel.Relu(channel.In("0").LinearNoBias(gate, s.W.Shape(channel.Key("0.weight"), 2)[0]))
-	gate = channel.Op("Sigmoid", nil, channel.In("2").LinearNoBias(gate, v.Dim))
+	gate = channel.Op(ir.Sigmoid, channel.In("2").LinearNoBias(gate, v.Dim))
 	spatial := s.In("spatial")
 	z := s.Mul(x, s.Unsqueeze(gate, 2, 3))
 	z = spatial.Relu(spatial.In("0").ConvNoBias(z, s.W.Shape(spatial.Key("0.weight"), 4)[0], 3, 2, 1))
 	up := spatial.In("2")
-	z = spatial.Relu(up.Op("ConvTranspose", ir.ConvTransposeAttrs{Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}, z, up.Param("weight", width(z, 1), v.Dim, 4, 4)))
+	z = spatial.Relu(up.Op(ir.ConvTranspose.With(ir.ConvTransposeAttrs{Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}}), z, up.Param("weight", width(z, 1), v.Dim, 4, 4)))
 	z = s.Transpose(s.Add(z, x), 0, 2, 3, 1)
 	return s.In("norm").LayerNorm(z, EpsDecoder)
 }
@@ -141,7 +141,7 @@ func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
 	padded := cuts * w
 	fixed := tensor.Static
 	if padded > g {
-		x = s.Op("Pad", ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, padded - g, padded - g, 0}}, x)
+		x = s.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, padded - g, padded - g, 0}}), x)
 	}
 	if cuts > 1 {
 		x = s.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d))
@@ -156,7 +156,7 @@ func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
 	}
 	x = s.Reshape(x, n, fixed(padded), fixed(padded), fixed(d))
 	if padded > g {
-		x = s.Op("Slice", ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}, x)
+		x = s.Op(ir.Slice.With(ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}), x)
 	}
 	return x
 }
@@ -169,7 +169,7 @@ func (v ViT) heads(s Scope, x *ir.Value, w int64) *ir.Value {
 	qkv := s.In("qkv").Linear(x, 3*d)
 	qkv = s.Transpose(s.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
 	part := func(i int64) *ir.Value {
-		return s.Op("Squeeze", ir.AxesAttrs{Axes: []int64{0}}, s.Slice(qkv, 0, i, i+1))
+		return s.Op(ir.Squeeze.With(ir.AxesAttrs{Axes: []int64{0}}), s.Slice(qkv, 0, i, i+1))
 	}
 	q, k, value := part(0), part(1), part(2)
 	scale := s.Float32("scale", []int64{}, []float32{float32(1 / sqrt(float64(hd)))})

@@ -25,7 +25,7 @@ var importers = map[string]func(im *importer, n *onnxpb.NodeProto, a attrs) erro
 }
 
 // aliases are operators that the IR has under another name, when they carry no attributes.
-var aliases = map[string]string{"Sum": "Add"}
+var aliases = map[string]*ir.Op{"Sum": ir.Add.Op}
 
 // defaults are ONNX's where they differ from the zero value.
 var defaults = map[string]any{
@@ -111,7 +111,7 @@ func (im *importer) direct(n *onnxpb.NodeProto, op string, a attrs) error {
 	if err != nil {
 		return err
 	}
-	return im.emit(n, op, at, in...)
+	return im.emit(n, ir.Application{Op: row, Attrs: at}, in...)
 }
 
 // attrStruct fills an op's attribute struct; an attribute that it does not have must be one that changes nothing.
@@ -197,7 +197,7 @@ func importReshape(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err != nil {
 		return err
 	}
-	return im.emit(n, "Reshape", ir.ReshapeAttrs{Shape: shape}, in)
+	return im.emit(n, ir.Reshape.With(ir.ReshapeAttrs{Shape: shape}), in)
 }
 
 // resolve replaces 0 by the input's dimension and -1 by what remains.
@@ -245,7 +245,7 @@ func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	return im.emit(n, "Reshape", ir.ReshapeAttrs{Shape: []tensor.Dim{rows, cols}}, in)
+	return im.emit(n, ir.Reshape.With(ir.ReshapeAttrs{Shape: []tensor.Dim{rows, cols}}), in)
 }
 
 func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
@@ -267,7 +267,7 @@ func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 			full[k] = d
 		}
 	}
-	return im.emit(n, "Expand", ir.ReshapeAttrs{Shape: full}, in)
+	return im.emit(n, ir.Expand.With(ir.ReshapeAttrs{Shape: full}), in)
 }
 
 func importConstantOfShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -281,7 +281,7 @@ func importConstantOfShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
 			return err
 		}
 	}
-	return im.emit(n, "Expand", ir.ReshapeAttrs{Shape: shape}, im.b.Const(fill))
+	return im.emit(n, ir.Expand.With(ir.ReshapeAttrs{Shape: shape}), im.b.Const(fill))
 }
 
 // axesOf gives the axes of an operator that took them as an attribute once and takes input 1 now.
@@ -298,7 +298,8 @@ func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	return im.emit(n, n.GetOpType(), ir.AxesAttrs{Axes: axes}, in)
+	row, _ := ir.LookupOp(n.GetOpType())
+	return im.emit(n, ir.Application{Op: row, Attrs: ir.AxesAttrs{Axes: axes}}, in)
 }
 
 func importReduce(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -308,9 +309,10 @@ func importReduce(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		return err
 	}
 	if a.int("noop_with_empty_axes", 0) != 0 && len(axes) == 0 {
-		return im.emit(n, "Identity", nil, in)
+		return im.emit(n, ir.Identity, in)
 	}
-	return im.emit(n, n.GetOpType(), ir.ReduceAttrs{Axes: axes, KeepDims: a.int("keepdims", 1)}, in)
+	row, _ := ir.LookupOp(n.GetOpType())
+	return im.emit(n, ir.Application{Op: row, Attrs: ir.ReduceAttrs{Axes: axes, KeepDims: a.int("keepdims", 1)}}, in)
 }
 
 func (im *importer) sliceAttrs(n *onnxpb.NodeProto, a attrs) (ir.SliceAttrs, error) {
@@ -339,7 +341,7 @@ func importSlice(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	return im.emit(n, "Slice", s, in)
+	return im.emit(n, ir.Slice.With(s), in)
 }
 
 // importSplit makes one slice per output.
@@ -421,7 +423,7 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if mode == "constant" {
 		mode = ""
 	}
-	return im.emit(n, "Pad", ir.PadAttrs{Pads: pads, Value: fill, Mode: mode}, in)
+	return im.emit(n, ir.Pad.With(ir.PadAttrs{Pads: pads, Value: fill, Mode: mode}), in)
 }
 
 func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
@@ -430,7 +432,7 @@ func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	return im.emit(n, "Tile", ir.RepeatsAttrs{Repeats: repeats}, in)
+	return im.emit(n, ir.Tile.With(ir.RepeatsAttrs{Repeats: repeats}), in)
 }
 
 func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -449,7 +451,7 @@ func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	return im.emit(n, "Clip", ir.ClipAttrs{Min: lo, Max: hi}, in)
+	return im.emit(n, ir.Clip.With(ir.ClipAttrs{Min: lo, Max: hi}), in)
 }
 
 func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -471,7 +473,7 @@ func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if mode == "nearest" && a.string("nearest_mode", "round_prefer_floor") != "round_prefer_floor" || a.int("antialias", 0) != 0 {
 		return errors.New("this nearest_mode or antialiasing is not supported")
 	}
-	return im.emit(n, "Resize", ir.ResizeAttrs{Sizes: []int64{sizes[2].B, sizes[3].B}, Mode: mode, Coord: a.string("coordinate_transformation_mode", "half_pixel")}, in)
+	return im.emit(n, ir.Resize.With(ir.ResizeAttrs{Sizes: []int64{sizes[2].B, sizes[3].B}, Mode: mode, Coord: a.string("coordinate_transformation_mode", "half_pixel")}), in)
 }
 
 func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
@@ -483,7 +485,7 @@ func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	for i := 2; i < in.Type.Rank(); i++ {
 		axes = append(axes, int64(i))
 	}
-	return im.emit(n, "ReduceMean", ir.ReduceAttrs{Axes: axes, KeepDims: 1}, in)
+	return im.emit(n, ir.ReduceMean.With(ir.ReduceAttrs{Axes: axes, KeepDims: 1}), in)
 }
 
 // importSoftmax: before opset 13 the axes from axis on (default 1) are one.
@@ -493,7 +495,7 @@ func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		return err
 	}
 	if im.opset >= 13 {
-		return im.emit(n, "Softmax", ir.SoftmaxAttrs{Axis: a.int("axis", -1)}, in)
+		return im.emit(n, ir.Softmax.With(ir.SoftmaxAttrs{Axis: a.int("axis", -1)}), in)
 	}
 	axis := a.int("axis", 1)
 	if axis < 0 {
@@ -507,7 +509,7 @@ func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		return err
 	}
 	flat := im.b.Reshape(in, append(slices.Clone(in.Type.Shape[:axis]), last)...)
-	return im.emit(n, "Reshape", ir.ReshapeAttrs{Shape: in.Type.Shape}, im.b.Softmax(flat, -1))
+	return im.emit(n, ir.Reshape.With(ir.ReshapeAttrs{Shape: in.Type.Shape}), im.b.Softmax(flat, -1))
 }
 
 func importCast(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -519,13 +521,13 @@ func importCast(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err != nil {
 		return err
 	}
-	return im.emit(n, "Cast", ir.CastAttrs{To: d}, in)
+	return im.emit(n, ir.Cast.With(ir.CastAttrs{To: d}), in)
 }
 
 // importQuantize makes an absent zero point the uint8 zero that ONNX defines.
 func importQuantize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if len(n.Input) == 3 && n.Input[2] != "" {
-		return im.direct(n, "QuantizeLinear", a)
+		return im.direct(n, ir.QuantizeLinear.Name, a)
 	}
 	in, err := im.args(n)
 	if err != nil {
@@ -537,7 +539,7 @@ func importQuantize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 		return fmt.Errorf("scale: have %s", in[1].Type)
 	}
 	zero := im.b.Const(tensor.FromUint8(dims, make([]uint8, count)))
-	return im.emit(n, "QuantizeLinear", ir.QuantAttrs{Axis: a.int("axis", 1)}, in[0], in[1], zero)
+	return im.emit(n, ir.QuantizeLinear.With(ir.QuantAttrs{Axis: a.int("axis", 1)}), in[0], in[1], zero)
 }
 
 // importFold makes a chain of two-argument operators.
@@ -546,18 +548,18 @@ func importFold(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	if err != nil {
 		return err
 	}
-	op := n.GetOpType()
-	if alias, ok := aliases[op]; ok {
-		op = alias
+	row, ok := aliases[n.GetOpType()]
+	if !ok {
+		row, _ = ir.LookupOp(n.GetOpType())
 	}
 	if len(in) == 1 {
-		return im.emit(n, "Identity", nil, in[0])
+		return im.emit(n, ir.Identity, in[0])
 	}
 	x := in[0]
 	for _, y := range in[1 : len(in)-1] {
-		x = im.b.Op(op, nil, x, y)
+		x = im.b.Op(row, x, y)
 	}
-	return im.emit(n, op, nil, x, in[len(in)-1])
+	return im.emit(n, row, x, in[len(in)-1])
 }
 
 // importDropout is the identity at inference.
@@ -569,7 +571,7 @@ func importDropout(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	if len(n.Output) > 1 && n.Output[1] != "" {
 		return errors.New("its mask output is not supported")
 	}
-	return im.emit(n, "Identity", nil, in)
+	return im.emit(n, ir.Identity, in)
 }
 
 func importPool(im *importer, n *onnxpb.NodeProto, a attrs) error {

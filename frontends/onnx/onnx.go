@@ -285,8 +285,8 @@ func (im *importer) args(n *onnxpb.NodeProto) ([]*ir.Value, error) {
 }
 
 // emit applies an op and binds the node's first output.
-func (im *importer) emit(n *onnxpb.NodeProto, op string, attrs any, args ...*ir.Value) error {
-	v := im.b.As(n.Output[0]).Op(op, attrs, args...)
+func (im *importer) emit(n *onnxpb.NodeProto, op ir.Applied, args ...*ir.Value) error {
+	v := im.b.As(n.Output[0]).Op(op, args...)
 	if err := im.b.Err(); err != nil {
 		return err
 	}

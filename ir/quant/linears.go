@@ -12,7 +12,7 @@ func FindLinears(g *ir.Graph, modules []string) []*ir.Value {
 	var found []*ir.Value
 	for _, v := range g.Values {
 		inside := slices.ContainsFunc(modules, func(m string) bool { return strings.HasPrefix(v.Name, m+".") })
-		if inside && v.Op.Name == "MatMul" && v.Args[1].IsConst() && v.Args[1].Type.Rank() == 2 && LinearMultiplyAdds(v) >= leastLinear {
+		if inside && ir.MatMul.Is(v) && v.Args[1].IsConst() && v.Args[1].Type.Rank() == 2 && LinearMultiplyAdds(v) >= leastLinear {
 			found = append(found, v)
 		}
 	}

@@ -46,6 +46,16 @@ type Plan struct {
 	Peaks  map[string]float32 // largest amplitude by value key: what float16 must hold; nil where it was not recorded
 }
 
+// Clone is a plan of its own: what is changed in one is not in the other.
+func (p *Plan) Clone() *Plan {
+	c := *p
+	c.Values, c.Float, c.Peaks = maps.Clone(p.Values), maps.Clone(p.Float), maps.Clone(p.Peaks)
+	if c.Float == nil {
+		c.Float = map[string]string{}
+	}
+	return &c
+}
+
 // The text form: a header line, then one line per value, per convolution that stays in float and per recorded peak, in key order:
 //
 //	plan method=mse images=32

@@ -42,7 +42,7 @@ func FindSites(g *ir.Graph, branch []string) *Sites {
 	}
 	uses := g.Uses()
 	terminal := func(v *ir.Value) *ir.Value { // a ReLU that alone uses v takes its place
-		if u := uses[v]; len(u) == 1 && u[0].Op.Name == "Relu" && !isOutput(g, v) {
+		if u := uses[v]; len(u) == 1 && ir.Relu.Is(u[0]) && !isOutput(g, v) {
 			return u[0]
 		}
 		return v
@@ -58,15 +58,15 @@ func FindSites(g *ir.Graph, branch []string) *Sites {
 	for _, v := range g.Values {
 		switch {
 		case !in(v):
-		case v.Op.Name == "Conv" && v.Args[1].IsConst() && (len(v.Args) < 3 || v.Args[2].IsConst()):
+		case ir.Conv.Is(v) && v.Args[1].IsConst() && (len(v.Args) < 3 || v.Args[2].IsConst()):
 			s.Convs = append(s.Convs, v)
 			if x := v.Args[0]; !inside[x] && !slices.Contains(s.Inputs, x) {
 				s.Inputs = append(s.Inputs, x)
 			}
 			keep(terminal(v))
-		case v.Op.Name == "Add" && inside[v.Args[0]] && inside[v.Args[1]]:
+		case ir.Add.Is(v) && inside[v.Args[0]] && inside[v.Args[1]]:
 			keep(terminal(v))
-		case v.Op.Name == "MaxPool" && inside[v.Args[0]]:
+		case ir.MaxPool.Is(v) && inside[v.Args[0]]:
 			s.Same[v] = v.Args[0]
 			keep(v)
 		}

@@ -261,3 +261,10 @@ func Float32View(b []byte) []float32 { return slice[float32](b) }
 
 // Int8View views bytes as int8 without a copy.
 func Int8View(b []byte) []int8 { return slice[int8](b) }
+
+// Clone is a dense copy on memory of its own.
+func Clone(t *Tensor) *Tensor {
+	c := *Dense(t)
+	c.data, c.release = append(make([]byte, 0, len(c.data)), c.data...), nil
+	return &c
+}

@@ -43,7 +43,7 @@ func (d *decoder) sequential(r *bitReader, in []*component) error {
 
 // block reads a block's coefficients, dequantized.
 func (d *decoder) block(r *bitReader, c *component, last *int32, co *[64]int32) error {
-	quant := d.quant[c.quant]
+	quant := c.table
 	size, err := c.dc.decode(r)
 	if err != nil {
 		return err
@@ -160,13 +160,13 @@ func (d *decoder) inverse(co *[64]int32, to []uint16, stride int) {
 	}
 }
 
-// full brings a component's samples to the picture's size: chroma of half the width, or of half both, by a triangle filter; other
+// full brings a component's samples to the picture's size: chroma of half the width, the height, or both, by a triangle filter; other
 // ratios repeat samples.
 func (d *decoder) full(c *component) []uint16 {
 	h, v := d.hMax/int(c.h), d.vMax/int(c.v)
 	out := make([]uint16, d.w*d.h)
 	whole := d.hMax%int(c.h) == 0 && d.vMax%int(c.v) == 0
-	smooth := whole && c.w > 2 && h == 2 && v <= 2
+	smooth := whole && (c.w > 2 && h == 2 && v <= 2 || h == 1 && v == 2)
 	for y := range d.h {
 		to := out[y*d.w:][:d.w]
 		switch {
@@ -174,6 +174,12 @@ func (d *decoder) full(c *component) []uint16 {
 			row := c.samples[y*int(c.v)/d.vMax*c.stride:]
 			for x := range to {
 				to[x] = row[x*int(c.h)/d.hMax]
+			}
+		case h == 1:
+			far, round := min(max(y/2-1+y%2*2, 0), c.rows-1), int32(1+y%2)
+			a, b := c.samples[y/2*c.stride:], c.samples[far*c.stride:]
+			for x := range to {
+				to[x] = uint16((3*int32(a[x]) + int32(b[x]) + round) >> 2)
 			}
 		case v == 1:
 			row := c.samples[y*c.stride:]

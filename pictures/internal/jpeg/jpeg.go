@@ -1,16 +1,18 @@
-// Package jpeg decodes the JPEG processes of DICOM (ITU-T T.81, Huffman coding): sequential DCT of 8 and 12 bits (processes 1, 2, 4)
-// and lossless prediction of 2 to 16 bits (process 14), to the samples of each component before any conversion of colours.
+// Package jpeg decodes JPEG (ITU-T T.81, Huffman coding): sequential and progressive DCT of 8 and 12 bits, and lossless prediction of 2
+// to 16 bits (process 14), to the samples of each component before any conversion of colours.
 package jpeg
 
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Markers (T.81 table B.1).
 const (
 	markSOF0  = 0xc0 // baseline
 	markSOF1  = 0xc1 // extended sequential
+	markSOF2  = 0xc2 // progressive
 	markSOF3  = 0xc3 // lossless
 	markDHT   = 0xc4
 	markRST0  = 0xd0
@@ -27,13 +29,14 @@ const (
 // size as libjpeg does by default. IDs are the components' names, JFIF says that the stream has a JFIF marker, Adobe is the transform
 // of an Adobe marker, -1 where there is none.
 type Image struct {
-	W, H, Bits int
-	Planes     [][]uint16
-	IDs        []byte
-	Lossless   bool
-	Subsampled bool // a component is stored smaller
-	JFIF       bool
-	Adobe      int
+	W, H, Bits  int
+	Planes      [][]uint16
+	IDs         []byte
+	Progressive bool
+	Lossless    bool
+	Subsampled  bool // a component is stored smaller
+	JFIF        bool
+	Adobe       int
 }
 
 // MaxPixels is the largest picture that is decoded.
@@ -45,6 +48,8 @@ type component struct {
 	stride, lines   int      // samples that are stored: whole blocks and units
 	samples         []uint16 // of stride x lines
 	dc, ac          *huffman
+	table           *[64]uint16 // the quantization of its first scan
+	coefficients    []int16     // of a progressive picture, block after block, each in the order of the stream
 	seen            bool
 }
 
@@ -71,6 +76,9 @@ func Decode(b []byte) (*Image, error) {
 	d.at = 2
 	for {
 		mark, err := d.marker()
+		if err != nil && d.complete() {
+			break // writers forget the last marker
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -100,16 +108,14 @@ func Decode(b []byte) (*Image, error) {
 			d.jfif = true
 		case mark == markAPP14 && len(segment) >= 12 && string(segment[:5]) == "Adobe":
 			d.adobe = int(segment[11])
-		case mark == markSOF0 || mark == markSOF1 || mark == markSOF3:
+		case mark == markSOF0 || mark == markSOF1 || mark == markSOF2 || mark == markSOF3:
 			err = d.start(mark, segment)
 		case mark == markSOS:
 			err = d.scan(segment)
-		case mark == 0xc2:
-			err = fmt.Errorf("it is progressive, want sequential or lossless JPEG")
 		case mark >= 0xc5 && mark <= 0xcf && mark != 0xc8:
-			err = fmt.Errorf("it is hierarchical or has arithmetic coding (SOF%d), want sequential or lossless JPEG with Huffman coding", mark-0xc0)
+			err = fmt.Errorf("it is hierarchical or has arithmetic coding (SOF%d), want sequential, progressive or lossless JPEG with Huffman coding", mark-0xc0)
 		case mark == 0xf7:
-			err = fmt.Errorf("it is JPEG-LS, want sequential or lossless JPEG")
+			err = fmt.Errorf("it is JPEG-LS, want sequential, progressive or lossless JPEG")
 		case mark == 0xdc:
 			err = fmt.Errorf("it gives its height behind its data (DNL), which is not read")
 		}
@@ -120,16 +126,29 @@ func Decode(b []byte) (*Image, error) {
 	if d.frame == 0 {
 		return nil, fmt.Errorf("it has no frame")
 	}
-	m := &Image{W: d.w, H: d.h, Bits: d.bits, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1, JFIF: d.jfif, Adobe: d.adobe}
+	m := &Image{W: d.w, H: d.h, Bits: d.bits, JFIF: d.jfif, Adobe: d.adobe,
+		Progressive: d.frame == markSOF2, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1}
 	for i := range d.components {
 		c := &d.components[i]
 		if !c.seen {
 			return nil, fmt.Errorf("component %d has no data", i)
 		}
+		if d.frame == markSOF2 {
+			d.reconstruct(c)
+		}
 		m.IDs = append(m.IDs, c.id)
 		m.Planes = append(m.Planes, d.full(c))
 	}
 	return m, nil
+}
+
+// complete reports whether every component of a sequential picture has its data.
+func (d *decoder) complete() bool {
+	all := d.frame == markSOF0 || d.frame == markSOF1
+	for _, c := range d.components {
+		all = all && c.seen
+	}
+	return all
 }
 
 var errShort = fmt.Errorf("the JPEG stream is cut short")
@@ -201,12 +220,15 @@ func (d *decoder) start(mark byte, b []byte) error {
 	switch {
 	case d.w == 0 || d.h == 0:
 		return fmt.Errorf("have %d x %d pixels, want at least one (a height behind the data is not read)", d.w, d.h)
-	case mark == markSOF0 && d.bits != 8, mark == markSOF1 && d.bits != 8 && d.bits != 12, mark == markSOF3 && (d.bits < 2 || d.bits > 16):
+	case mark == markSOF0 && d.bits != 8, (mark == markSOF1 || mark == markSOF2) && d.bits != 8 && d.bits != 12, mark == markSOF3 && (d.bits < 2 || d.bits > 16):
 		return fmt.Errorf("have %d bits a sample, want 8, 12 or, lossless, 2 to 16", d.bits)
 	}
 	least := 8 // samples for a byte at most: a bit each
 	if mark != markSOF3 {
 		least = 256 // a block of 64 in two bits
+	}
+	if mark == markSOF2 {
+		least = 512
 	}
 	if d.w*d.h > MaxPixels || d.w*d.h/least > len(d.b) {
 		return fmt.Errorf("have %d bytes for %d x %d pixels", len(d.b), d.w, d.h)
@@ -235,6 +257,9 @@ func (d *decoder) start(mark byte, b []byte) error {
 			c.stride, c.lines = up(d.w, 8*d.hMax)*8*int(c.h), up(d.h, 8*d.vMax)*8*int(c.v)
 		}
 		c.samples = make([]uint16, c.stride*c.lines)
+		if mark == markSOF2 {
+			c.coefficients = make([]int16, c.stride*c.lines)
+		}
 	}
 	d.frame = mark
 	return nil
@@ -256,7 +281,7 @@ func (d *decoder) scan(b []byte) error {
 		id, tables := b[1+2*i], b[2+2*i]
 		at := -1
 		for j := range d.components {
-			if d.components[j].id == id && !d.components[j].seen {
+			if d.components[j].id == id && (!d.components[j].seen || d.frame == markSOF2) && !slices.Contains(in, &d.components[j]) {
 				at = j
 				break
 			}
@@ -266,6 +291,16 @@ func (d *decoder) scan(b []byte) error {
 		}
 		c := &d.components[at]
 		c.dc, c.ac, c.seen = d.tables[0][tables>>4], d.tables[1][tables&15], true
+		if c.table == nil {
+			c.table = d.quant[c.quant]
+		}
+		if d.frame == markSOF2 { // which tables it needs its coefficients say
+			if c.table == nil {
+				return fmt.Errorf("scan header: component %d has no table", id)
+			}
+			in = append(in, c)
+			continue
+		}
 		if c.dc == nil || d.frame != markSOF3 && (c.ac == nil || d.quant[c.quant] == nil) {
 			return fmt.Errorf("scan header: component %d has no table", id)
 		}
@@ -274,12 +309,15 @@ func (d *decoder) scan(b []byte) error {
 	first, last, point := b[1+2*int(b[0])], b[2+2*int(b[0])], b[3+2*int(b[0])]
 	r := &bitReader{b: d.b, at: d.at}
 	var err error
-	if d.frame == markSOF3 {
+	switch d.frame {
+	case markSOF2:
+		err = d.progressive(r, in, band{int(first), int(last), point >> 4, point & 15})
+	case markSOF3:
 		if first < 1 || first > 7 || point>>4 != 0 || int(point) >= d.bits {
 			return fmt.Errorf("scan header: have predictor %d and point transform %d, want 1 to 7 and less than %d", first, point, d.bits)
 		}
 		err = d.lossless(r, in, int(first), uint(point))
-	} else {
+	default:
 		if first != 0 || last != 63 || point != 0 {
 			return fmt.Errorf("scan header: have coefficients %d to %d, want 0 to 63", first, last)
 		}

@@ -1,0 +1,102 @@
+package calib
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"syncsam-convert/dataset"
+	"syncsam-convert/pictures"
+)
+
+// volumeSlices is how many slices of a volume calibrate, evenly spaced.
+const volumeSlices = 8
+
+// Images lists the calibration images that a path names: a folder's pictures and slices of its volumes, the images of a data set index,
+// or those of a data set's folder; each once, sorted.
+func Images(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	items, root := dataset.Items(path), filepath.Dir(path)
+	if info.IsDir() {
+		if err := addPictures(found, path); err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			root = path
+			if _, items, err = dataset.Open(root, dataset.Options{}); err != nil {
+				return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
+			}
+		}
+	}
+	if len(found) == 0 {
+		for pair, err := range items {
+			if err != nil {
+				return nil, err
+			}
+			image, err := dataset.Path(root, pair.Image)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			found[image] = true
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s: it lists no pictures", path)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// addPictures finds the pictures that lie in a folder, and slices of its volumes.
+func addPictures(found map[string]bool, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir(), pictures.IsJunk(path):
+		case pictures.IsScan(path):
+			n, err := pictures.Slices(path)
+			if err != nil {
+				return err
+			}
+			for i := range min(n, volumeSlices) {
+				slice := (2*i + 1) * n / (2 * min(n, volumeSlices))
+				found[pictures.Part{Slice: &slice}.Name(path)] = true
+			}
+		case slices.Contains(pictures.PictureTypes, strings.ToLower(filepath.Ext(path))):
+			found[path] = true
+		}
+	}
+	return nil
+}
+
+// Shard takes the images i, i+n, i+2n, ... (i from 1) of a list; shard is "i/n", "" for all.
+func Shard(images []string, shard string) ([]string, error) {
+	if shard == "" {
+		return images, nil
+	}
+	first, last, _ := strings.Cut(shard, "/")
+	i, err1 := strconv.Atoi(first)
+	n, err2 := strconv.Atoi(last)
+	if err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
+		return nil, fmt.Errorf("have %q, want i/n with 1 <= i <= n", shard)
+	}
+	var out []string
+	for k := i - 1; k < len(images); k += n {
+		out = append(out, images[k])
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s of %d images is none", shard, len(images))
+	}
+	return out, nil
+}

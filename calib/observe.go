@@ -1,0 +1,190 @@
+package calib
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"syncsam-convert/engine"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
+)
+
+// An Observer runs a module's float graphs over calibration images.
+type Observer struct {
+	Module  *ir.Module
+	Engine  string
+	Options engine.Options
+	Dir     string // for the files of engines that are not embedded
+	Seen    func() // told of each image; nil for nobody
+}
+
+// Collect adds the statistics of images to s: ranges of what the scope quantizes, and with peaks the largest amplitude of every
+// floating-point value of encoder and decoder, too.
+func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, peaks bool, images []string) error {
+	g := o.Module.Encoder()
+	keys := quant.Keys(g)
+	s.Last = map[string]bool{}
+	w := engine.Watch{Values: quant.FindSites(g, scope.Convolutions).Observed()}
+	for _, l := range quant.FindLinears(g, scope.Linears) {
+		w.Values = append(w.Values, l.Args[0])
+		s.Last[keys[l.Args[0]]] = true
+	}
+	if len(w.Values) == 0 && !peaks {
+		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
+	}
+	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess, keys: []map[*ir.Value]string{keys}}
+	defer r.close()
+	if peaks {
+		w.Peaks = amplitudes(g)
+		if d := o.Module.Graph("decoder"); d != nil {
+			if err := r.load(o, d, engine.Watch{Peaks: amplitudes(d)}); err != nil {
+				return err
+			}
+			r.decoder, r.keys = r.image, append(r.keys, quant.Keys(d))
+		}
+	}
+	if err := r.load(o, g, w); err != nil {
+		return err
+	}
+	return s.Collect(ctx, len(images), func(i int) (map[string]*tensor.Tensor, error) {
+		picture, err := pictures.Read(images[i])
+		if err != nil {
+			return nil, err
+		}
+		values, err := r.observe(ctx, picture, s.Peaks)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", images[i], err)
+		}
+		return values, nil
+	}, o.Seen)
+}
+
+// Inputs gives what the graph that reads the image takes of each image.
+func (o *Observer) Inputs(ctx context.Context, images []string) ([]map[string]*tensor.Tensor, error) {
+	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess}
+	defer r.close()
+	if r.prompts.OneGraph {
+		if err := r.load(o, o.Module.Encoder(), engine.Watch{}); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]map[string]*tensor.Tensor, len(images))
+	for i, path := range images {
+		picture, err := pictures.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], _, err = r.inputs(ctx, picture); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return out, nil
+}
+
+// amplitudes are the values of a graph whose peaks decide where float16 holds them.
+func amplitudes(g *ir.Graph) []*ir.Value {
+	return slices.DeleteFunc(slices.Clone(g.Values), func(v *ir.Value) bool {
+		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32 || v.Type.Rank() == 0
+	})
+}
+
+// An observation is one model that is being watched.
+type observation struct {
+	prompts        prompt.Interface
+	preprocess     ir.Preprocess
+	image, decoder engine.Watched // decoder: nil where it is not watched
+	keys           []map[*ir.Value]string
+	open           []engine.Watched
+}
+
+func (r *observation) load(o *Observer, g *ir.Graph, w engine.Watch) error {
+	session, err := engine.LoadWatched(o.Engine, g, w, o.Dir, o.Options)
+	if err == nil {
+		r.image, r.open = session, append(r.open, session)
+	}
+	return err
+}
+
+func (r *observation) close() {
+	for _, s := range r.open {
+		s.Close()
+	}
+}
+
+// inputs prepares an image; where prompts are planes, for a batch of all probes, the last with the logits that the second gave.
+func (r *observation) inputs(ctx context.Context, picture *pictures.Image) (map[string]*tensor.Tensor, pictures.Frame, error) {
+	x, frame, err := pictures.Prepare(picture, r.preprocess)
+	if err != nil || !r.prompts.OneGraph {
+		return map[string]*tensor.Tensor{"image": x}, frame, err
+	}
+	first, err := r.prompts.Image(x, frame, prompt.Probes(frame, nil)[1])
+	if err != nil {
+		return nil, frame, err
+	}
+	seen, err := r.image.Run(ctx, first)
+	if err != nil {
+		return nil, frame, err
+	}
+	logits, err := r.prompts.Logits(seen.Outputs)
+	if err != nil {
+		return nil, frame, err
+	}
+	inputs, err := r.prompts.Image(x, frame, prompt.Probes(frame, logits)...)
+	return inputs, frame, err
+}
+
+// observe gives the watched values of one image by key, and adds to peaks.
+func (r *observation) observe(ctx context.Context, picture *pictures.Image, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
+	inputs, frame, err := r.inputs(ctx, picture)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := r.image.Run(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(seen, r.keys[0], peaks); err != nil {
+		return nil, err
+	}
+	values := map[string]*tensor.Tensor{}
+	for v, t := range seen.Values {
+		values[r.keys[0][v]] = t
+	}
+	if r.decoder == nil {
+		return values, nil
+	}
+	var logits []float32
+	for i := range prompt.Probes(frame, nil) {
+		in, err := r.prompts.Decoder(seen.Outputs, r.decoder.Inputs(), frame, prompt.Probes(frame, logits)[i])
+		if err != nil {
+			return nil, err
+		}
+		out, err := r.decoder.Run(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if err := take(out, r.keys[1], peaks); err != nil {
+			return nil, err
+		}
+		if logits, err = r.prompts.Logits(out.Outputs); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// take adds what a run has shown to the largest amplitudes by key; one that is no number is an error.
+func take(seen *engine.Seen, keys map[*ir.Value]string, peaks map[string]float32) error {
+	for v, p := range seen.Peaks {
+		if p-p != 0 {
+			return fmt.Errorf("value %q: its largest amplitude is %v", keys[v], p)
+		}
+		peaks[keys[v]] = max(peaks[keys[v]], p)
+	}
+	return nil
+}

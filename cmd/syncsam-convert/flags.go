@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"syncsam-convert/calib"
+	"syncsam-convert/compile"
+	"syncsam-convert/engine"
+	"syncsam-convert/frontends"
+)
+
+// addModel adds what a checkpoint does not tell about its model.
+func addModel(c *cobra.Command, o *compile.Options) {
+	c.Flags().StringVar(&o.Model.Family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
+	c.Flags().Int64Var(&o.Model.ImageSize, "image-size", 0, "side of the input image in pixels; positions are resampled (default the checkpoint's)")
+}
+
+func addCalibration(c *cobra.Command, o *compile.Options) {
+	c.Flags().StringVar(&o.Calibration, "calib", "", "calibration data: a folder of pictures or volumes, a data set (its folder or its index), or files that calibrate wrote (comma-separated)")
+	c.Flags().StringVar(&o.Quantize, "quantize", "", "what becomes int8: cnn (the CNN branch), linear (the ViT's linear layers) or all (default cnn where there is a branch, else linear)")
+	c.Flags().StringVar(&o.Method, "calib-method", calib.DefaultMethod, "how clipping ranges are chosen: "+strings.Join(calib.MethodNames(), ", "))
+}
+
+func addEngine(c *cobra.Command, name *string, o *engine.Options) {
+	c.Flags().StringVar(name, "engine", engine.Names()[0], strings.Join(engine.Names(), ", "))
+	c.Flags().StringVar(&o.Library, "onnxruntime-lib", "", "ONNX Runtime's shared library (default: $"+engine.LibraryVariable+", then "+engine.LibraryFolder+")")
+	addLibrary(c, &o.TensorRT)
+	c.Flags().IntVar(&o.Threads, "threads", 0, "threads of the engine; 0: all")
+}
+
+func addProgress(c *cobra.Command, progress *bool) {
+	c.Flags().BoolVar(progress, "progress", false, "show progress even when standard error is not a terminal")
+}
+
+// exactly wants n arguments of the given kind.
+func exactly(n int, kind string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
+		}
+		return nil
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(v)
+}
+
+// A bar shows how far one job is, on standard error when that is a terminal or it is asked for.
+type bar struct {
+	w     io.Writer
+	stage string
+	bar   *progressbar.ProgressBar
+}
+
+func newBar(cmd *cobra.Command, force bool) *bar {
+	w := cmd.ErrOrStderr()
+	f, isFile := w.(*os.File)
+	if !force && !(isFile && term.IsTerminal(int(f.Fd()))) {
+		w = io.Discard
+	}
+	return &bar{w: w}
+}
+
+// at shows a stage with so many of its pieces done; total is -1 where nobody knows.
+func (b *bar) at(stage string, done, total int) {
+	if b.stage != stage {
+		b.done()
+		b.stage, b.bar = stage, progressbar.NewOptions(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(stage), progressbar.OptionShowCount(),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetRenderBlankState(true))
+	}
+	_ = b.bar.Set(done) // a bar that cannot be drawn stops nothing
+}
+
+func (b *bar) done() {
+	if b.bar != nil {
+		_ = b.bar.Finish()
+	}
+	b.stage, b.bar = "", nil
+}
+
+// watch connects a compilation to standard error.
+func watch(cmd *cobra.Command, force bool, o *compile.Options) *bar {
+	b := newBar(cmd, force)
+	o.Progress = func(e compile.Event) { b.at(e.Stage, e.Done, max(e.Total, 1)) }
+	o.Note = func(line string) {
+		b.done()
+		fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: "+line)
+	}
+	o.Debug.Log = cmd.ErrOrStderr()
+	return b
+}

@@ -1,0 +1,79 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/compile"
+	"syncsam-convert/frontends/onnx"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
+	"syncsam-convert/segment"
+)
+
+// Encoders compares the graphs that read the image of two artifacts, or of an artifact and a checkpoint (compiled in float), on a picture
+// that is prepared as the first artifact says; without one, on seeded noise.
+func Encoders(ctx context.Context, a, b, image string) ([]Layer, error) {
+	var graphs [2]*ir.Graph
+	var man *artifact.Manifest
+	for i, path := range []string{a, b} {
+		g, m, close, err := encoder(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		defer close()
+		if graphs[i] = g; man == nil {
+			man = m
+		}
+	}
+	inputs, err := inputs(image, man, graphs[0])
+	if err != nil {
+		return nil, err
+	}
+	return Graphs(ctx, graphs[0], graphs[1], inputs)
+}
+
+// encoder opens an artifact's encoder, or compiles a checkpoint's in float; a checkpoint has no manifest.
+func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, func(), error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if info.IsDir() {
+		man, err := artifact.Read(path)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if err := man.Verify(path); err != nil {
+			return nil, nil, nil, err
+		}
+		m, err := onnx.Open(filepath.Join(path, man.Encoder()))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return m.Graph, man, func() { m.Close() }, nil
+	}
+	m, close, err := compile.Float(ctx, compile.Options{Checkpoint: path})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return m.Encoder(), nil, close, nil
+}
+
+func inputs(image string, man *artifact.Manifest, g *ir.Graph) (map[string]*tensor.Tensor, error) {
+	if image == "" {
+		return ir.Probe(g, 1, map[string]int64{"N": 1})
+	}
+	if man == nil {
+		return nil, fmt.Errorf("--image: needs an artifact among A and B, whose manifest says how to prepare it")
+	}
+	m, err := pictures.Read(image)
+	if err != nil {
+		return nil, err
+	}
+	return segment.EncoderInputs(m, man)
+}

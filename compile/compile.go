@@ -1,0 +1,141 @@
+// Package compile is the compiler: from a checkpoint to a verified artifact.
+//
+// A checkpoint is opened, never executed: Open maps its tensors. Lower recognises the model family by the keys, builds the family's graphs
+// (an encoder that reads the image and a decoder that reads prompts, or one graph for both) and simplifies them. Calibrate runs the float
+// model over pictures and chooses, for every value that becomes an integer, a range: the quantization plan, a text that can be reviewed,
+// changed and replayed. Finish takes a copy of the model through the rest of the pipeline with a plan. Write emits it: ONNX files and a
+// manifest that says what was done. Each stage gives a value that can be kept, so a search finishes many models of one calibration:
+//
+//	source, err := compile.Open(compile.Options{Checkpoint: "syncsam-50.pth", Precision: compile.INT8, Calibration: "images/"})
+//	lowered, err := source.Lower(ctx)
+//	calibrated, err := lowered.Calibrate(ctx)
+//	compiled, err := calibrated.Finish(ctx, compile.ONNX, calibrated.Plan)
+//	manifest, err := compiled.Write(ctx, "artifact")
+//
+// Compile does all of it, verifies the artifact against golden Dice results where the options name some, and publishes it in one rename
+// or leaves no trace. The stages between are data: package passes lists them for every target and precision, in order, with what each may do
+// to results. An artifact is run by package segment, judged by package golden.
+package compile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/golden"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/segment"
+)
+
+// Compile builds the artifact that the options describe and publishes it at Output. When the golden results do not hold the error is a
+// golden.ErrMismatch, and nothing is left.
+func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
+	if o.Output == "" {
+		return nil, fmt.Errorf("-o: missing, want the artifact folder")
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.filled()
+	stage, err := artifact.Stage(o.Output, o.Force)
+	if err != nil {
+		return nil, err
+	}
+	defer stage.Discard()
+	man, plan, err := build(ctx, o, stage.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Progress(Event{Stage: "publish"})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := o.writePlan(plan); err != nil {
+		return nil, err
+	}
+	return man, stage.Publish()
+}
+
+// build fills a folder with the artifact, and gives the plan that it has.
+func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *quant.Plan, error) {
+	source, err := Open(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer source.Close()
+	lowered, err := source.Lower(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	calibrated, err := lowered.Calibrate(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan := calibrated.Plan
+	man, err := calibrated.publish(ctx, ONNX, plan, dir)
+	if errors.Is(err, golden.ErrMismatch) && o.Precision == INT8 && o.MaxDrop != nil {
+		man, plan, err = calibrated.fallBack(ctx, man, dir)
+	}
+	if err != nil || o.Target != TensorRT {
+		return man, plan, err
+	}
+	folder := filepath.Join(dir, PlanFolder)
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		return nil, nil, err
+	}
+	if _, err := calibrated.publish(ctx, TensorRT, plan, folder); err != nil {
+		return nil, nil, err
+	}
+	pin, err := artifact.Describe(dir, filepath.Join(PlanFolder, artifact.ManifestName))
+	if err != nil {
+		return nil, nil, err
+	}
+	man.Target, man.Files = TensorRT, append(man.Files, pin)
+	return man, plan, man.Write(dir)
+}
+
+// publish finishes one model, writes it into a folder, and proves it where there are golden results. With a golden.ErrMismatch it gives
+// the manifest, too.
+func (c *Calibrated) publish(ctx context.Context, target string, plan *quant.Plan, dir string) (*artifact.Manifest, error) {
+	m, err := c.Finish(ctx, target, plan)
+	if err != nil {
+		return nil, err
+	}
+	man, err := m.Write(ctx, dir)
+	if err != nil || c.o.Golden == "" {
+		return man, err
+	}
+	return man, c.o.prove(ctx, dir, man)
+}
+
+// prove verifies the artifact in a folder and adds the result to its manifest.
+func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest) error {
+	g, err := golden.Read(o.Golden)
+	if err != nil {
+		return err
+	}
+	p, err := segment.Open(dir, o.Engine, o.Runtime)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	done := 0
+	r, err := golden.Verify(ctx, p, g, golden.Settings{Modes: golden.Modes, Tolerance: golden.DefaultTolerance, MaxDrop: o.MaxDrop, Seen: func() {
+		done++
+		o.Progress(Event{"masks", done, len(g.Items)})
+	}})
+	if err != nil {
+		return err
+	}
+	if man.Verification, err = json.Marshal(r.Brief()); err != nil {
+		return err
+	}
+	if err := man.Write(dir); err != nil {
+		return err
+	}
+	return r.Err()
+}

@@ -1,0 +1,83 @@
+package compile
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/checkpoint"
+)
+
+// An Inspection says what a checkpoint is.
+type Inspection struct {
+	Family     string         `json:"family"`
+	Config     map[string]any `json:"config"`
+	Format     string         `json:"format"`
+	Wrapper    string         `json:"wrapper,omitempty"` // key that the state dict lies under
+	Parameters int64          `json:"parameters"`
+	Tensors    int            `json:"tensors"`
+	DTypes     map[string]int `json:"dtypes"`            // tensors by element type
+	Modules    []ModuleSize   `json:"modules"`           // by the first two steps of the key
+	Shared     []string       `json:"shared,omitempty"`  // tied tensors, "a = b"
+	Globals    []string       `json:"globals,omitempty"` // pickled classes that were not executed
+	Assumed    string         `json:"assumed,omitempty"` // what the keys do not tell
+}
+
+// ModuleSize is one module's share of a checkpoint.
+type ModuleSize struct {
+	Name       string `json:"name"`
+	Parameters int64  `json:"parameters"`
+	Tensors    int    `json:"tensors"`
+	DType      string `json:"dtype"` // of its floating-point tensors, or "mixed"
+}
+
+// Inspect recognises a checkpoint and counts its parameters.
+func Inspect(path string, o frontends.Options) (*Inspection, error) {
+	source, err := Open(Options{Checkpoint: path, Model: o, AllowNonFinite: true})
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	lowered, assumed, err := source.load()
+	if err != nil {
+		return nil, err
+	}
+	x := describe(source.Checkpoint)
+	x.Family, x.Config, x.Assumed = lowered.Meta.Family, lowered.Meta.Config, assumed
+	return x, nil
+}
+
+func describe(ck *checkpoint.Checkpoint) *Inspection {
+	x := &Inspection{Format: ck.Format(), Wrapper: ck.Wrapper(), Tensors: len(ck.Names()), Parameters: Parameters(ck), DTypes: map[string]int{}, Globals: ck.Globals()}
+	modules := map[string]*ModuleSize{}
+	for _, name := range ck.Names() {
+		t := ck.Get(name)
+		x.DTypes[t.DType().String()]++
+		if other := ck.SharedWith(name); other != "" {
+			x.Shared = append(x.Shared, name+" = "+other)
+			continue
+		}
+		steps := strings.Split(name, ".")
+		key := strings.Join(steps[:min(2, max(1, len(steps)-1))], ".")
+		m := modules[key]
+		if m == nil {
+			m = &ModuleSize{Name: key}
+			modules[key] = m
+		}
+		m.Tensors++
+		if !t.DType().IsFloat() {
+			continue
+		}
+		m.Parameters += t.Len()
+		if d := t.DType().String(); m.DType == "" {
+			m.DType = d
+		} else if m.DType != d {
+			m.DType = "mixed"
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(modules)) {
+		x.Modules = append(x.Modules, *modules[key])
+	}
+	return x
+}

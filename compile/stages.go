@@ -1,0 +1,365 @@
+package compile
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/calib"
+	"syncsam-convert/calib/reconstruct"
+	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/quant"
+	"syncsam-convert/passes"
+)
+
+// A Source is an open checkpoint: its tensors, and the hash of its bytes, which is taken while others work.
+type Source struct {
+	Checkpoint *checkpoint.Checkpoint
+	o          Options
+	hash       chan struct{} // closed when the two below are known
+	sum        string
+	err        error
+}
+
+// Open validates the options and opens the checkpoint. Close it when no stage that follows from it is needed any more: tensors are
+// mapped from the file.
+func Open(o Options) (*Source, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.filled()
+	o.Progress(Event{Stage: "read"})
+	ck, err := checkpoint.Open(o.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
+	go func() {
+		defer close(s.hash)
+		s.sum, _, s.err = artifact.Hash(o.Checkpoint)
+	}()
+	return s, nil
+}
+
+// Close ends the source.
+func (s *Source) Close() error {
+	<-s.hash
+	return s.Checkpoint.Close()
+}
+
+// SHA256 is the hash of the checkpoint's bytes.
+func (s *Source) SHA256() (string, error) {
+	<-s.hash
+	return s.sum, s.err
+}
+
+// A Lowered is the model as a module, simplified as far as every precision and target shares it.
+type Lowered struct {
+	*Source
+	run *passes.Run // of the model for ONNX
+	trt *passes.Run // of the one for TensorRT; nil where none is asked for
+	f32 *passes.Run // of the float one, that INT8 is held against when it may fall back; nil where it may not
+}
+
+// load recognises the model family and builds its graphs; the line says what was assumed.
+func (s *Source) load() (*ir.Module, string, error) {
+	m, assumed, err := frontends.Load(s.Checkpoint, s.o.Model)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.o.Checkpoint, err)
+	}
+	return m, assumed, err
+}
+
+// Lower recognises the model family and builds and simplifies its graphs.
+func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
+	m, assumed, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	if assumed != "" {
+		s.o.Note("note: " + assumed)
+	}
+	if !s.o.AllowNonFinite {
+		if err := s.Checkpoint.CheckFinite(ctx); err != nil {
+			return nil, fmt.Errorf("%w; --allow-nonfinite accepts them", err)
+		}
+	}
+	s.o.Progress(Event{Stage: "compile"})
+	debug, err := s.o.debug("")
+	if err != nil {
+		return nil, err
+	}
+	l := &Lowered{Source: s}
+	if l.run, err = passes.Start(m, s.o.pipeline(ONNX, s.o.Precision), debug); err != nil {
+		return nil, err
+	}
+	if s.o.Target == TensorRT {
+		if debug, err = s.o.debug("plan"); err != nil {
+			return nil, err
+		}
+		if l.trt, err = l.run.Fork(ctx, s.o.pipeline(TensorRT, s.o.Precision), debug); err != nil {
+			return nil, err
+		}
+	}
+	if s.o.Precision == INT8 && s.o.MaxDrop != nil {
+		if l.f32, err = l.run.Fork(ctx, s.o.pipeline(ONNX, FP32), passes.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// Module is the model at this stage.
+func (l *Lowered) Module() *ir.Module { return l.run.Module }
+
+// Scope is what the options choose of the model to become INT8; by default its CNN branch, or the linear layers where it has none.
+func (l *Lowered) Scope() quant.Scope {
+	all := quant.Scope{Convolutions: l.run.Module.Meta.Branch, Linears: l.run.Module.Meta.Linears}
+	switch q := l.o.Quantize; {
+	case q == QuantizeCNN, q == QuantizeDefault && len(all.Convolutions) > 0:
+		all.Linears = nil
+	case q == QuantizeLinear:
+		all.Convolutions = nil
+	}
+	return all
+}
+
+// A Calibrated is a model whose quantization plan is known; the model itself is still float.
+type Calibrated struct {
+	*Lowered
+	Plan *quant.Plan // nil where nothing is calibrated
+}
+
+// fewImages is the number below which calibration warns.
+const fewImages = 8
+
+// Calibrate gives the plan: read from a file, or made from pictures or statistics. Without any of them it has none.
+func (l *Lowered) Calibrate(ctx context.Context) (*Calibrated, error) {
+	if err := l.run.Before(ctx, passes.Calibrate); err != nil {
+		return nil, err
+	}
+	c := &Calibrated{Lowered: l}
+	if !l.run.Reached(passes.Calibrate) {
+		return c, nil
+	}
+	sum, err := l.SHA256()
+	if err != nil {
+		return nil, err
+	}
+	if l.o.Plan != "" {
+		c.Plan, err = readPlan(l.o.Plan)
+	} else {
+		c.Plan, err = l.plan(ctx, sum)
+	}
+	return c, err
+}
+
+// plan makes a plan from pictures or statistics.
+func (l *Lowered) plan(ctx context.Context, source string) (*quant.Plan, error) {
+	s, err := l.stats(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	if s.Images < fewImages {
+		l.o.Note(fmt.Sprintf("warning: %d calibration images are few; use %d or more", s.Images, fewImages))
+	}
+	return s.Plan(l.o.Method)
+}
+
+func (l *Lowered) stats(ctx context.Context, source string) (*calib.Stats, error) {
+	if !l.o.statistics() {
+		images, err := calib.Images(l.o.Calibration)
+		if err != nil {
+			return nil, err
+		}
+		return l.observe(ctx, source, images, l.scope8(), l.o.Target == TensorRT || l.o.Precision == FP16)
+	}
+	s := calib.NewStats(source)
+	for _, path := range strings.Split(l.o.Calibration, ",") {
+		other, err := calib.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Merge(other); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return s, nil
+}
+
+// scope8 is the scope of a build to INT8, and none of others.
+func (l *Lowered) scope8() (none quant.Scope) {
+	if l.o.Precision == INT8 {
+		return l.Scope()
+	}
+	return none
+}
+
+// observe runs the float model over images.
+func (l *Lowered) observe(ctx context.Context, source string, images []string, scope quant.Scope, peaks bool) (*calib.Stats, error) {
+	done := 0
+	o, err := l.observer(func() {
+		done++
+		l.o.Progress(Event{"calibrate", done, len(images)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(o.Dir)
+	s := calib.NewStats(source)
+	return s, o.Collect(ctx, s, scope, peaks, images)
+}
+
+func (l *Lowered) observer(seen func()) (*calib.Observer, error) {
+	tmp, err := os.MkdirTemp("", "syncsam-convert-*")
+	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, err
+}
+
+func readPlan(path string) (*quant.Plan, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	p, err := quant.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// A Compiled is a finished model in memory: it can be written. The Calibrated that it came from is as it was.
+type Compiled struct {
+	*Calibrated
+	Plan *quant.Plan // that it was quantized with
+	run  *passes.Run
+
+	Target, Precision string
+	rounding          string // of convolutions' weights
+}
+
+// Finish compiles the model for a target of the options with a plan: the Calibrated's own, or another one.
+func (c *Calibrated) Finish(ctx context.Context, target string, plan *quant.Plan) (*Compiled, error) {
+	from := c.run
+	if target == TensorRT {
+		if from = c.trt; from == nil {
+			return nil, fmt.Errorf("internal error: the options ask for target %s", c.o.Target)
+		}
+	}
+	return c.finish(ctx, from.Clone(), plan, target, c.o.Precision)
+}
+
+func (c *Calibrated) finish(ctx context.Context, run *passes.Run, plan *quant.Plan, target, precision string) (*Compiled, error) {
+	out := &Compiled{Calibrated: c, Plan: plan, run: run, Target: target, Precision: precision, rounding: RoundNearest}
+	run.Input = passes.Input{Plan: plan, Scope: c.scope8(), Spelling: spellings[target]}
+	if err := run.Before(ctx, passes.Calibrate); err != nil {
+		return nil, err
+	}
+	if run.Reached(passes.Calibrate) {
+		if err := run.Step(ctx, func() (int, error) { return 0, nil }); err != nil {
+			return nil, err
+		}
+	}
+	var float *ir.Graph
+	if precision == INT8 {
+		float = run.Module.Encoder().Clone()
+	}
+	if err := run.Before(ctx, passes.AdaptiveRounding); err != nil {
+		return nil, err
+	}
+	if q := out.quantized(); run.Reached(passes.AdaptiveRounding) && len(q.Layers) > 0 && c.adaptive(q.All) {
+		out.rounding = RoundAdaptive
+		if err := run.Step(ctx, func() (int, error) { return len(q.Layers), c.reconstruct(ctx, float, run.Module.Encoder(), q.Layers) }); err != nil {
+			return nil, err
+		}
+	}
+	return out, run.Rest(ctx)
+}
+
+// spellings say how a target wants integers.
+var spellings = map[string]passes.Spelling{ONNX: passes.ONNXRuntime, TensorRT: passes.TensorRT}
+
+// quantized is what all quantizing passes did together.
+func (c *Compiled) quantized() *passes.Quantized {
+	all := &passes.Quantized{Nodes: []string{}, Float: map[string]string{}}
+	for _, r := range c.run.Results {
+		for _, report := range r.Reports {
+			if q, ok := report.(*passes.Quantized); ok {
+				all.Add(q)
+			}
+		}
+	}
+	return all
+}
+
+// roundingWork is the number of multiply-adds per image up to which rounding is adaptive by itself: some seconds' work.
+const roundingWork = 1 << 30
+
+// adaptive decides how weights are rounded, for convolutions of so many multiply-adds.
+func (c *Calibrated) adaptive(work int64) bool {
+	return c.o.Rounding == RoundAdaptive || c.o.Rounding == RoundAuto && c.o.pictures() && work <= roundingWork
+}
+
+// roundingImages bounds how many calibration images choose integers: all are in memory at once.
+const roundingImages = 32
+
+// reconstruct rounds the layers' weights anew over calibration images; float is the encoder before it was quantized.
+func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer) error {
+	images, err := calib.Images(c.o.Calibration)
+	if err != nil {
+		return err
+	}
+	n := min(len(images), roundingImages)
+	spread := make([]string, n)
+	for i := range spread {
+		spread[i] = images[i*len(images)/n]
+	}
+	o, err := c.observer(nil)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(o.Dir)
+	inputs, err := o.Inputs(ctx, spread)
+	if err != nil {
+		return err
+	}
+	done := 0
+	return reconstruct.Run(ctx, float, quantized, layers, inputs, func() {
+		done++
+		c.o.Progress(Event{"round", done, len(layers)})
+	})
+}
+
+// writePlan puts a plan where the options want it.
+func (o Options) writePlan(p *quant.Plan) error {
+	if o.PlanOut == "" || p == nil {
+		return nil
+	}
+	return mapfile.WriteAtomic(o.PlanOut, p.Write)
+}
+
+// Float compiles a checkpoint in float32, in memory. The module's tensors need the checkpoint until close is called.
+func Float(ctx context.Context, o Options) (m *ir.Module, close func(), err error) {
+	source, err := Open(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			source.Close()
+		}
+	}()
+	l, err := source.Lower(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := l.run.Rest(ctx); err != nil {
+		return nil, nil, err
+	}
+	return l.run.Module, func() { source.Close() }, nil
+}

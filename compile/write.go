@@ -1,0 +1,211 @@
+package compile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/backends/onnx"
+	"syncsam-convert/backends/tensorrt"
+	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/internal/version"
+	"syncsam-convert/ir"
+	"syncsam-convert/passes"
+)
+
+// PlanFolder is where the TensorRT target's files are in an artifact; it is an artifact itself, which every engine can run.
+const PlanFolder = "plan"
+
+// Write emits the model and its manifest into a folder that is there.
+func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
+	c.o.Progress(Event{Stage: "write"})
+	m := c.run.Module
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
+	var err error
+	if man.Files, err = c.writeGraphs(ctx, dir, m); err != nil {
+		return nil, err
+	}
+	if c.Target == TensorRT {
+		if err := c.writeRecipe(dir, m, man); err != nil {
+			return nil, err
+		}
+	}
+	sum, err := c.SHA256()
+	if err != nil {
+		return nil, err
+	}
+	man.Source = artifact.Source{SHA256: sum, Format: c.Checkpoint.Format(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
+	for _, r := range c.run.Results {
+		man.Passes = append(man.Passes, artifact.Pass{Name: r.Name, Changed: r.Changed})
+	}
+	if c.Precision == INT8 && c.Plan != nil {
+		man.Quantization = c.quantization()
+	}
+	if half(c.Target, c.Precision) {
+		man.Float16 = c.float16()
+	}
+	return man, man.Write(dir)
+}
+
+// Parameters counts a checkpoint's floating-point elements; tied tensors once.
+func Parameters(ck *checkpoint.Checkpoint) int64 {
+	n := int64(0)
+	for _, name := range ck.Names() {
+		if t := ck.Get(name); t.DType().IsFloat() && ck.SharedWith(name) == "" {
+			n += t.Len()
+		}
+	}
+	return n
+}
+
+func (c *Compiled) quantization() *artifact.Quantization {
+	done := c.quantized()
+	q := &artifact.Quantization{Method: c.Plan.Method, Images: c.Plan.Images, Rounding: c.rounding, QuantizedNodes: done.Nodes, KeptFloat: []artifact.KeptFloat{}}
+	for _, key := range slices.Sorted(maps.Keys(done.Float)) {
+		q.KeptFloat = append(q.KeptFloat, artifact.KeptFloat{Node: key, Reason: done.Float[key]})
+	}
+	if done.All > 0 {
+		q.Int8Share = float64(done.Int8) / float64(done.All)
+	}
+	return q
+}
+
+func (c *Compiled) float16() *artifact.Float16 {
+	h := &artifact.Float16{Audited: c.Plan != nil && c.Plan.Peaks != nil, Float32: []artifact.Float32{}}
+	for _, r := range c.run.Results {
+		for _, report := range r.Reports {
+			if done, ok := report.(*passes.Halved); ok {
+				h.Values += done.Values
+				for _, v := range done.Float32 {
+					h.Float32 = append(h.Float32, artifact.Float32(v))
+				}
+			}
+		}
+	}
+	return h
+}
+
+// writeGraphs emits every graph, and hashes each file while the next is written.
+func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module) ([]artifact.File, error) {
+	type result struct {
+		file artifact.File
+		err  error
+	}
+	var pending []chan result
+	for _, g := range m.Graphs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
+		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
+			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
+		}
+		files, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range files {
+			done := make(chan result, 1)
+			pending = append(pending, done)
+			go func() {
+				file, err := artifact.Describe(dir, filepath.Base(p))
+				done <- result{file, err}
+			}()
+		}
+	}
+	var out []artifact.File
+	var failed error
+	for _, p := range pending {
+		r := <-p
+		if r.err != nil {
+			failed = r.err
+		}
+		out = append(out, r.file)
+	}
+	return out, failed
+}
+
+// writeRecipe adds to a folder of models for TensorRT what builds plans of them; releases that refuse a model are left out.
+func (c *Compiled) writeRecipe(dir string, m *ir.Module, man *artifact.Manifest) error {
+	spans, err := c.o.spans()
+	if err != nil {
+		return err
+	}
+	hashes := map[string]string{}
+	for _, file := range man.Files {
+		hashes[file.Name] = file.SHA256
+	}
+	suits, err := releases(dir, m)
+	if err != nil {
+		return err
+	}
+	recipe, err := tensorrt.NewRecipe(m, c.Precision, spans, suits, hashes)
+	if err != nil {
+		return err
+	}
+	text, err := recipe.JSON()
+	if err != nil {
+		return err
+	}
+	for _, out := range []struct {
+		name string
+		text []byte
+		mode os.FileMode
+	}{{tensorrt.RecipeName, text, 0o644}, {tensorrt.ScriptName, []byte(recipe.Script()), 0o755}} {
+		if err := os.WriteFile(filepath.Join(dir, out.name), out.text, out.mode); err != nil {
+			return err
+		}
+		file, err := artifact.Describe(dir, out.name)
+		if err != nil {
+			return err
+		}
+		man.Files = append(man.Files, file)
+	}
+	return nil
+}
+
+// releases lists those of TensorRT that take all of a module's files; none is an error that names what they refuse.
+func releases(dir string, m *ir.Module) ([]string, error) {
+	var suits []string
+	var refused *tensorrt.Finding
+	for _, r := range tensorrt.Releases {
+		found, err := lint(dir, m, r)
+		if err != nil {
+			return nil, err
+		}
+		if found == nil {
+			suits = append(suits, r.Name)
+		} else {
+			refused = found
+		}
+	}
+	if len(suits) == 0 {
+		return nil, fmt.Errorf("no release of TensorRT takes the model: %s: node %s: %s (%s)", refused.Release, refused.Node, refused.Problem, refused.Rule)
+	}
+	return suits, nil
+}
+
+// lint gives the first finding for which a release refuses one of a module's files, nil for none.
+func lint(dir string, m *ir.Module, r tensorrt.Release) (*tensorrt.Finding, error) {
+	for _, g := range m.Graphs {
+		file, err := onnxpb.Open(filepath.Join(dir, g.Name+".onnx"))
+		if err != nil {
+			return nil, err
+		}
+		findings := tensorrt.Lint(file, r)
+		if err := file.Close(); err != nil {
+			return nil, err
+		}
+		for _, found := range findings {
+			if found.Severity == tensorrt.Refused {
+				return &found, nil
+			}
+		}
+	}
+	return nil, nil
+}

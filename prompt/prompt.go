@@ -1,0 +1,159 @@
+// Package prompt is the one description of how prompts reach a model's graphs: which inputs they have, and what a user's box, clicks and
+// mask become in them. Prediction, verification, calibration and plans all go through it.
+package prompt
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"syncsam-convert/ir"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
+)
+
+// A Prompt is what a user gives for one mask, in original-image pixels.
+type Prompt struct {
+	Box    *[4]float64  // x0, y0, x1, y1
+	Points [][2]float64 // x, y
+	Labels []int        // of each point: 1 foreground, 0 background
+	Mask   []float32    // low-resolution logits of an earlier prediction, nil for none
+}
+
+// check refuses what no model can take.
+func (p Prompt) check(logits int64) error {
+	switch {
+	case len(p.Points) != len(p.Labels):
+		return fmt.Errorf("prompt: have %d points and %d labels", len(p.Points), len(p.Labels))
+	case p.Box == nil && len(p.Points) == 0:
+		return errors.New("prompt: have neither a box nor a point")
+	case p.Mask != nil && int64(len(p.Mask)) != logits*logits:
+		return fmt.Errorf("prompt: the mask has %d logits, want %d x %d", len(p.Mask), logits, logits)
+	}
+	return nil
+}
+
+// Probes are prompts that fit any image and together reach every part of a model: a box around its middle half, a click in its centre,
+// and the click as background with the logits that the second one gave (Probes(f, nil) leaves them out).
+func Probes(f pictures.Frame, logits []float32) []Prompt {
+	w, h := float64(f.W), float64(f.H)
+	centre := [][2]float64{{w / 2, h / 2}}
+	return []Prompt{{Box: &[4]float64{w / 4, h / 4, 3 * w / 4, 3 * h / 4}}, {Points: centre, Labels: []int{1}}, {Points: centre, Labels: []int{0}, Mask: logits}}
+}
+
+// An Interface is how one model takes prompts: beside an encoded image, as points (SAM and its relatives), or as planes of its one
+// graph's input.
+type Interface struct {
+	OneGraph bool  // "model" takes image and prompts at once; else "encoder" and "decoder"
+	Size     int64 // S: side of the square input
+	Choose   string
+}
+
+// Of is the interface of a model, whose graphs are one or two.
+func Of(meta ir.Meta, oneGraph bool) Interface {
+	return Interface{oneGraph, meta.Preprocess.Size, meta.Postprocess.Mask}
+}
+
+// OfModule is the interface of a module.
+func OfModule(m *ir.Module) Interface { return Of(m.Meta, m.Graph("encoder") == nil) }
+
+// Side is that of the logits: the masks' low resolution.
+func (i Interface) Side() int64 {
+	if i.OneGraph {
+		return i.Size
+	}
+	return i.Size / 4
+}
+
+// Image is what the graph that reads the image takes of a prepared one, x [1,3,S,S]; where prompts are planes, of prompts with it.
+func (i Interface) Image(x *tensor.Tensor, f pictures.Frame, prompts ...Prompt) (map[string]*tensor.Tensor, error) {
+	if !i.OneGraph {
+		return map[string]*tensor.Tensor{"image": x}, nil
+	}
+	for _, p := range prompts {
+		if err := p.check(i.Side()); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]*tensor.Tensor{"input": planes(x, f, prompts)}, nil
+}
+
+// Decoder is what the decoder takes: what the encoder gave, as far as the decoder has an input of the name, and one prompt. Points without
+// a box get SAM's padding point (0,0) with label -1.
+func (i Interface) Decoder(encoded map[string]*tensor.Tensor, inputs []string, f pictures.Frame, p Prompt) (map[string]*tensor.Tensor, error) {
+	side := i.Side()
+	if err := p.check(side); err != nil {
+		return nil, err
+	}
+	var coords, labels []float32
+	add := func(x, y float64, label int) {
+		fx, fy := f.Point(x, y)
+		coords, labels = append(coords, fx, fy), append(labels, float32(label))
+	}
+	for k, xy := range p.Points {
+		add(xy[0], xy[1], p.Labels[k])
+	}
+	if b := p.Box; b != nil {
+		add(b[0], b[1], 2)
+		add(b[2], b[3], 3)
+	} else {
+		add(0, 0, -1)
+	}
+	n, mask, has := int64(len(labels)), p.Mask, float32(1)
+	if mask == nil {
+		mask, has = make([]float32, side*side), 0
+	}
+	all := map[string]*tensor.Tensor{
+		"point_coords": tensor.FromFloat32([]int64{1, n, 2}, coords), "point_labels": tensor.FromFloat32([]int64{1, n}, labels),
+		"mask_input": tensor.FromFloat32([]int64{1, 1, side, side}, mask), "has_mask_input": tensor.FromFloat32([]int64{1}, []float32{has}),
+	}
+	for name, t := range encoded {
+		if slices.Contains(inputs, name) {
+			all[name] = t
+		}
+	}
+	if slices.Contains(inputs, "orig_im_size") {
+		all["orig_im_size"] = tensor.FromFloat32([]int64{2}, []float32{float32(f.H), float32(f.W)})
+	}
+	return all, nil
+}
+
+// Logits picks or makes the one mask, Side x Side, of what the decoder or the one graph gave, as ir.Postprocess.Mask says.
+func (i Interface) Logits(out map[string]*tensor.Tensor) ([]float32, error) {
+	side := i.Side()
+	if i.OneGraph {
+		logits := out["logits"]
+		if logits == nil || logits.Len() < side*side {
+			return nil, fmt.Errorf("model: logits: want float32 [1,1,%d,%d]", side, side)
+		}
+		return logits.Float32s()[:side*side], nil
+	}
+	low, iou := out["low_res_masks"], out["iou_predictions"]
+	if low == nil || len(low.Dims()) != 4 || low.Dims()[2] != side || low.Dims()[3] != side || low.Dims()[1] < 1 {
+		return nil, fmt.Errorf("decoder: low_res_masks: want float32 [1,M,%d,%d]", side, side)
+	}
+	m := low.Dims()[1]
+	mask := func(k int64) []float32 { return low.Float32s()[k*side*side : (k+1)*side*side] }
+	switch i.Choose {
+	case "", "first":
+		return mask(0), nil
+	case "best_iou_multimask":
+		if iou == nil || iou.Len() < m || m < 2 {
+			return nil, fmt.Errorf("decoder: iou_predictions: want float32 [1,%d]", m)
+		}
+		best := int64(1)
+		for k := best; k < m; k++ {
+			if iou.Float32s()[k] > iou.Float32s()[best] {
+				best = k
+			}
+		}
+		return mask(best), nil
+	case "first_plus_hq":
+		sum := slices.Clone(mask(0))
+		for k, x := range mask(m - 1) {
+			sum[k] += x
+		}
+		return sum, nil
+	}
+	return nil, fmt.Errorf("postprocess.mask: have %q: not known", i.Choose)
+}

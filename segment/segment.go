@@ -1,0 +1,131 @@
+// Package segment runs an artifact on pictures: one encoding a picture, one prediction a prompt, as the models' own pipelines do.
+package segment
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/engine"
+	"syncsam-convert/ir/tensor"
+	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
+)
+
+// A Predictor is an artifact loaded into an engine. It may be used from several goroutines.
+type Predictor struct {
+	man     *artifact.Manifest
+	engine  string
+	prompts prompt.Interface
+	image   engine.Session // of the graph that reads the image
+	decoder engine.Session // nil where one graph does everything
+}
+
+// Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
+func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
+	man, err := artifact.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := man.Verify(dir); err != nil {
+		return nil, err
+	}
+	one := man.Encoder() == artifact.OneGraph
+	p := &Predictor{man: man, engine: engineName, prompts: prompt.Of(man.Meta, one)}
+	if p.image, err = engine.Load(engineName, filepath.Join(dir, man.Encoder()), o); err != nil || one {
+		return p, err
+	}
+	if p.decoder, err = engine.Load(engineName, filepath.Join(dir, "decoder.onnx"), o); err != nil {
+		return nil, errors.Join(err, p.image.Close())
+	}
+	return p, nil
+}
+
+// Manifest is the artifact's manifest.
+func (p *Predictor) Manifest() *artifact.Manifest { return p.man }
+
+// Engine is the engine's name.
+func (p *Predictor) Engine() string { return p.engine }
+
+// Image is the session of the graph that reads the image, Decoder that of the other one; nil where there is one graph.
+func (p *Predictor) Image() engine.Session   { return p.image }
+func (p *Predictor) Decoder() engine.Session { return p.decoder }
+
+// Close ends its sessions.
+func (p *Predictor) Close() error {
+	err := p.image.Close()
+	if p.decoder != nil {
+		err = errors.Join(err, p.decoder.Close())
+	}
+	return err
+}
+
+// An Embedded is an image after the encoder: what all its prompts share.
+type Embedded struct {
+	Frame    pictures.Frame
+	Features map[string]*tensor.Tensor // the encoder's outputs by name; of a model with one graph the prepared image as "image"
+}
+
+// Embed runs the encoder on an image.
+func (p *Predictor) Embed(ctx context.Context, m *pictures.Image) (*Embedded, error) {
+	x, frame, err := pictures.Prepare(m, p.man.Preprocess)
+	if err != nil {
+		return nil, err
+	}
+	if p.prompts.OneGraph {
+		return &Embedded{frame, map[string]*tensor.Tensor{"image": x}}, nil
+	}
+	inputs, err := p.prompts.Image(x, frame)
+	if err != nil {
+		return nil, err
+	}
+	out, err := p.image.Run(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	return &Embedded{frame, out}, nil
+}
+
+// A Prediction is one mask: at the image's size, and as low-resolution logits of side Side.
+type Prediction struct {
+	Mask   *pictures.Mask
+	Logits []float32
+	Side   int
+}
+
+// Predict gives the mask of one prompt.
+func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) (*Prediction, error) {
+	session := p.decoder
+	var inputs map[string]*tensor.Tensor
+	var err error
+	if p.prompts.OneGraph {
+		session = p.image
+		inputs, err = p.prompts.Image(e.Features["image"], e.Frame, pr)
+	} else {
+		inputs, err = p.prompts.Decoder(e.Features, p.decoder.Inputs(), e.Frame, pr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := session.Run(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	logits, err := p.prompts.Logits(out)
+	if err != nil {
+		return nil, err
+	}
+	side := int(p.prompts.Side())
+	m, err := pictures.MaskOf(logits, side, e.Frame, p.man.Postprocess)
+	return &Prediction{m, logits, side}, err
+}
+
+// EncoderInputs prepares a picture for the graph of an artifact that reads it; where prompts are planes, with a box around its middle half.
+func EncoderInputs(m *pictures.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, error) {
+	x, f, err := pictures.Prepare(m, man.Preprocess)
+	if err != nil {
+		return nil, err
+	}
+	return prompt.Of(man.Meta, man.Encoder() == artifact.OneGraph).Image(x, f, prompt.Probes(f, nil)[0])
+}
