@@ -5,11 +5,13 @@ SHARED ?= ../shared
 BIN := bin/syncsam-convert
 GOLDEN := golden/data/syncsam-tiny-34
 IMAGE := golden/data/dataset/images/amos_0004_75.png
+# What --version and manifests name; empty outside a git checkout.
+COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-parity test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
 
 build:
-	$(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syncsam-convert
+	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
 
 # Every test that a clone alone can run. ONNX Runtime takes part where `make onnxruntime` has brought it.
 test:
@@ -63,6 +65,11 @@ test-parity: build
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
 
+# Pictures of every kind beside PIL, tifffile, OpenCV and nibabel; needs python3.
+test-pictures: build
+	sh scripts/venv.sh numpy pillow tifffile imagecodecs nibabel opencv-python-headless
+	build/venv/bin/python scripts/check_pictures.py $(BIN)
+
 # Other people's programs on our files: onnx.checker, SAM's official client, and PyTorch on every family at random weights (about
 # 7 GB for PyTorch).
 test-peers: check-onnx onnxruntime
@@ -73,6 +80,14 @@ test-peers: check-onnx onnxruntime
 	build/venv/bin/python scripts/check_client.py build/check/sam build/full/zoo/sam-vit-b.pth
 	build/venv/bin/python scripts/check_lint.py $(BIN) build/full/zoo/sam-vit-b.pth
 	build/venv/bin/python scripts/check_families.py $(BIN)
+
+# Metrics and statistics beside surface-distance, MONAI, scikit-image, SciPy and statsmodels on 1000 random pairs of masks and 1000 samples;
+# needs python3 and about 7 GB for PyTorch. SEED=N takes others.
+test-stats:
+	sh scripts/venv.sh numpy scipy==1.17.1 statsmodels==0.15.0 scikit-image==0.26.0 surface-distance==0.1 monai==1.6.1 torch
+	build/venv/bin/python scripts/check_stats.py build/stats 1000 1000 $(or $(SEED),2)
+	METRICS_PEERS=$(CURDIR)/build/stats/metrics.json STATS_PEERS=$(CURDIR)/build/stats/stats.json \
+	  $(GO) test -count=1 -v ./golden/metrics ./golden/stats -run 'Peers|Coverage'
 
 # The real TensorRT 8.6.1 library on a machine without a GPU: it is loaded, tells its version, and the missing driver is reported.
 # Needs Maven and python3; downloads 0.8 GB.

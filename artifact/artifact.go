@@ -36,6 +36,8 @@ type Manifest struct {
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
 	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
 	Verification json.RawMessage `json:"verification,omitempty"`
+	// Values are identities of values by file and name: what is the same value in two artifacts of one checkpoint has the same.
+	Values map[string]map[string]string `json:"values,omitempty"`
 }
 
 // Float16 says what computes in half precision, and what was kept from it.

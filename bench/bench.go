@@ -1,17 +1,15 @@
-// Package bench times ONNX files, side by side and op by op, against what the machine can do.
+// Package bench times ONNX files, side by side and op by op.
 package bench
 
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
 	"syncsam-convert/engine"
 	frontend "syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -32,8 +30,7 @@ type Timing struct {
 	MultiplyAdds int64           `json:"multiply_adds"` // 0 when the file's operators are not all known
 	Bytes        int64           `json:"bytes"`         // least traffic: every operand and result once
 	Nodes        int             `json:"nodes"`
-	GFLOPS       float64         `json:"gflops"`   // 2 multiply-adds / time
-	Roofline     float64         `json:"roofline"` // the least time that the machine needs / time
+	GFLOPS       float64         `json:"gflops"` // 2 multiply-adds / time
 	Ops          []engine.OpTime `json:"ops"`
 	samples      []float64
 }
@@ -45,25 +42,18 @@ type Ratio struct {
 	Upper  float64 `json:"upper_quartile"`
 }
 
-// A Machine is what this one can do with the given number of threads, measured just before.
-type Machine struct {
-	GFLOPS    float64 `json:"gflops"` // of a float32 matrix product in cache
-	Bandwidth float64 `json:"gb_per_s"`
-}
-
 // Run times files with equal inputs in turns. The first is what ratios are relative to.
-func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, error) {
+func Run(ctx context.Context, files []string, s Settings) ([]Timing, error) {
 	inputs, err := inputsOf(files, s.Sizes)
 	if err != nil {
-		return nil, Machine{}, err
+		return nil, err
 	}
-	machine := Measure(s.Options.Threads)
 	timings := make([]Timing, len(files))
 	sessions := make([]engine.Session, len(files))
 	for i, file := range files {
 		timings[i] = describe(file, s.Sizes)
 		if sessions[i], err = engine.Load(s.Engine, file, s.Options); err != nil {
-			return nil, Machine{}, err
+			return nil, err
 		}
 		defer sessions[i].Close()
 	}
@@ -72,7 +62,7 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, er
 		feeds[i] = map[string]*tensor.Tensor{}
 		for _, name := range session.Inputs() {
 			if feeds[i][name] = inputs[name]; inputs[name] == nil {
-				return nil, Machine{}, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
+				return nil, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
 			}
 		}
 	}
@@ -80,7 +70,7 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, er
 		for i, session := range sessions {
 			start := time.Now()
 			if _, err := session.Run(ctx, feeds[i]); err != nil {
-				return nil, Machine{}, err
+				return nil, err
 			}
 			if round > 0 {
 				timings[i].samples = append(timings[i].samples, float64(time.Since(start).Microseconds())/1e3)
@@ -91,12 +81,11 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, Machine, er
 		t := &timings[i]
 		t.Lower, t.Median, t.Upper = quartiles(t.samples)
 		t.GFLOPS = 2 * float64(t.MultiplyAdds) / t.Median / 1e6
-		t.Roofline = max(2*float64(t.MultiplyAdds)/machine.GFLOPS, float64(t.Bytes)/machine.Bandwidth) / 1e6 / t.Median
 		if t.Ops, err = engine.Profile(ctx, s.Engine, t.File, feeds[i], s.Options); err != nil {
-			return nil, Machine{}, err
+			return nil, err
 		}
 	}
-	return timings, machine, nil
+	return timings, nil
 }
 
 // Against is t's time relative to another's, round by round.
@@ -166,31 +155,4 @@ func describe(file string, sizes map[string]int64) Timing {
 		t.Bytes += c.Bytes
 	}
 	return t
-}
-
-// Measure runs a matrix product that fits the caches and a copy that does not, on so many threads (0: all).
-func Measure(threads int) Machine {
-	if threads > 0 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-	}
-	const n = 768
-	a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
-	for i := range a {
-		a[i], b[i] = float32(i%7), float32(i%5)
-	}
-	best := func(f func()) float64 {
-		least := time.Duration(1 << 62)
-		for range 5 {
-			start := time.Now()
-			f()
-			least = min(least, time.Since(start))
-		}
-		return float64(least.Nanoseconds())
-	}
-	m := Machine{GFLOPS: 2 * n * n * n / best(func() { kernel.Gemm(false, false, n, n, n, 1, a, n, b, n, 0, c, n) })}
-	x, y := make([]float32, 32<<20), make([]float32, 32<<20)
-	m.Bandwidth = 2 * 4 * float64(len(x)) / best(func() {
-		kernel.Parallel(len(x), 1<<20, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })
-	})
-	return m
 }

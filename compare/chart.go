@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 )
 
 // chart is a bar per layer: cumulative error, and a mark at the local one.
@@ -35,6 +36,7 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 		X  float64
 		DB int
 	}
+	layers = paired(layers)
 	layers = layers[:min(len(layers), chartRows)]
 	var data struct {
 		Title                  string
@@ -65,10 +67,28 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 	return chart.Execute(w, data)
 }
 
-// WriteText prints the layers, at most n of them.
+// paired are the layers that have a partner; they come first.
+func paired(layers []Layer) []Layer {
+	if i := slices.IndexFunc(layers, func(l Layer) bool { return l.Alone != "" }); i >= 0 {
+		return layers[:i]
+	}
+	return layers
+}
+
+// WriteText prints the layers, at most n with a partner and n without.
 func WriteText(w io.Writer, layers []Layer, n int) {
 	fmt.Fprintf(w, "%11s %9s  %s\n", "cumulative", "local", "value")
-	for _, l := range layers[:min(len(layers), n)] {
+	both := paired(layers)
+	alone := layers[len(both):]
+	defer func() {
+		if len(alone) > 0 {
+			fmt.Fprintf(w, "%d values have no partner:\n", len(alone))
+		}
+		for _, l := range alone[:min(len(alone), n)] {
+			fmt.Fprintf(w, "  %s: %s\n", l.Name, l.Alone)
+		}
+	}()
+	for _, l := range both[:min(len(both), n)] {
 		local := ""
 		if l.Local != nil {
 			local = decibels(*l.Local)

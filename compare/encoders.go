@@ -55,6 +55,11 @@ func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, f
 		if err != nil {
 			return nil, nil, nil, err
 		}
+		if len(man.Values[man.Encoder()]) == 0 {
+			m.Close()
+			return nil, nil, nil, fmt.Errorf("%s: values: the manifest does not name the identities of values: build the artifact again", filepath.Join(path, artifact.ManifestName))
+		}
+		identify(m.Graph, man.Values[man.Encoder()])
 		return m.Graph, man, func() { m.Close() }, nil
 	}
 	m, close, err := compile.Float(ctx, compile.Options{Checkpoint: path})
@@ -62,6 +67,21 @@ func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, f
 		return nil, nil, nil, err
 	}
 	return m.Encoder(), nil, close, nil
+}
+
+// identify gives values of a file their identities by name. Of several values that reading made of one node the last is the node's.
+func identify(g *ir.Graph, of map[string]string) {
+	named := map[string]*ir.Value{}
+	for _, v := range g.Values {
+		if !v.IsConst() && !v.IsInput() {
+			named[v.Name] = v
+		}
+	}
+	for name, key := range of {
+		if v := named[name]; v != nil {
+			v.Of = key
+		}
+	}
 }
 
 func inputs(image string, man *artifact.Manifest, g *ir.Graph) (map[string]*tensor.Tensor, error) {

@@ -27,7 +27,7 @@ func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, e
 	m := c.run.Module
 	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
 	var err error
-	if man.Files, err = c.writeGraphs(ctx, dir, m); err != nil {
+	if err = c.writeGraphs(ctx, dir, m, man); err != nil {
 		return nil, err
 	}
 	if c.Target == TensorRT {
@@ -91,7 +91,8 @@ func (c *Compiled) float16() *artifact.Float16 {
 }
 
 // writeGraphs emits every graph, and hashes each file while the next is written.
-func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module) ([]artifact.File, error) {
+func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, man *artifact.Manifest) error {
+	man.Values = map[string]map[string]string{}
 	type result struct {
 		file artifact.File
 		err  error
@@ -99,17 +100,18 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module) ([
 	var pending []chan result
 	for _, g := range m.Graphs {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
 		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
 			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
 		}
-		files, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)
+		written, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, p := range files {
+		man.Values[g.Name+".onnx"] = written.Of
+		for _, p := range written.Files {
 			done := make(chan result, 1)
 			pending = append(pending, done)
 			go func() {
@@ -118,16 +120,15 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module) ([
 			}()
 		}
 	}
-	var out []artifact.File
 	var failed error
 	for _, p := range pending {
 		r := <-p
 		if r.err != nil {
 			failed = r.err
 		}
-		out = append(out, r.file)
+		man.Files = append(man.Files, r.file)
 	}
-	return out, failed
+	return failed
 }
 
 // writeRecipe adds to a folder of models for TensorRT what builds plans of them; releases that refuse a model are left out.

@@ -103,6 +103,9 @@ func Load(src blocks.Source, o Options) (*ir.Module, string, error) {
 	if o.Family != "" {
 		assumed = ""
 	}
+	for _, g := range m.Graphs {
+		ir.Identify(g)
+	}
 	return m, assumed, ir.CheckModule(m)
 }
 

@@ -19,6 +19,7 @@ type Value struct {
 	Const *tensor.Tensor // of Constant: its value
 	Name  string         // source path, "image_encoder.blocks.3.attn.qkv"; of Input: the input's name
 	From  string         // the pass that made it, "" for a frontend
+	Of    string         // the key of the value that the frontend made and this one is, within rounding or quantization; "" for none
 }
 
 // An Output is a graph result under its public name.
@@ -115,6 +116,9 @@ func (g *Graph) Replace(rule string, old, new *Value) error {
 	if !new.IsConst() && !new.IsInput() {
 		if new.Name == "" {
 			new.Name = old.Name
+		}
+		if new.Of == "" {
+			new.Of = old.Of
 		}
 		new.From = rule
 	}

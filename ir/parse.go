@@ -207,6 +207,10 @@ func (p *parser) value(b *Builder, ref func() *Value) *Value {
 		p.next()
 		v.From = p.quoted()
 	}
+	if p.tok == scanner.Ident && p.s.TokenText() == "of" {
+		p.next()
+		v.Of = p.quoted()
+	}
 	if p.err != nil {
 		return nil
 	}

@@ -87,6 +87,9 @@ func (p *printer) graph(g *Graph) {
 		if v.From != "" {
 			fmt.Fprintf(&p.out, " from %q", v.From)
 		}
+		if v.Of != "" {
+			fmt.Fprintf(&p.out, " of %q", v.Of)
+		}
 		p.out.WriteString("\n")
 	}
 	for _, o := range g.Outputs {

@@ -247,7 +247,7 @@ func (h *halver) cast(done *Halved) (int, error) {
 		if err := b.Err(); err != nil {
 			return 0, fmt.Errorf("cast-half: %w", err)
 		}
-		made[v].From = v.From
+		made[v].From, made[v].Of = v.From, v.Of
 	}
 	for _, o := range h.g.Outputs {
 		v := made[o.Value]

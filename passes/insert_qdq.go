@@ -43,12 +43,12 @@ func quantizeLinear(w *Work) error { return quantized(w, (*inserter).linears) }
 func quantized(w *Work, write func(q *inserter, g *ir.Graph) (int, error)) error {
 	q := &inserter{plan: w.Plan, branch: w.Scope.Convolutions, modules: w.Scope.Linears, spell: w.Spelling, done: &Quantized{Nodes: []string{}, Float: map[string]string{}},
 		scaled: map[*ir.Value][]float32{}}
-	if q.plan == nil {
-		q.plan = &quant.Plan{}
+	w.Report = q.done
+	if q.plan == nil { // calibration is switched off
+		return nil
 	}
 	var err error
 	w.Changed, err = write(q, w.Graph)
-	w.Report = q.done
 	w.Graph.Sweep()
 	return err
 }
@@ -157,13 +157,15 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 			if ratio := equalize(r, v); ratio != nil { // one convolution's weights put it in, the next ones' take it out; ReLU commutes with it
 				q.scaled[p], q.scaled[v] = ratio, ratio
 				top = r.Peak()
-				v.Name += equalized
+				v.Name, v.Of = v.Name+equalized, ""
 			}
 		}
 		x := perChannel(b, v, mul)
 		back := q.roundTrip(b, x, r, top, mul)
 		quantized := back.Args[0]
-		back = perChannel(b, back, div)
+		if back = perChannel(b, back, div); div != nil {
+			back.Of = v.Of
+		}
 		if err := b.Err(); err != nil {
 			return err
 		}
@@ -338,7 +340,11 @@ func (q *inserter) conv(g *ir.Graph, c *ir.Value, mean []float32) (layer quant.L
 		return layer, err
 	}
 	layer.Conv = qc
-	return layer, g.Replace(qdqRule, c, qc)
+	if err := g.Replace(qdqRule, c, qc); err != nil || out == nil {
+		return layer, err
+	}
+	qc.Of = "" // it is the float value in another scale
+	return layer, nil
 }
 
 func (q *inserter) bias(b *ir.Builder, bias []float32, scaleX float32, scaleW []float32) *ir.Value {

@@ -63,7 +63,7 @@ type dicomFile struct {
 }
 
 func openDICOM(path string) (*dicomFile, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > MaxVolumeBytes {
+	if info, err := os.Stat(path); err == nil && info.Size() > int64(MaxVolumeBytes) {
 		return nil, fmt.Errorf("have %d bytes, want at most %d MB", info.Size(), MaxVolumeBytes>>20)
 	}
 	b, err := os.ReadFile(path)
@@ -281,7 +281,7 @@ func volumeOf(files []*dicomFile) *volume {
 		v.lossy = v.lossy || f.lossy
 	}
 	v.load = func(z int) error { return frames[z].load(frames[z].z) }
-	v.wholeRange = true
+	v.lowest = true
 	v.shade = func(z int, p Part) (shading, error) { return frames[z].shading(frames[z].z, p, v) }
 	v.facts = Facts{Bits: first.stored, Codec: "DICOM, " + first.Syntax.Name, Orientation: "as stored"}
 	return v

@@ -148,11 +148,7 @@ func (d *dicomFile) voi(z int, p Part, v *volume) (s shading, err error) {
 				return s, err
 			}
 		}
-		rule := lowestRange
-		if d.padding[0] <= d.padding[1] {
-			rule += " but padding"
-		}
-		return shadingOf(v.bounds(p), rule), nil
+		return shadingOf(v.bounds(p), lowestRange), nil
 	}
 	function, c, w := of.Text(dcm.VOILUTFunction), centers[0], widths[0]
 	rule := first("window of the file", len(centers))

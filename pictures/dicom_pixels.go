@@ -151,6 +151,9 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		return unpackRLE(b, d.w*d.h, d.channels, d.allocated/8)
 	case dcm.JPEG:
 		m, err := jpeg.Decode(b)
+		if err == nil && m.Progressive {
+			err = fmt.Errorf("it is progressive, want sequential or lossless JPEG")
+		}
 		if err != nil {
 			return nil, err
 		}

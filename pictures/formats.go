@@ -197,7 +197,7 @@ type source struct {
 
 // whole is the file's content. What a header claims does not matter to its size.
 func (f *source) whole() ([]byte, error) {
-	if f.size > MaxVolumeBytes {
+	if f.size > int64(MaxVolumeBytes) {
 		return nil, fmt.Errorf("have %d bytes, want at most %d MB", f.size, MaxVolumeBytes>>20)
 	}
 	b := make([]byte, f.size)

@@ -2,8 +2,8 @@ package pictures
 
 import "fmt"
 
-// What a file may claim before memory is taken for it: the pixels of one picture, and the bytes of a file's values, decompressed.
-const (
+// MaxPixels is what a file may claim for one picture before memory is taken for it, MaxVolumeBytes for all its values, decompressed.
+var (
 	MaxPixels      = 100_000_000
 	MaxVolumeBytes = 2 << 30
 )

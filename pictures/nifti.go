@@ -90,6 +90,9 @@ func (h niftiHeader) voxelOffset() float64 {
 func readNIfTI(path string) (*volume, error) {
 	header, voxels := pairOf(path)
 	in, closer, zipped, err := decompressed(header)
+	if err != nil && header != path {
+		return nil, fmt.Errorf("it is half of a pair: header: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +116,7 @@ func readNIfTI(path string) (*volume, error) {
 		}
 		pair, second, zip, err := decompressed(voxels)
 		if err != nil {
-			return nil, fmt.Errorf("it is the header of a pair: voxels: %w", err)
+			return nil, fmt.Errorf("it is half of a pair: voxels: %w", err)
 		}
 		defer second.Close()
 		in, zipped = pair, zip

@@ -53,7 +53,7 @@ func rasterOf(m image.Image) (*volume, error) {
 
 // shallow says that values of up to 8 bits are shown as they are; those of more are shown by their range.
 func (v *volume) shallow() {
-	v.wholeRange, v.unsigned = true, true
+	v.lowest, v.unsigned = true, true
 	if v.facts.Bits <= 8 {
 		v.window, v.facts.Rule = &[2]float64{0, float64(int(1)<<v.facts.Bits - 1)}, asStored
 	}

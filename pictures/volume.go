@@ -22,15 +22,15 @@ type volume struct {
 	index      func(p int) int     // palette index of pixel p; nil: no palette
 	lossy      bool                // compression blurred the values: a mask's foreground begins in the middle
 	unsigned   bool                // whole numbers from 0, as pictures of more than 8 bits are
-	wholeRange bool                // without a window: the bits that the values need, or lowest to highest, not the middle 99 % of what is not 0
+	lowest     bool                // without a window: the bits that the values need, or lowest to highest, not the middle 99 % of what is not 0
 	turn       int                 // orientation 1 to 8 as EXIF counts; 0 is 1
 	once       sync.Mutex          // guards found
 	found      map[int]*[2]float64 // window of each volume, once it is known
 	onlyLabels bool                // no slice is a picture
 	frames     int                 // pictures in the file, of which this is one; 0 is 1
 
-	// What a reader sets whose file has more to say: how a slice gets its values, which elements are no picture, and how it is shown.
-	load    func(z int) error
+	// What a reader sets whose file has more to say: how a slice is loaded, which elements are no picture, and how a slice is shown.
+	load    func(z int) error // makes a slice's elements readable; nil where all are
 	padding func(i int) bool
 	shade   func(z int, p Part) (shading, error)
 }
@@ -50,8 +50,8 @@ func (v *volume) plane(p Part) (int, error) {
 	if v.frames > 1 { // the reader chose
 		slice, err = 0, nil
 	}
-	if err == nil && v.load != nil {
-		err = v.load(slice)
+	if z := volume*v.d + slice; err == nil && v.load != nil {
+		err = v.load(z)
 	}
 	return (volume*v.d + slice) * v.h * v.w, err
 }
@@ -85,8 +85,8 @@ const (
 	nameWindow  = "window of the name"
 	fileWindow  = "window of the file"
 	bitRange    = "the %d bits that its values need"
-	lowestRange = "its own range: lowest to highest value"
-	ownRange    = "its own range: 99 % of the values that are neither 0 nor padding"
+	lowestRange = "its own range, lowest to highest value without padding"
+	middleRange = "its own range, the middle 99 % of the voxels that are not 0"
 )
 
 // A shading is how values become grey, 0 to 255, and by what rule; window is nil where they are taken as they are.
@@ -123,14 +123,14 @@ func (v *volume) byWindow(from int, p Part) shading {
 		return shadingOf(*v.window, or(v.facts.Rule, fileWindow))
 	case v.channels > 1 && v.facts.Bits <= 8:
 		return shadingOf([2]float64{0, 255}, asStored)
-	case v.wholeRange:
+	case v.lowest:
 		window := v.rangeOf(from)
 		if n := max(bits.Len64(uint64(max(window[1], 0))), 8); v.unsigned && window[1]-window[0] >= math.Exp2(float64(n))/leastShare {
 			return shadingOf([2]float64{0, math.Exp2(float64(n)) - 1}, fmt.Sprintf(bitRange, n))
 		}
 		return shadingOf(window, lowestRange)
 	}
-	return shadingOf(v.rangeOf(from), ownRange)
+	return shadingOf(v.rangeOf(from), middleRange)
 }
 
 // bounds is the range of the values of the part's volume.
@@ -151,7 +151,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		return *known
 	}
 	step := 1
-	if !v.wholeRange {
+	if !v.lowest {
 		step = (n + windowVoxels - 1) / windowVoxels
 	}
 	var x []float64
@@ -161,7 +161,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		if math.IsNaN(f) || math.IsInf(f, 0) || v.padding != nil && v.padding(i) {
 			continue
 		}
-		if low, high = min(low, f), max(high, f); !v.wholeRange && f != 0 {
+		if low, high = min(low, f), max(high, f); !v.lowest && f != 0 {
 			x = append(x, f)
 		}
 	}
@@ -170,7 +170,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 		slices.Sort(x)
 		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
 		low, high = at(darkShare), at(lightShare)
-	case low > high || !v.wholeRange:
+	case low > high || !v.lowest:
 		low, high = 0, 0
 	}
 	if v.found == nil {

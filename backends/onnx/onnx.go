@@ -34,39 +34,47 @@ type Options struct {
 // externalThreshold is the size from which a tensor is worth a place in the data file.
 const externalThreshold = 1 << 10
 
-// Files lists what WriteFile wrote, the model first.
-type Files []string
+// Written lists what WriteFile wrote.
+type Written struct {
+	Files []string          // the model first
+	Of    map[string]string // identities (ir.Value.Of) by the names that values have in the file
+}
 
 // WriteFile writes graph g to path. Each file appears whole or not at all.
-func WriteFile(path string, g *ir.Graph, opts Options) (Files, error) {
-	model, inits, err := Emit(g, opts)
+func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
+	model, inits, of, err := emit(g, opts)
 	if err != nil {
-		return nil, err
+		return Written{}, err
 	}
 	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
-		return Files{path}, mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
+		return Written{[]string{path}, of}, mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
 	}
 	data := path + ".data"
 	err = mapfile.WriteAtomic(data, func(d io.Writer) error {
 		ext := &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold}
 		return mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, ext) })
 	})
-	return Files{path, data}, err
+	return Written{[]string{path, data}, of}, err
 }
 
 // Emit lowers a graph to messages, and its constants to initializers in the order of their first use.
 func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, error) {
+	model, inits, _, err := emit(g, opts)
+	return model, inits, err
+}
+
+func emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, map[string]string, error) {
 	opset := opts.Opset
 	if opset == 0 {
 		opset = DefaultOpset
 	}
 	if opset < MinOpset || opset > MaxOpset {
-		return nil, nil, fmt.Errorf("opset: have %d, want %d to %d", opset, MinOpset, MaxOpset)
+		return nil, nil, nil, fmt.Errorf("opset: have %d, want %d to %d", opset, MinOpset, MaxOpset)
 	}
 	e := newEmission(g, opset)
 	for _, v := range g.Values {
 		if err := e.value(v); err != nil {
-			return nil, nil, fmt.Errorf("graph %s: %s: %w", g.Name, v, err)
+			return nil, nil, nil, fmt.Errorf("graph %s: %s: %w", g.Name, v, err)
 		}
 	}
 	for _, o := range g.Outputs {
@@ -93,7 +101,13 @@ func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, 
 	for _, k := range sortedKeys(opts.Metadata) {
 		model.MetadataProps = append(model.MetadataProps, &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(opts.Metadata[k])})
 	}
-	return model, e.inits, nil
+	of := map[string]string{}
+	for _, v := range g.Values {
+		if v.Of != "" {
+			of[e.names[v]] = v.Of
+		}
+	}
+	return model, e.inits, of, nil
 }
 
 func valueInfo(name string, t tensor.Type) *onnxpb.ValueInfoProto {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"syncsam-convert/internal/trthost"
@@ -69,12 +70,21 @@ func SetSpans(spans map[string]Span, text string) error {
 		if _, ok := spans[name]; !ok {
 			return fmt.Errorf("have %q, want NAME=MIN:OPT:MAX with NAME one of B, N, P, T", part)
 		}
-		var s Span
-		if n, _ := fmt.Sscanf(value, "%d:%d:%d", &s.Min, &s.Opt, &s.Max); n == 1 {
-			s = Span{s.Min, s.Min, s.Min}
-		} else if n != 3 {
+		var sizes []int64
+		for _, text := range strings.Split(value, ":") {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("have %q, want NAME=MIN:OPT:MAX", part)
+			}
+			sizes = append(sizes, n)
+		}
+		if len(sizes) == 1 {
+			sizes = slices.Repeat(sizes, 3)
+		}
+		if len(sizes) != 3 {
 			return fmt.Errorf("have %q, want NAME=MIN:OPT:MAX", part)
 		}
+		s := Span{sizes[0], sizes[1], sizes[2]}
 		if s.Min < 1 || s.Opt < s.Min || s.Max < s.Opt {
 			return fmt.Errorf("%s: have %d:%d:%d, want 1 <= MIN <= OPT <= MAX", name, s.Min, s.Opt, s.Max)
 		}

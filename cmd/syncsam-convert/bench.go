@@ -29,7 +29,6 @@ type benchFlags struct {
 type benchReport struct {
 	Engine  string        `json:"engine"`
 	Threads int           `json:"threads"`
-	Machine bench.Machine `json:"machine"`
 	Graphs  []benchGraph  `json:"graphs"`
 }
 
@@ -45,8 +44,7 @@ func benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench DIR|MODEL.onnx [--vs DIR|MODEL.onnx]",
 		Short: "Time an artifact, per graph and per operator",
-		Long: `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, achieved GFLOP/s and the share of
-the machine's roofline (measured just before). With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
+		Long: `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, and achieved GFLOP/s. With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
 		Example: "  syncsam-convert bench artifact --engine onnxruntime --threads 1\n  syncsam-convert bench artifact/encoder.onnx --vs exported.onnx --engine onnxruntime",
 		Args:    exactly(1, "one DIR or MODEL.onnx"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -91,7 +89,7 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			}
 			run = append(run, other)
 		}
-		timings, machine, err := bench.Run(cmd.Context(), run, s)
+		timings, err := bench.Run(cmd.Context(), run, s)
 		if err != nil {
 			return err
 		}
@@ -100,7 +98,6 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 			ratio := timings[0].Against(timings[1])
 			g.VS, g.Ratio = &timings[1], &ratio
 		}
-		report.Machine = machine
 		report.Graphs = append(report.Graphs, g)
 	}
 	if len(report.Graphs) == 0 {
@@ -136,7 +133,7 @@ func graphFiles(path string) (map[string]string, error) {
 }
 
 func (r *benchReport) print(w io.Writer) {
-	fmt.Fprintf(w, "engine %s, threads %d (0: all); this machine: %.0f GFLOP/s in a float32 product, %.1f GB/s copying\n", r.Engine, r.Threads, r.Machine.GFLOPS, r.Machine.Bandwidth)
+	fmt.Fprintf(w, "engine %s, threads %d (0: all)\n", r.Engine, r.Threads)
 	for _, g := range r.Graphs {
 		for _, t := range []*bench.Timing{&g.Ours, g.VS} {
 			if t == nil {
@@ -144,7 +141,7 @@ func (r *benchReport) print(w io.Writer) {
 			}
 			fmt.Fprintf(w, "\n%s: %.2f ms (quartiles %.2f to %.2f)\n", t.File, t.Median, t.Lower, t.Upper)
 			if t.MultiplyAdds > 0 {
-				fmt.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s, %.0f %% of the roofline\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS, 100*t.Roofline)
+				fmt.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS)
 			}
 			all := 0.0
 			for _, o := range t.Ops {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -42,36 +40,12 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 			if err != nil {
 				return err
 			}
-			masks, images, last := 0, 0, ""
-			list := func(w io.Writer) error {
-				b := bufio.NewWriter(w)
-				for item, err := range items {
-					if err != nil {
-						return err
-					}
-					if item.Image != last || masks == 0 {
-						images, last = images+1, item.Image
-					}
-					mask, err := quoted(item.Mask)
-					if err != nil {
-						return err
-					}
-					image, err := quoted(item.Image)
-					if err != nil {
-						return err
-					}
-					comma := ",\n "
-					if masks == 0 {
-						comma = "{\n "
-					}
-					fmt.Fprintf(b, "%s%s: %s", comma, mask, image)
-					masks++
+			var masks, images int
+			list := func(w io.Writer) (err error) {
+				if masks, images, err = dataset.WriteIndex(w, items); err == nil && masks == 0 {
+					err = fmt.Errorf("%s: it has no masks", args[0])
 				}
-				if masks == 0 {
-					return fmt.Errorf("%s: it has no masks", args[0])
-				}
-				fmt.Fprintln(b, "\n}")
-				return b.Flush()
+				return err
 			}
 			if !write {
 				return list(cmd.OutOrStdout())
@@ -94,13 +68,4 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 	c.Flags().IntVar(&ignore, "ignore", -1, "a label that is no foreground; negative ones never are")
 	c.Flags().BoolVar(&write, "write", false, "write DIR/"+dataset.IndexName+" instead of printing")
 	return c
-}
-
-// quoted is a JSON string with its "&" and "<" as they are.
-func quoted(s string) (string, error) {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(s)
-	return strings.TrimSuffix(b.String(), "\n"), err
 }

@@ -12,10 +12,10 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/engine"
-	"syncsam-convert/golden"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/segment"
 )
 
 const calibration = "../../golden/data/calibration"
@@ -27,7 +27,7 @@ func encoded(t *testing.T, dir, engineName string) map[string]*tensor.Tensor {
 	require.NoError(t, err)
 	m, err := pictures.Read(picture)
 	require.NoError(t, err)
-	x, err := golden.EncoderInputs(m, man)
+	x, err := segment.EncoderInputs(m, man)
 	require.NoError(t, err)
 	s, err := engine.Load(engineName, filepath.Join(dir, man.Encoder()), engine.Options{})
 	require.NoError(t, err)

@@ -10,15 +10,16 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/compile"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/golden"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
 	"syncsam-convert/pictures"
@@ -107,7 +108,7 @@ func TestGolden(t *testing.T) {
 				require.Len(t, r.Summary, 3)
 				for mode, m := range r.Summary {
 					require.Equal(t, 117, m.Items, mode)
-					require.LessOrEqual(t, m.Worst, defaultTolerance, mode)
+					require.LessOrEqual(t, m.Worst, golden.DefaultTolerance, mode)
 					if m.SameClicks != nil {
 						require.GreaterOrEqual(t, *m.SameClicks, 0.97, mode)
 					}
@@ -364,7 +365,7 @@ func TestTamperedArtifact(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
-	var x inspection
+	var x compile.Inspection
 	require.NoError(t, json.Unmarshal([]byte(must(t, "inspect", tiny50, "--json")), &x))
 	require.Equal(t, "syncsam-50", x.Family)
 	require.Equal(t, 661, x.Tensors)
@@ -454,7 +455,7 @@ func TestDebug(t *testing.T) {
 	require.Empty(t, dumped)
 	m, err := artifact.Read(dir)
 	require.NoError(t, err)
-	require.Len(t, m.Passes, len(passes.Simplify)+len(passes.Fuse)-1)
+	require.Len(t, m.Passes, len(passes.Pipeline(passes.Goal{}))-1)
 	must(t, "build", tiny50, "-o", filepath.Join(t.TempDir(), "b"), "--stop-after", "1")
 
 	for why, want := range map[string]string{
@@ -495,7 +496,7 @@ func TestInterrupted(t *testing.T) {
 // Leaving out any one pass gives the same model.
 func TestEachPassOff(t *testing.T) {
 	want := encoded(t, built(t, tiny50), "go")
-	for _, p := range slices.Concat(passes.Simplify, passes.Fuse) {
+	for _, p := range passes.Pipeline(passes.Goal{}) {
 		dir := filepath.Join(t.TempDir(), "a")
 		must(t, "build", tiny50, "-o", dir, "-d", p.Name+"/off")
 		for name, y := range encoded(t, dir, "go") {

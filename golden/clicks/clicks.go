@@ -1,18 +1,14 @@
 // Package clicks makes the evaluation prompts of a mask (box, first point, next click) and scores predictions.
 package clicks
 
-import "syncsam-convert/pictures"
+import (
+	"syncsam-convert/golden/edt"
+	"syncsam-convert/golden/metrics"
+	"syncsam-convert/pictures"
+)
 
-// DSC is the Dice similarity coefficient (2|A and B| + 1e-7) / (|A| + |B| + 1e-7) of two masks of one size.
-func DSC(a, b *pictures.Mask) float64 {
-	const smooth = 1e-7
-	both, sum := 0, 0
-	for i, p := range a.Pix {
-		both += int(p & b.Pix[i])
-		sum += int(p + b.Pix[i])
-	}
-	return (2*float64(both) + smooth) / (float64(sum) + smooth)
-}
+// DSC is metrics.DSC.
+func DSC(a, b *pictures.Mask) float64 { return metrics.DSC(a, b) }
 
 // Box is the bounding box of the largest 8-connected component, [x0, y0, x1, y1] with x1 and y1 exclusive. ok is false for
 // an empty mask.
@@ -109,70 +105,20 @@ func farthest(m *pictures.Mask) (x, y int, ok bool) {
 	return x, y, best > 0
 }
 
-// squaredDistance gives each pixel's squared Euclidean distance to the nearest pixel outside the mask, in integers: first
-// along columns, then the lower envelope of parabolas along rows (Meijster, Roerdink and Hesselink, 2000).
+// squaredDistance gives each pixel's squared Euclidean distance to the nearest pixel outside the mask, beyond the border included.
 func squaredDistance(m *pictures.Mask) []int {
-	w, h := m.W, m.H
-	column := make([]int, w*h)
-	for x := range w {
-		d := 0
-		for y := range h { // distance to the outside above
-			d = (d + 1) * int(m.Pix[y*w+x])
-			column[y*w+x] = d
-		}
-		d = 0
-		for y := h - 1; y >= 0; y-- { // and below
-			d = (d + 1) * int(m.Pix[y*w+x])
-			column[y*w+x] = min(column[y*w+x], d)
+	w := m.W + 2
+	outside := make([]uint8, w*(m.H+2))
+	for i := range outside {
+		if x, y := i%w-1, i/w-1; x < 0 || y < 0 || x == m.W || y == m.H || m.Pix[y*m.W+x] == 0 {
+			outside[i] = 1
 		}
 	}
-	out := make([]int, w*h)
-	// columns -1 and w are outside: distance 0
-	site, from := make([]int, w+2), make([]int, w+2)
-	for y := range h {
-		g := func(x int) int {
-			if x < 0 || x >= w {
-				return 0
-			}
-			return column[y*w+x]
-		}
-		at := func(x, i int) int { return (x-i)*(x-i) + g(i)*g(i) }
-		q := 0
-		site[0], from[0] = -1, -1
-		for u := 0; u <= w; u++ {
-			for q >= 0 && at(from[q], site[q]) > at(from[q], u) {
-				q--
-			}
-			if q < 0 {
-				q, site[0] = 0, u
-				continue
-			}
-			i := site[q]
-			cross := 1 + floorDiv(u*u-i*i+g(u)*g(u)-g(i)*g(i), 2*(u-i))
-			if cross <= w {
-				q++
-				site[q], from[q] = u, cross
-			}
-		}
-		for x := w; x >= 0; x-- {
-			if x < w {
-				out[y*w+x] = at(x, site[q])
-			}
-			if x == from[q] {
-				q--
-			}
-			if q < 0 {
-				break
-			}
-		}
+	near, out := edt.Nearest(w, m.H+2, outside, 1, 1), make([]int, len(m.Pix))
+	for i := range out {
+		at := (i/m.W+1)*w + i%m.W + 1
+		dx, dy := at%w-int(near[at])%w, at/w-int(near[at])/w
+		out[i] = dx*dx + dy*dy
 	}
 	return out
-}
-
-func floorDiv(a, b int) int { // b > 0
-	if q := a / b; a%b >= 0 {
-		return q
-	} else {
-		return q - 1
-	}
 }

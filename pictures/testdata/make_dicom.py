@@ -254,7 +254,6 @@ def baseline(x, **options):
 
 
 read("baseline.dcm", compressed(u8, JPEGBaseline8Bit, [baseline(u8, restart_marker_blocks=1)]))
-read("baseline_progressive.dcm", compressed(u8, JPEGBaseline8Bit, [baseline(u8, progressive=True)]))  # against the standard, but read
 read("baseline_420.dcm", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsampling="4:2:0")], "YBR_FULL_422"))
 read("baseline_jfif_rgb.dcm", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsampling="4:4:4")], "RGB"))  # the stream is YBR
 read("jpegls.dcm", compressed(i16, JPEGLSLossless, [bytes(jpeg_ls.encode_array(i16.view(np.uint16)))], **window))
@@ -326,6 +325,7 @@ refuse("x_adobe_rgb.dcm", "an Adobe marker for RGB", compressed(rgb, JPEGBaselin
 refuse("x_subsampled.dcm", "components of several sizes", compressed(rgb, JPEGBaseline8Bit, [baseline(rgb, subsampling="4:2:0")], "RGB"), lambda b: b.replace(b"JFIF", b"JFXX"))
 refuse("x_too_many_bits.dcm", "have a sample of 4", compressed(u16, JPEGLossless, [lossless(u16 + np.uint16(200), 13, 1)], BitsStored=12))
 refuse("x_segments.dcm", "have 1 segments, want 2", compressed(i16, RLELossless, [rle(u8[..., None])]))
+refuse("x_progressive.dcm", "it is progressive", compressed(u8, JPEGBaseline8Bit, [baseline(u8, progressive=True)]))
 refuse("x_real.dcm", "Bits Allocated: have 16", make(u16, FloatPixelData=WAVE.astype("<f4").tobytes(), PixelData=None))
 refuse("x_deflated.dcm", "deflated data set", make(u8, syntax=DeflatedExplicitVRLittleEndian), cut=lambda b: b[:-30])
 

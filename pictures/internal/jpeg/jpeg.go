@@ -76,9 +76,6 @@ func Decode(b []byte) (*Image, error) {
 	d.at = 2
 	for {
 		mark, err := d.marker()
-		if err != nil && d.complete() {
-			break // writers forget the last marker
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -126,8 +123,7 @@ func Decode(b []byte) (*Image, error) {
 	if d.frame == 0 {
 		return nil, fmt.Errorf("it has no frame")
 	}
-	m := &Image{W: d.w, H: d.h, Bits: d.bits, JFIF: d.jfif, Adobe: d.adobe,
-		Progressive: d.frame == markSOF2, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1}
+	m := &Image{W: d.w, H: d.h, Bits: d.bits, Progressive: d.frame == markSOF2, Lossless: d.frame == markSOF3, Subsampled: d.hMax*d.vMax > 1, JFIF: d.jfif, Adobe: d.adobe}
 	for i := range d.components {
 		c := &d.components[i]
 		if !c.seen {
@@ -140,15 +136,6 @@ func Decode(b []byte) (*Image, error) {
 		m.Planes = append(m.Planes, d.full(c))
 	}
 	return m, nil
-}
-
-// complete reports whether every component of a sequential picture has its data.
-func (d *decoder) complete() bool {
-	all := d.frame == markSOF0 || d.frame == markSOF1
-	for _, c := range d.components {
-		all = all && c.seen
-	}
-	return all
 }
 
 var errShort = fmt.Errorf("the JPEG stream is cut short")
