@@ -67,7 +67,7 @@ test-parity: build
 
 # Pictures of every kind beside PIL, tifffile, OpenCV and nibabel; needs python3.
 test-pictures: build
-	sh scripts/venv.sh numpy pillow tifffile imagecodecs nibabel opencv-python-headless
+	sh scripts/venv.sh numpy pillow tifffile imagecodecs nibabel scipy opencv-python-headless
 	build/venv/bin/python scripts/check_pictures.py $(BIN)
 
 # Other people's programs on our files: onnx.checker, SAM's official client, and PyTorch on every family at random weights (about

@@ -152,6 +152,7 @@ func TestKindsRefused(t *testing.T) {
 		"contradictory-alpha.png":      "its colours and its alpha channel say different things",
 		"contradictory-palette.png":    "its palette's colours and indices say different things",
 		"opaque.png#label=1":           "the file has colours, not labels",
+		"faint.jpg":                    "labels do not survive its compression",
 		"444.jpg#label=1":              "its compression blurs labels",
 		"fractions.nii#slice=2":        "want labels: whole numbers",
 		"float.tif":                    "want labels: whole numbers",

@@ -3,6 +3,7 @@ package pictures
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // lossyForeground is the darkest foreground of a mask whose compression blurs black and white.
@@ -98,10 +99,11 @@ func (v *volume) coloured(p Part, from int, out *Mask) (rule string, err error) 
 		lowest = lossyForeground - 0.5
 		rule = fmt.Sprintf("foreground is %d and more, because the compression blurs", lossyForeground)
 	}
+	some := false // pixel is not black
 	colour := func(i int) (x float64, bright bool) {
 		for c := range v.channels {
 			y := v.at((from+i)*v.channels + c)
-			x, bright = x*1024+y, bright || y > lowest
+			x, bright, some = x*1024+y, bright || y > lowest, some || y > 0
 		}
 		return x, bright
 	}
@@ -128,6 +130,8 @@ func (v *volume) coloured(p Part, from int, out *Mask) (rule string, err error) 
 		}
 	}
 	switch {
+	case v.lossy && some && !slices.Contains(out.Pix, 1):
+		return "", fmt.Errorf("mask: it is neither black nor has a value of %d or more: labels do not survive its compression; store it without loss", lossyForeground)
 	case seen.varies && !seen.colour, seen.varies && !seen.alpha:
 		rule = "foreground is what is not transparent"
 		for i := range out.Pix {

@@ -275,23 +275,26 @@ func (h niftiHeader) affine() *[3][4]float64 {
 	return &a
 }
 
-// axes names the directions in which column, row and slice grow: R or L, A or P, S or I, the nearest.
+// axes names the directions in which column, row and slice grow: R or L, A or P, S or I. Each is taken once, the clearest first.
 func axes(a *[3][4]float64) string {
-	var out []byte
-	for c := range 3 {
-		best := 0
-		for r := range 3 {
-			if math.Abs(a[r][c]) > math.Abs(a[best][c]) {
-				best = r
+	var out [3]byte
+	var taken [3]bool
+	for range 3 {
+		best, row, column := -1.0, 0, 0
+		for c := range 3 {
+			length := math.Sqrt(a[0][c]*a[0][c] + a[1][c]*a[1][c] + a[2][c]*a[2][c])
+			for r := range 3 {
+				if share := math.Abs(a[r][c]) / max(length, math.SmallestNonzeroFloat64); out[c] == 0 && !taken[r] && share > best {
+					best, row, column = share, r, c
+				}
 			}
 		}
-		letters := "LPI"
-		if a[best][c] > 0 {
-			letters = "RAS"
+		taken[row], out[column] = true, "LPI"[row]
+		if a[row][column] > 0 {
+			out[column] = "RAS"[row]
 		}
-		out = append(out, letters[best])
 	}
-	return string(out)
+	return string(out[:])
 }
 
 // pairOf gives the files with the header and with the voxels; both are the same where one file holds them.

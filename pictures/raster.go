@@ -40,6 +40,9 @@ func rasterOf(m image.Image) (*volume, error) {
 		}
 	case *image.Paletted:
 		palette := make([]color.NRGBA, 256)
+		for i := range palette {
+			palette[i].A = 255
+		}
 		for i, c := range m.Palette {
 			palette[i&255] = color.NRGBAModel.Convert(c).(color.NRGBA)
 		}

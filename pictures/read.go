@@ -8,9 +8,10 @@ type Image struct {
 }
 
 // Look reads the picture that a name means (SplitName): a file, or a slice of one, and says what was understood of it. The content
-// decides what a file is, not the end of its name. Grey becomes three equal channels; values of more than 8 bits are mapped by the
-// name's window, else the file's, else their own range; alpha is dropped (not multiplied in); CMYK is converted without a colour
-// profile; EXIF's orientation is applied. Errors name the file.
+// decides what a file is, not the end of its name. Grey becomes three equal channels. Values of more than 8 bits are mapped by the
+// name's window, else the file's, else by all the bits that they need or, where they take less than a quarter of those, are signed or
+// real, from the lowest to the highest; those of a NIfTI file by the middle 99 % of what is not 0. Alpha is dropped (not multiplied in);
+// CMYK is converted without a colour profile; EXIF's orientation is applied. Errors name the file.
 func Look(name string) (*Image, Facts, error) {
 	path, part, err := SplitName(name)
 	if err != nil {

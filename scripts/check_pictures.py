@@ -1,4 +1,4 @@
-"""Our reading of pictures beside that of others: check_pictures.py BIN [PART...]. Needs numpy, pillow, tifffile, imagecodecs, nibabel and
+"""Our reading of pictures beside that of others: check_pictures.py BIN [PART...]. Needs numpy, pillow, tifffile, imagecodecs, nibabel, scipy and
 opencv-python-headless.
 
 Pictures are written by PIL in every mode and every format that it writes, by tifffile in every layout, by OpenCV and nibabel; together
@@ -6,8 +6,8 @@ with the files inside the nibabel wheel they are asked of `BIN picture`, and com
 of up to 8 bits must be the same (lossy formats within 2), more bits are compared by the rule in shown(). Each is equal, refused by
 name with exit status 2 and one line (REFUSED says which kinds may be), or WRONG; what is wrong fails, as does any other refusal."""
 import collections
-import io
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -375,6 +375,40 @@ def percentiles(x):
     return (x[int(0.005 * (len(x) - 1) + 0.5)], x[int(0.995 * (len(x) - 1) + 0.5)]) if len(x) else (0, 0)
 
 
+def axes():
+    """Orientation by quaternion and by matrix, beside nibabel's."""
+    from scipy.spatial.transform import Rotation
+
+    for k in range(40):
+        affine = np.eye(4)
+        affine[:3, :3] = Rotation.random(random_state=k).as_matrix() @ np.diag([1.5, 2, 3 if k % 3 else -3])
+        affine[:3, 3] = rng.normal(0, 50, 3)
+        path = os.path.join(folder, f"axes-{k}.nii")
+        image = (nibabel.Nifti2Image if k % 2 else nibabel.Nifti1Image)(np.ones((3, 4, 5), np.int16), affine)
+        image.set_qform(affine, 1)
+        image.set_sform(affine, 0 if k % 4 < 2 else 1)
+        nibabel.save(image, path)
+        want = "as stored, axes " + "".join(nibabel.aff2axcodes(nibabel.load(path).affine))
+        r = subprocess.run([BIN, "picture", path + "#slice=0", "-o", os.path.join(folder, "out.png"), "--force", "--json"], capture_output=True, text=True)
+        have = json.loads(r.stdout)["orientation"] if r.returncode == 0 else r.stderr
+        counts["equal" if have == want else "WRONG"] += 1
+        if have != want:
+            wrong.append(f"axes {k}: have {have}, want {want}")
+
+
+def fax():
+    """CCITT of noise and lines, wide and narrow."""
+    for k, (h, w) in enumerate([(1, 1), (3, 9), (20, 64), (33, 65), (40, 1000), (12, 2561), (7, 5300)] * 3):
+        noise = rng.random((h, w)) < (0.5, 0.03, 0.97)[k % 3]
+        lines = np.zeros((h, w), bool)
+        lines[:: 1 + k % 4, w // 3 :] = True
+        for label, a in (("noise", noise), ("lines", lines)):
+            for compression, photometric in itertools.product(["group3", "group4"], [0, 1]):
+                path = os.path.join(folder, f"fax-{k}-{label}-{compression}-{photometric}.tif")
+                Image.fromarray(a).save(path, compression=compression, tiffinfo={262: photometric})
+                check("CCITT", path, by_pil(path), must=True)
+
+
 def volume(path, kind, must=False):
     try:
         image = nibabel.load(path)
@@ -448,7 +482,7 @@ def nibabels():
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff says there what it does not write
 sys.stderr = sys.stdout
 with tempfile.TemporaryDirectory() as folder:
-    for part in [globals()[n] for n in sys.argv[2:]] or (pil_formats, jpegs, orientations, tiffs, opencv, masks, animations, nibabels):
+    for part in [globals()[n] for n in sys.argv[2:]] or (pil_formats, jpegs, orientations, tiffs, opencv, masks, animations, fax, axes, nibabels):
         before = counts.copy()
         part()
         print(f"{part.__name__}: {dict(counts - before)}", flush=True)

@@ -173,6 +173,8 @@ for name, layers in (("alpha-black", (on * 0, on * 0, on * 0, on)), ("alpha-red"
     mask(name + ".png", labels > 0)
 Image.fromarray(np.dstack([on * 0 + 255, on, on, 255 - on]), "RGBA").save("contradictory-alpha.png")
 
+Image.fromarray(labels).save("faint.jpg")
+
 # NIfTI
 ct = rng.integers(-1000, 1500, (9, 7, 4)).astype(np.int16)
 affine = np.array([[-2.0, 0, 0, 50], [0, 2, 0, -60], [0, 0, 4, 7], [0, 0, 0, 1]])
