@@ -52,6 +52,8 @@ type dicomFile struct {
 	signed                  bool
 	photometric             string
 	sample                  func(z, i int) float64
+	entry                   func(z, i int) float64    // of a palette, which a pixel takes
+	lossy                   bool                      // compression blurred the samples
 	compressed              [][]byte                  // frames
 	decoded                 [][]byte                  // frames, nil before they are asked for
 	lock                    sync.Mutex                // guards decoded
@@ -271,6 +273,12 @@ func volumeOf(files []*dicomFile) *volume {
 		}
 		x := f.sample(f.z, i%size)
 		return x >= f.padding[0] && x <= f.padding[1]
+	}
+	if first.entry != nil {
+		v.index = func(p int) int { f := frames[p/(v.w*v.h)]; return int(f.entry(f.z, p%(v.w*v.h))) }
+	}
+	for _, f := range files {
+		v.lossy = v.lossy || f.lossy
 	}
 	v.load = func(z int) error { return frames[z].load(frames[z].z) }
 	v.lowest = true

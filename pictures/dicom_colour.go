@@ -18,6 +18,7 @@ func (d *dicomFile) colours() error {
 			return err
 		}
 		last := len(palette[0]) - 1
+		d.entry = sample
 		d.sample = func(z, i int) float64 {
 			return float64(palette[i%3][int(min(max(sample(z, i/3)-first, 0), float64(last)))])
 		}

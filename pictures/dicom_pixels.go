@@ -180,6 +180,7 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	case bits > d.allocated || d.allocated > 16:
 		return nil, fmt.Errorf("have %d bits, want at most the %d of %s", bits, d.allocated, dcm.BitsAllocated)
 	}
+	d.lossy = d.lossy || !lossless
 	size := d.allocated / 8
 	out := make([]byte, w*h*len(planes)*size)
 	for c, plane := range planes {

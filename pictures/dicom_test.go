@@ -72,6 +72,24 @@ func TestDICOMWindows(t *testing.T) {
 	require.ErrorContains(t, err, "PALETTE COLOR")
 }
 
+// TestDICOMLabels: labels are stored values, a palette's as well; those that a lossy compression blurred are refused.
+func TestDICOMLabels(t *testing.T) {
+	for _, name := range []string{"palette.dcm", "inverse.dcm"} { // the same stored values
+		m, err := pictures.ReadMask(filepath.Join(dicoms, name) + "#label=127")
+		require.NoError(t, err, name)
+		require.Equal(t, 1, m.Count(), name)
+	}
+	_, err := pictures.ReadMask(filepath.Join(dicoms, "baseline.dcm") + "#label=127")
+	require.ErrorContains(t, err, "blurs labels")
+	m, err := pictures.ReadMask(filepath.Join(dicoms, "one_bit.dcm") + "#slice=2")
+	require.NoError(t, err)
+	shown, err := pictures.Read(filepath.Join(dicoms, "one_bit.dcm") + "#slice=2")
+	require.NoError(t, err)
+	for i, x := range m.Pix {
+		require.Equal(t, 255*x, shown.Pix[3*i])
+	}
+}
+
 // TestDICOMSeries: a folder's files are slices of one volume, or refused by the file that does not fit.
 func TestDICOMSeries(t *testing.T) {
 	n, err := pictures.Slices(filepath.Join(dicoms, "series"))

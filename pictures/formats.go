@@ -30,6 +30,8 @@ type format struct {
 }
 
 var formats = []format{
+	// The first: before its magic may stand a TIFF's head.
+	{name: "DICOM", suffixes: []string{".dcm", ".dicom"}, is: dcm.HasMagic, volume: readDICOM},
 	{name: "NIfTI", suffixes: []string{".nii", ".nii.gz", ".img", ".img.gz"}, is: isNIfTI, volume: readNIfTI},
 	{name: "sparse labels", suffixes: []string{".npz"}, is: starts("PK\x03\x04"), volume: readSparse, labels: true},
 	{name: "PNG", suffixes: []string{".png"}, is: starts("\x89PNG\r\n\x1a\n"), picture: readPNG},
@@ -40,7 +42,7 @@ var formats = []format{
 	{name: "TIFF", suffixes: []string{".tif", ".tiff"}, is: starts("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), picture: readTIFF},
 	{name: "GIF", suffixes: []string{".gif"}, is: starts("GIF87a", "GIF89a"), picture: readGIF},
 	{name: "WebP", suffixes: []string{".webp"}, is: func(b []byte) bool { return len(b) > 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP" }, picture: readWebP},
-	{name: "DICOM", suffixes: []string{".dcm", ".dicom"}, is: dcm.Is, volume: readDICOM}, // the last: files without a preamble are guessed
+	{name: "DICOM without preamble", is: dcm.Is, volume: readDICOM}, // the last: it is a guess
 }
 
 // foreign are kinds of files that are named when they are refused, and what to do.

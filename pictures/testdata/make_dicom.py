@@ -271,6 +271,10 @@ read("one_frame.dcm", make(u8, syntax=JPEGBaseline8Bit, data=encapsulate(streams
 data, offsets, lengths = encapsulate_extended(streams)
 read("extended_offset_table.dcm", make(stack, syntax=JPEGBaseline8Bit, data=data, ExtendedOffsetTable=offsets, ExtendedOffsetTableLengths=lengths))
 
+# A file that is TIFF, too, without what the pixels mean.
+head = b"II*\0\x08\0\0\0" + np.array([1, 256, 4, 8, 0, 0], "<u2").tobytes()
+read("tiff_too", make(u8, "MONOCHROME1"), cut=lambda b: head + b[len(head):])
+
 # Other people's files.
 for name in ("JPEGLSNearLossless_08", "JPEGLSNearLossless_16", "SC_rgb_small_odd_big_endian", "SC_rgb_small_odd_jpeg", "rtdose_rle_1frame"):
     path = os.path.join(folder, f"pydicom_{name}.dcm")

@@ -48,10 +48,16 @@ type Fragment struct {
 	Bytes []byte
 }
 
+// HasMagic reports whether the first bytes of a file (at least 132) have DICOM's magic. What stands before it may be another format's
+// head: a TIFF's, whose pixels are DICOM's without what they mean.
+func HasMagic(head []byte) bool {
+	return len(head) >= preamble+len(magic) && string(head[preamble:][:len(magic)]) == magic
+}
+
 // Is reports whether the first bytes of a file (at least 132, or all) are those of a DICOM file: its magic, or, where the preamble is
 // missing, a first element that only a data set can start with.
 func Is(head []byte) bool {
-	if len(head) >= preamble+len(magic) && string(head[preamble:][:len(magic)]) == magic {
+	if HasMagic(head) {
 		return true
 	}
 	if len(head) < 16 {
@@ -101,7 +107,7 @@ func Parse(b []byte, limit int) (*File, error) {
 		return nil, fmt.Errorf("not a DICOM file")
 	}
 	at := 0
-	if len(b) >= preamble+len(magic) && string(b[preamble:][:len(magic)]) == magic {
+	if HasMagic(b) {
 		at = preamble + len(magic)
 	}
 	p := parser{b: b, at: at}
