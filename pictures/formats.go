@@ -100,9 +100,6 @@ func kindOf(path string, head []byte) (*format, error) {
 			}
 		}
 	}
-	if len(head) >= 132 && string(head[128:132]) == "DICM" { // before it a header of TIFF may lie, for other programs
-		return byName(".dcm"), nil
-	}
 	for i := range formats {
 		if formats[i].is(head) {
 			return &formats[i], nil

@@ -31,7 +31,7 @@ counts, refusals, wrong, largest = collections.Counter(), collections.Counter(),
 # What may be refused, as the error says it.
 REFUSED = [
     r"it is (JPEG 2000|JPEG XL|HEIF or AVIF|PDF|SVG|Netpbm|an icon|DDS|Photoshop|OpenEXR|MINC|HDF5|PAR/REC|NRRD|MetaImage|a NumPy array)",
-    r"it is none of PNG|it is none of NIfTI", r"it is an ANALYZE 7.5 file", r"not a (NIfTI-1 or NIfTI-2|DICOM) file", r"TIFF: compression: have",
+    r"it is none of DICOM, NIfTI", r"it is an ANALYZE 7.5 file", r"not a (NIfTI-1 or NIfTI-2|DICOM) file", r"TIFF: compression: have",
     r"TIFF: photometric interpretation: have", r"TIFF: samples: have", r"TIFF: have \d+ bits a sample", r"TIFF: sample format", r"BMP: have",
     r"animation's first frame has", r"datatype: have", r"dim: have \d+ values along", r"predictor: have", r"Group 3 (of two|with fill)",
     r"of an animation of this kind only the first frame", r"sizes of a picture|JPEG of four components without", r"YCbCr subsampling: have",
