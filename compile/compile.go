@@ -109,11 +109,11 @@ func (c *Calibrated) publish(ctx context.Context, target string, plan *quant.Pla
 	if err != nil || c.o.Golden == "" {
 		return man, err
 	}
-	return man, c.o.prove(ctx, dir, man)
+	return man, c.o.prove(ctx, dir, man, golden.Settings{Modes: golden.Modes})
 }
 
 // prove verifies the artifact in a folder and adds the result to its manifest.
-func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest) error {
+func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest, s golden.Settings) error {
 	g, err := golden.Read(o.Golden)
 	if err != nil {
 		return err
@@ -124,10 +124,11 @@ func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest) 
 	}
 	defer p.Close()
 	done := 0
-	r, err := golden.Verify(ctx, p, g, golden.Settings{Modes: golden.Modes, Tolerance: golden.DefaultTolerance, MaxDrop: o.MaxDrop, Seen: func() {
+	s.Tolerance, s.MaxDrop, s.Seen = golden.DefaultTolerance, o.MaxDrop, func() {
 		done++
 		o.Progress(Event{"masks", done, len(g.Items)})
-	}})
+	}
+	r, err := golden.Verify(ctx, p, g, s)
 	if err != nil {
 		return err
 	}

@@ -3,19 +3,21 @@ package compile
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/calib/reconstruct"
 	"syncsam-convert/golden"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/passes"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -34,31 +36,104 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	if err := c.proveFloat(ctx, tmp); err != nil {
 		return nil, nil, err
 	}
+	c, err = c.remembering(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	costs, err := c.rank(ctx, man)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &search{ctx: ctx, c: c, dir: dir, man: man, plan: c.Plan.Clone()}
-	for step := 1; !s.holds; step = max(1, s.taken/4) {
-		if s.taken == len(costs) {
-			return nil, nil, fmt.Errorf("%w, even with all %d layers in float", golden.ErrMismatch, s.taken)
+	s := &search{ctx: ctx, c: c, dir: dir, modes: golden.Modes}
+	float := func(n int) *quant.Plan {
+		plan := c.Plan.Clone()
+		for _, cost := range costs[:n] {
+			plan.Float[cost.key] = fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", cost.db)
 		}
-		for _, cost := range costs[s.taken:min(s.taken+step, len(costs))] {
-			s.plan.Float[cost.key] = fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", cost.db)
-			s.taken++
-		}
-		if s.holds, err = s.attempt(s.plan); err != nil {
-			return nil, nil, err
-		}
+		return plan
 	}
-	if err := s.giveBack(costs[:s.taken]); err != nil {
+	taken, err := first(steps(len(costs)), func(n int) (bool, error) { return s.attempt(float(n)) })
+	if err != nil {
 		return nil, nil, err
 	}
-	holds, err := s.attempt(s.plan)
-	if err == nil && !holds {
-		err = golden.ErrMismatch // the same build held before
+	if taken == 0 {
+		return nil, nil, fmt.Errorf("%w, even with all %d layers in float", golden.ErrMismatch, len(costs))
 	}
-	return s.man, s.plan, err
+	plan := float(taken)
+	if err := giveBack(plan, costs[:taken], s.attempt); err != nil {
+		return nil, nil, err
+	}
+	man, err = c.publish(ctx, ONNX, plan, dir)
+	return man, plan, err // the same build held before
+}
+
+// remembering is c with what the float model's layers read on the calibration pictures kept in memory, where it is not too much.
+func (c *Calibrated) remembering(ctx context.Context) (*Calibrated, error) {
+	if !c.o.pictures() || c.o.Rounding == RoundNearest {
+		return c, nil
+	}
+	inputs, err := c.roundingInputs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept := *c
+	kept.rounding, err = reconstruct.NewReference(ctx, c.run.Module.Encoder(), inputs, read(c.run.Module.Encoder()), mostRemembered)
+	return &kept, err
+}
+
+// mostRemembered bounds the float results that are kept for many attempts, in bytes.
+const mostRemembered = 1 << 30
+
+// read chooses what convolutions and residual additions of a graph read and give: from there on models that differ are computed.
+func read(g *ir.Graph) func(v *ir.Value) bool {
+	chosen := map[*ir.Value]bool{}
+	for _, v := range g.Values {
+		if ir.Conv.Is(v) {
+			chosen[v.Args[0]] = true
+		}
+	}
+	return func(v *ir.Value) bool { return chosen[v] }
+}
+
+// steps are how many of n layers the search puts to float, one attempt after the other: one more each time, later a quarter more.
+func steps(n int) (list []int) {
+	for taken := 0; taken < n; {
+		taken = min(taken+max(1, taken/4), n)
+		list = append(list, taken)
+	}
+	return list
+}
+
+// first finds the first number of a rising list that holds, where all after one that holds do, too; 0 when none does.
+func first(list []int, holds func(n int) (bool, error)) (int, error) {
+	low, high := 0, len(list) // before low none holds, from high on all do
+	for size := 1; high == len(list) && low < high; size *= 2 {
+		at := min(low+size, len(list)) - 1
+		ok, err := holds(list[at])
+		switch {
+		case err != nil:
+			return 0, err
+		case ok:
+			high = at
+		case at == len(list)-1:
+			return 0, nil
+		default:
+			low = at + 1
+		}
+	}
+	for low < high {
+		at := (low + high) / 2
+		ok, err := holds(list[at])
+		switch {
+		case err != nil:
+			return 0, err
+		case ok:
+			high = at
+		default:
+			low = at + 1
+		}
+	}
+	return list[high], nil
 }
 
 // proveFloat holds the float model against the golden results.
@@ -71,7 +146,7 @@ func (c *Calibrated) proveFloat(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.o.prove(ctx, dir, man); err != nil {
+	if err := c.o.prove(ctx, dir, man, golden.Settings{Modes: golden.Modes}); err != nil {
 		return fmt.Errorf("the float model itself fails: %w", err)
 	}
 	return nil
@@ -82,22 +157,30 @@ type search struct {
 	ctx   context.Context
 	c     *Calibrated
 	dir   string
-	man   *artifact.Manifest // of the last attempt
-	plan  *quant.Plan
-	taken int
-	holds bool
+	modes []string // the one that failed last first: what fails, fails soon
 }
 
 // attempt builds with a plan, and says whether the golden results hold.
 func (s *search) attempt(plan *quant.Plan) (bool, error) {
-	man, err := s.c.publish(s.ctx, ONNX, plan, s.dir)
-	if man != nil {
-		s.man = man
+	m, err := s.c.Finish(s.ctx, ONNX, plan)
+	if err != nil {
+		return false, err
 	}
-	if errors.Is(err, golden.ErrMismatch) {
-		return false, nil
+	man, err := m.Write(s.ctx, s.dir)
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	err = s.c.o.prove(s.ctx, s.dir, man, golden.Settings{Modes: s.modes, StopAtFailure: true})
+	if !errors.Is(err, golden.ErrMismatch) {
+		return err == nil, err
+	}
+	var r golden.Report
+	if err := json.Unmarshal(man.Verification, &r); err != nil {
+		return false, err
+	}
+	failed := slices.IndexFunc(s.modes, func(mode string) bool { m, ok := r.Modes[mode]; return ok && !m.Pass })
+	s.modes = append([]string{s.modes[failed]}, slices.Delete(slices.Clone(s.modes), failed, failed+1)...)
+	return false, nil
 }
 
 // mostTrials bounds how many builds giveBack tries.
@@ -105,8 +188,6 @@ const mostTrials = 40
 
 // giveBack returns layers to INT8 that the golden results do not need in float: groups first, the least costly ones first, then
 // smaller groups.
-func (s *search) giveBack(float []cost) error { return giveBack(s.plan, float, s.attempt) }
-
 func giveBack(plan *quant.Plan, float []cost, attempt func(*quant.Plan) (bool, error)) error {
 	float = slices.Clone(float)
 	trials := 0
@@ -157,7 +238,11 @@ func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, 
 		}
 		inputs = append(inputs, x)
 	}
-	want, err := outputs(ctx, c.f32.Module.Encoder(), inputs)
+	reference, err := reconstruct.NewReference(ctx, c.run.Module.Encoder(), inputs, read(c.run.Module.Encoder()), math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	want, err := reference.Outputs(ctx, c.run.Module.Encoder())
 	if err != nil {
 		return nil, err
 	}
@@ -170,11 +255,11 @@ func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, 
 				alone.Float[other] = "not measured now"
 			}
 		}
-		m, err := c.finish(ctx, c.run.Clone(), alone, ONNX, INT8)
+		m, err := c.round(ctx, c.run.Clone(), alone, ONNX, INT8)
 		if err != nil {
 			return nil, err
 		}
-		have, err := outputs(ctx, m.run.Module.Encoder(), inputs)
+		have, err := reference.Outputs(ctx, m.run.Module.Encoder())
 		if err != nil {
 			return nil, err
 		}
@@ -193,25 +278,4 @@ func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, 
 	}
 	slices.SortStableFunc(costs, func(a, b cost) int { return cmp.Compare(a.db, b.db) })
 	return costs, nil
-}
-
-// outputs evaluates a graph as the embedded engine runs it.
-func outputs(ctx context.Context, g *ir.Graph, inputs []map[string]*tensor.Tensor) ([]map[string]*tensor.Tensor, error) {
-	own := g.Clone()
-	if _, err := passes.All(ctx, &ir.Module{Graphs: []*ir.Graph{own}}, passes.Execute(), passes.Input{}, passes.Options{}); err != nil {
-		return nil, err
-	}
-	p, err := ir.Compile(own)
-	if err != nil {
-		return nil, err
-	}
-	var out []map[string]*tensor.Tensor
-	for _, x := range inputs {
-		y, err := p.Run(ctx, x)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, y)
-	}
-	return out, nil
 }

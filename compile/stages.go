@@ -14,6 +14,7 @@ import (
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
+	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
 )
 
@@ -114,9 +115,6 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	return l, nil
 }
 
-// Module is the model at this stage.
-func (l *Lowered) Module() *ir.Module { return l.run.Module }
-
 // Scope is what the options choose of the model to become INT8; by default its CNN branch, or the linear layers where it has none.
 func (l *Lowered) Scope() quant.Scope {
 	all := quant.Scope{Convolutions: l.run.Module.Meta.Branch, Linears: l.run.Module.Meta.Linears}
@@ -133,6 +131,8 @@ func (l *Lowered) Scope() quant.Scope {
 type Calibrated struct {
 	*Lowered
 	Plan *quant.Plan // nil where nothing is calibrated
+
+	rounding *reconstruct.Reference // what layers read on calibration pictures; kept when many models are finished
 }
 
 // fewImages is the number below which calibration warns.
@@ -255,6 +255,15 @@ func (c *Calibrated) Finish(ctx context.Context, target string, plan *quant.Plan
 }
 
 func (c *Calibrated) finish(ctx context.Context, run *passes.Run, plan *quant.Plan, target, precision string) (*Compiled, error) {
+	out, err := c.round(ctx, run, plan, target, precision)
+	if err != nil {
+		return nil, err
+	}
+	return out, run.Rest(ctx)
+}
+
+// round takes a model through the pipeline as far as its integers are chosen.
+func (c *Calibrated) round(ctx context.Context, run *passes.Run, plan *quant.Plan, target, precision string) (*Compiled, error) {
 	out := &Compiled{Calibrated: c, Plan: plan, run: run, Target: target, Precision: precision, rounding: RoundNearest}
 	run.Input = passes.Input{Plan: plan, Scope: c.scope8(), Spelling: spellings[target]}
 	if err := run.Before(ctx, passes.Calibrate); err != nil {
@@ -278,7 +287,7 @@ func (c *Calibrated) finish(ctx context.Context, run *passes.Run, plan *quant.Pl
 			return nil, err
 		}
 	}
-	return out, run.Rest(ctx)
+	return out, nil
 }
 
 // spellings say how a target wants integers.
@@ -310,9 +319,26 @@ const roundingImages = 32
 
 // reconstruct rounds the layers' weights anew over calibration images; float is the encoder before it was quantized.
 func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer) error {
-	images, err := calib.Images(c.o.Calibration)
+	done := 0
+	seen := func() {
+		done++
+		c.o.Progress(Event{"round", done, len(layers)})
+	}
+	if c.rounding != nil {
+		return c.rounding.Run(ctx, quantized, layers, seen)
+	}
+	inputs, err := c.roundingInputs(ctx)
 	if err != nil {
 		return err
+	}
+	return reconstruct.Run(ctx, float, quantized, layers, inputs, seen)
+}
+
+// roundingInputs are what the graph that reads the image takes of the pictures that choose integers.
+func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.Tensor, error) {
+	images, err := calib.Images(c.o.Calibration)
+	if err != nil {
+		return nil, err
 	}
 	n := min(len(images), roundingImages)
 	spread := make([]string, n)
@@ -321,18 +347,10 @@ func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph
 	}
 	o, err := c.observer(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(o.Dir)
-	inputs, err := o.Inputs(ctx, spread)
-	if err != nil {
-		return err
-	}
-	done := 0
-	return reconstruct.Run(ctx, float, quantized, layers, inputs, func() {
-		done++
-		c.o.Progress(Event{"round", done, len(layers)})
-	})
+	return o.Inputs(ctx, spread)
 }
 
 // writePlan puts a plan where the options want it.

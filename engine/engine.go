@@ -4,7 +4,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ type Session interface {
 
 // Options of an engine.
 type Options struct {
-	Threads  int    // 0: as many as the machine has
+	Threads  int    // of a run, at most; 0: as many as the machine has
 	Trace    string // of onnxruntime: prefix of the trace file that it writes when the session ends; "": none
 	TensorRT string // of tensorrt: libnvinfer; "": TENSORRT_LIB, then what the system's loader finds
 	Library  string // of onnxruntime: the shared library; "": ONNXRUNTIME_LIB, then build/onnxruntime beside the program or the working directory
@@ -40,12 +39,13 @@ const (
 
 // engines in the order they are listed; the first is the default.
 var engines = []struct {
-	name string
-	load func(path string, o Options) (Session, error)
+	name    string
+	load    func(path string, o Options) (Session, error)
+	profile profiler // nil: the engine does not tell times by operator
 }{
-	{Embedded, loadGo},
-	{ONNXRuntime, loadORT},
-	{TensorRT, loadPlan},
+	{Embedded, loadGo, profileGo},
+	{ONNXRuntime, loadORT, profileORT},
+	{TensorRT, loadPlan, nil},
 }
 
 // Names lists the engines.
@@ -59,12 +59,15 @@ func Names() []string {
 
 // Load opens a model file with an engine.
 func Load(name, path string, o Options) (Session, error) {
-	for _, e := range engines {
-		if e.name == name {
-			return e.load(path, o)
-		}
+	i := slices.Index(Names(), name)
+	if i < 0 {
+		return nil, unknown(name)
 	}
-	return nil, fmt.Errorf("engine: have %q, want one of %s", name, strings.Join(Names(), ", "))
+	return engines[i].load(path, o)
+}
+
+func unknown(name string) error {
+	return fmt.Errorf("engine: have %q, want one of %s", name, strings.Join(Names(), ", "))
 }
 
 // Has reports whether a session takes an input of that name.
@@ -77,9 +80,14 @@ type goSession struct {
 }
 
 func loadGo(path string, o Options) (Session, error) {
-	if o.Threads > 0 {
-		runtime.GOMAXPROCS(o.Threads) // kernels use as many goroutines; a session cannot have its own number
+	s, err := open(path, o)
+	if err != nil {
+		return nil, err
 	}
+	return s, nil
+}
+
+func open(path string, o Options) (*goSession, error) {
 	m, err := onnx.Open(path)
 	if err != nil {
 		return nil, err
@@ -89,6 +97,7 @@ func loadGo(path string, o Options) (Session, error) {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	p.Threads = o.Threads
 	return &goSession{m, p}, nil
 }
 

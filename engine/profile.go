@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 )
@@ -26,25 +25,27 @@ type OpTime struct {
 // profiled is how many runs a profile takes the mean of, after one that does not count.
 const profiled = 3
 
+// A profiler runs a file and adds the time of every operator, and gives how many runs that was.
+type profiler func(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(op string, d time.Duration)) (runs int, err error)
+
 // Profile runs a file and gives the time per operator, longest first: from ONNX Runtime's profiler, or between the embedded engine's
-// values.
+// values. TensorRT has no times by operator to give.
 func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options) ([]OpTime, error) {
+	i := slices.Index(Names(), name)
+	switch {
+	case i < 0:
+		return nil, unknown(name)
+	case engines[i].profile == nil:
+		return nil, fmt.Errorf("engine %s: it does not tell times by operator", name)
+	}
 	times := map[string]*OpTime{}
-	add := func(op string, d time.Duration) {
+	runs, err := engines[i].profile(ctx, path, inputs, o, func(op string, d time.Duration) {
 		if times[op] == nil {
 			times[op] = &OpTime{Name: op}
 		}
 		times[op].Count++
 		times[op].MS += float64(d.Microseconds()) / 1e3
-	}
-	runs := profiled + 1
-	var err error
-	if name == engines[0].name {
-		runs = profiled
-		err = profileGo(ctx, path, inputs, add)
-	} else {
-		err = profileORT(ctx, name, path, inputs, o, add)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +57,13 @@ func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.T
 	return out, nil
 }
 
-func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tensor, add func(string, time.Duration)) error {
-	m, err := onnx.Open(path)
+func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) (int, error) {
+	s, err := open(path, o)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer m.Close()
-	p, err := prepare(m.Graph)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
+	defer s.Close()
+	p := s.program
 	p.Transient = true
 	for i := range profiled + 1 {
 		last := time.Now()
@@ -77,40 +75,40 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 			last = now
 		}
 		if _, err := p.Run(ctx, inputs); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return profiled, nil
 }
 
 // profileORT reads the trace that ONNX Runtime writes when a session ends.
-func profileORT(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) error {
+func profileORT(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) (int, error) {
 	dir, err := os.MkdirTemp("", "profile")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer os.RemoveAll(dir)
 	o.Trace = filepath.Join(dir, "trace")
-	s, err := Load(name, path, o)
+	s, err := loadORT(path, o)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for range profiled + 1 {
 		if _, err := s.Run(ctx, inputs); err != nil {
 			s.Close()
-			return err
+			return 0, err
 		}
 	}
 	if err := s.Close(); err != nil {
-		return err
+		return 0, err
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 1 {
-		return fmt.Errorf("%s: ONNX Runtime wrote %d traces, want 1", path, len(files))
+		return 0, fmt.Errorf("%s: ONNX Runtime wrote %d traces, want 1", path, len(files))
 	}
 	text, err := os.ReadFile(files[0])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var events []struct {
 		Cat, Name string
@@ -120,12 +118,12 @@ func profileORT(ctx context.Context, name, path string, inputs map[string]*tenso
 		}
 	}
 	if err := json.Unmarshal(text, &events); err != nil {
-		return fmt.Errorf("%s: trace: %w", path, err)
+		return 0, fmt.Errorf("%s: trace: %w", path, err)
 	}
 	for _, e := range events {
 		if e.Cat == "Node" && strings.HasSuffix(e.Name, "_kernel_time") {
 			add(e.Args.Op, time.Duration(e.Dur)*time.Microsecond)
 		}
 	}
-	return nil
+	return profiled + 1, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"syncsam-convert/golden/stats"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -61,9 +62,10 @@ type Result struct {
 	Pass       bool     `json:"pass"`
 }
 
+// A sum is exact: it does not depend on the order of items.
 type sum struct {
 	n    int
-	have float64
+	have stats.Sum
 }
 
 // kept is what a report needs to draw an item.
@@ -86,7 +88,9 @@ func (r *Report) add(res Result, image *pictures.Image, truth *pictures.Mask, ru
 		return
 	}
 	r.pictures = append(r.pictures, kept{res, image, truth, run})
-	slices.SortStableFunc(r.pictures, func(a, b kept) int { return cmp.Compare(rank(b.result), rank(a.result)) })
+	slices.SortFunc(r.pictures, func(a, b kept) int {
+		return cmp.Or(cmp.Compare(rank(b.result), rank(a.result)), cmp.Compare(a.result.Index, b.result.Index), cmp.Compare(slices.Index(Modes, a.result.Mode), slices.Index(Modes, b.result.Mode)))
+	})
 	r.pictures = r.pictures[:min(len(r.pictures), r.keep)]
 }
 
@@ -98,7 +102,7 @@ func (r *Report) count(mode string, dsc float64) {
 		r.sums[mode] = &sum{}
 	}
 	r.sums[mode].n++
-	r.sums[mode].have += dsc
+	r.sums[mode].have.Add(dsc)
 }
 
 // finish judges every mode against the golden summaries.
@@ -112,7 +116,7 @@ func (r *Report) finish(golden map[string]float64) error {
 		if s == nil {
 			return fmt.Errorf("%s: no item was recorded with this prompt mode", mode)
 		}
-		m := Summary{Items: s.n, Have: s.have / float64(s.n)}
+		m := Summary{Items: s.n, Have: s.have.Float64() / float64(s.n)}
 		same, looped, closed := 0, 0, 0.0
 		for _, it := range r.Items {
 			if it.Mode != mode {
@@ -160,7 +164,7 @@ func (r *Report) finishPublished(published map[string]float64) error {
 		if s == nil {
 			return fmt.Errorf("%s: the data set has no mask that is not empty", mode)
 		}
-		m := Summary{Items: s.n, Have: s.have / float64(s.n), Pass: true}
+		m := Summary{Items: s.n, Have: s.have.Float64() / float64(s.n), Pass: true}
 		if want, ok := published[mode]; ok {
 			m.Want = want / 100
 			m.Points = 100 * (m.Have - m.Want)

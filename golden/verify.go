@@ -1,10 +1,15 @@
 package golden
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/pictures"
@@ -21,8 +26,10 @@ type Settings struct {
 	Closed    bool    // also make the prompts anew and compare the clicks
 	// MaxDrop, when not nil, judges the summaries instead of the items: each may be lower by so many points.
 	MaxDrop *float64
-	Seen    func() // called after each item; may be nil
-	Keep    int    // how many of the worst items keep pictures for the report
+	// StopAtFailure judges the modes one after the other, in the order of Modes, and leaves out those behind one that fails.
+	StopAtFailure bool
+	Seen          func() // called after each item; may be nil
+	Keep          int    // how many of the worst items keep pictures for the report
 }
 
 // The closed loop's bars: the share of items whose clicks are all as recorded, and the summaries' distance in DSC points.
@@ -31,67 +38,142 @@ const (
 	ClosedTolerance = 0.1
 )
 
-// Verify runs an artifact over a golden set.
+// Verify runs an artifact over a golden set, several images at a time; the report does not depend on how many.
 func Verify(ctx context.Context, p *segment.Predictor, f *File, s Settings) (*Report, error) {
-	r := newReport(p, s, f.Reference)
-	var image string
-	var picture *pictures.Image
-	var emb *segment.Embedded
-	order := make([]int, len(f.Items))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return compareText(f.Items[a].Image, f.Items[b].Image) }) // each image is encoded once
-	for _, i := range order {
-		it := &f.Items[i]
-		if it.Image != image || emb == nil {
-			var err error
-			if picture, emb, err = load(ctx, p, f.data, it.Image); err != nil {
-				return nil, err
-			}
-			image = it.Image
+	v := &verification{p: p, f: f, s: s, r: newReport(p, s, f.Reference)}
+	for i := range f.Items {
+		if k := len(v.groups) - 1; k >= 0 && f.Items[v.groups[k][0]].Image == f.Items[i].Image {
+			v.groups[k] = append(v.groups[k], i)
+		} else {
+			v.groups = append(v.groups, []int{i})
 		}
-		truth, err := readMask(f.data, it.Mask, it.Image, picture)
-		if err != nil {
+	}
+	v.join()
+	rounds := [][]string{s.Modes}
+	if s.StopAtFailure {
+		v.embedded = map[string]loaded{}
+		rounds = nil
+		for _, mode := range s.Modes {
+			rounds = append(rounds, []string{mode})
+		}
+	}
+	for i, modes := range rounds {
+		if err := v.round(ctx, modes, i == len(rounds)-1); err != nil {
 			return nil, err
 		}
-		for _, mode := range s.Modes {
-			if !it.has(mode) {
-				continue
-			}
-			open, err := Replay(ctx, p, emb, truth, mode, it)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
-			}
-			res := Result{Index: i, Image: it.Image, Mask: it.Mask, Mode: mode, Want: it.want(mode), Have: open.Last()}
-			res.Points = 100 * (res.Have - res.Want)
-			res.Pass = math.Abs(res.Points) <= s.Tolerance
-			if s.Closed {
-				closed, err := Prompted(ctx, p, emb, truth, mode)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
-				}
-				same := slices.Equal(closed.Coords, open.Coords) && slices.Equal(closed.Labels, open.Labels) && sameBox(closed.Box, open.Box)
-				dsc := closed.Last()
-				res.Closed, res.SameClicks = &dsc, &same
-			}
-			r.add(res, picture, truth, open)
-		}
-		if s.Seen != nil {
-			s.Seen()
+		v.r.modes = s.Modes[:min((i+1)*len(modes), len(s.Modes))]
+		if err := v.r.finish(f.Summary); err != nil || !v.r.Pass {
+			return v.r, err
 		}
 	}
-	return r, r.finish(f.Summary)
+	return v.r, nil
 }
 
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// A verification is one run over a golden set.
+type verification struct {
+	p        *segment.Predictor
+	f        *File
+	s        Settings
+	groups   [][]int // items by image: each image is encoded once
+	embedded map[string]loaded
+
+	sync.Mutex // of what follows, and of embedded
+	r          *Report
+}
+
+type loaded struct {
+	picture *pictures.Image
+	emb     *segment.Embedded
+}
+
+// join puts the items of one image together, wherever they stand.
+func (v *verification) join() {
+	slices.SortStableFunc(v.groups, func(a, b []int) int { return cmp.Compare(v.f.Items[a[0]].Image, v.f.Items[b[0]].Image) })
+	var out [][]int
+	for _, g := range v.groups {
+		if k := len(out) - 1; k >= 0 && v.f.Items[out[k][0]].Image == v.f.Items[g[0]].Image {
+			out[k] = append(out[k], g...)
+		} else {
+			out = append(out, g)
+		}
 	}
-	return 0
+	v.groups = out
+}
+
+// round gives all items some prompt modes; seen is told of items where last is set.
+func (v *verification) round(ctx context.Context, modes []string, last bool) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for _, group := range v.groups {
+		work.Go(func() error {
+			image, err := v.load(ctx, v.f.Items[group[0]].Image)
+			if err != nil {
+				return err
+			}
+			for _, i := range group {
+				if err := v.item(ctx, image, i, modes); err != nil {
+					return err
+				}
+				if v.s.Seen != nil && last {
+					v.Lock()
+					v.s.Seen()
+					v.Unlock()
+				}
+			}
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+func (v *verification) load(ctx context.Context, name string) (loaded, error) {
+	v.Lock()
+	l, ok := v.embedded[name]
+	v.Unlock()
+	if ok {
+		return l, nil
+	}
+	var err error
+	if l.picture, l.emb, err = load(ctx, v.p, v.f.data, name); err == nil && v.embedded != nil {
+		v.Lock()
+		v.embedded[name] = l
+		v.Unlock()
+	}
+	return l, err
+}
+
+// item replays one item's prompts.
+func (v *verification) item(ctx context.Context, image loaded, i int, modes []string) error {
+	it := &v.f.Items[i]
+	truth, err := readMask(v.f.data, it.Mask, it.Image, image.picture)
+	if err != nil {
+		return err
+	}
+	for _, mode := range modes {
+		if !it.has(mode) {
+			continue
+		}
+		open, err := Replay(ctx, v.p, image.emb, truth, mode, it)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
+		}
+		res := Result{Index: i, Image: it.Image, Mask: it.Mask, Mode: mode, Want: it.want(mode), Have: open.Last()}
+		res.Points = 100 * (res.Have - res.Want)
+		res.Pass = math.Abs(res.Points) <= v.s.Tolerance
+		if v.s.Closed {
+			closed, err := Prompted(ctx, v.p, image.emb, truth, mode)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
+			}
+			same := slices.Equal(closed.Coords, open.Coords) && slices.Equal(closed.Labels, open.Labels) && sameBox(closed.Box, open.Box)
+			dsc := closed.Last()
+			res.Closed, res.SameClicks = &dsc, &same
+		}
+		v.Lock()
+		v.r.add(res, image.picture, truth, open)
+		v.Unlock()
+	}
+	return nil
 }
 
 func sameBox(a, b *[4]float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }

@@ -90,6 +90,9 @@ func (b *Builder) add(v *Value) *Value {
 		at = slices.Index(b.g.Values, b.next)
 	}
 	b.g.Values = slices.Insert(b.g.Values, at, v)
+	if b.g.uses != nil {
+		v.eachArg(func(a *Value) { b.g.uses[a] = append(b.g.uses[a], v) })
+	}
 	return v
 }
 

@@ -3,10 +3,12 @@ package ir
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Check reports the first broken rule of a graph: an argument that does not stand before its use, a type that the
-// operator table does not give, an input or output name that occurs twice, an output that is not in the graph.
+// operator table does not give, an input or output name that occurs twice, an output that is not in the graph, an edge that was changed
+// behind the graph's back.
 func Check(g *Graph) error {
 	fail := func(v *Value, format string, args ...any) error {
 		return fmt.Errorf("graph %s: %s: %w", g.Name, v, fmt.Errorf(format, args...))
@@ -49,6 +51,13 @@ func Check(g *Graph) error {
 			return fail(o.Value, "output %s is not in the graph", o.Name)
 		}
 		names[o.Name] = true
+	}
+	if g.uses != nil {
+		for a, users := range g.Uses() {
+			if kept := g.uses[a]; len(kept) != len(users) || slices.ContainsFunc(users, func(v *Value) bool { return !slices.Contains(kept, v) }) {
+				return fail(a, "have %d uses, want %d", len(kept), len(users))
+			}
+		}
 	}
 	return nil
 }

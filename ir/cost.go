@@ -39,10 +39,23 @@ func CostOf(v *Value, syms map[string]int64) (Cost, error) {
 		dims = append(dims, d)
 		c.Bytes += n * a.Type.DType.Size()
 	}
-	if v.Op.MultiplyAdds != nil {
+	switch {
+	case v.Op.MultiplyAdds != nil:
 		c.MultiplyAdds = v.Op.MultiplyAdds(v.Attrs, out, dims)
+	case v.Op.Eval == nil:
+		g, _, err := v.Expansion()
+		if err != nil {
+			return Cost{}, err
+		}
+		for _, x := range g.Values {
+			part, err := CostOf(x, syms)
+			if err != nil {
+				return Cost{}, err
+			}
+			c.MultiplyAdds += part.MultiplyAdds
+		}
 	}
-	if v.Op.View {
+	if v.Op.Class == View {
 		c.Bytes = 0
 	}
 	return c, nil

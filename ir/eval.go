@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -17,29 +18,26 @@ type Program struct {
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 	pool *pool
 
+	Threads int // of a run, at most, and of whatever else runs meanwhile; 0: as many as the machine has
+
 	// Observe, when set, sees every computed value, half precision as float32. Unless Transient it may keep the tensors, and no memory is reused.
 	Observe   func(v *Value, t *tensor.Tensor)
 	Transient bool
 }
 
 // Compile checks a graph and plans its evaluation. Lazy constants and what depends on constants alone (dequantized weights, for
-// one) are computed once, here.
+// one) are computed once, here, and kept by the program; the graph stays as it is.
 func Compile(g *Graph) (*Program, error) {
 	if err := Check(g); err != nil {
 		return nil, err
 	}
 	last := lastUses(g)
-	for _, v := range g.Values {
-		if v.IsConst() {
-			v.Const = tensor.Dense(v.Const)
-		}
-	}
 	for _, o := range g.Outputs {
 		last[o.Value] = len(g.Values)
 	}
 	p := &Program{g: g, dead: make([][]*Value, len(g.Values)), done: map[*Value]*tensor.Tensor{}, memo: map[*Value]*memo{}, pool: &pool{}}
 	for _, v := range g.Values {
-		if len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() }) {
+		if v.constantBehindFirst() {
 			p.memo[v] = &memo{}
 		}
 	}
@@ -71,10 +69,7 @@ func (p *Program) fold(last map[*Value]int) error {
 	known := map[*Value]*tensor.Tensor{}
 	for _, v := range p.g.Values {
 		if v.IsConst() {
-			known[v] = widened(v.Const)
-			if known[v] != v.Const {
-				p.done[v] = known[v]
-			}
+			known[v] = widened(tensor.Dense(v.Const))
 			continue
 		}
 		_, static := v.Type.Static()
@@ -97,10 +92,10 @@ func (p *Program) fold(last map[*Value]int) error {
 	}
 	for v, t := range known {
 		switch {
-		case v.IsConst():
+		case t == v.Const:
 		case needed[v] || last[v] >= len(p.g.Values):
 			p.done[v] = t
-		default:
+		case !v.IsConst():
 			p.done[v] = nothing
 		}
 	}
@@ -120,6 +115,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	if err != nil {
 		return nil, err
 	}
+	defer kernel.Limit(p.Threads)()
 	values := make(map[*Value]*tensor.Tensor, len(p.g.Values))
 	var held *leases
 	if p.Observe == nil || p.Transient {
@@ -174,6 +170,9 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 			return nil, fmt.Errorf("axis %d has %d elements", i, env.Dims[i])
 		}
 	}
+	if v.Op.Eval == nil {
+		return evalExpansion(v, values, syms)
+	}
 	args := make([]*tensor.Tensor, len(v.Args))
 	for i, a := range v.Args {
 		if a != nil {
@@ -190,6 +189,45 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 		return nil, fmt.Errorf("internal error: evaluated to %s, want %s", have, want)
 	}
 	return t, nil
+}
+
+// evalExpansion computes a composite as its spelling in primitives.
+func evalExpansion(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64) (*tensor.Tensor, error) {
+	g, result, err := v.Expansion()
+	if err != nil {
+		return nil, err
+	}
+	inside := map[*Value]*tensor.Tensor{}
+	v.eachArg(func(a *Value) { inside[a] = values[a] })
+	last := lastUses(g)
+	for i, x := range g.Values {
+		if x.IsConst() {
+			if i := slices.IndexFunc(v.Args, func(a *Value) bool { return a.IsConst() && a.Const == x.Const }); i >= 0 {
+				inside[x] = values[v.Args[i]] // computed already
+			} else {
+				inside[x] = widened(tensor.Dense(x.Const))
+			}
+			continue
+		}
+		var kept *memo
+		if x.constantBehindFirst() {
+			kept = &memo{}
+		}
+		if inside[x], err = evalValue(x, inside, syms, kept, nil); err != nil {
+			return nil, err
+		}
+		x.eachArg(func(a *Value) {
+			if last[a] == i {
+				delete(inside, a)
+			}
+		})
+	}
+	return inside[result], nil
+}
+
+// constantBehindFirst reports whether a value has arguments behind the first, and those are constants.
+func (v *Value) constantBehindFirst() bool {
+	return len(v.Args) > 1 && !slices.ContainsFunc(v.Args[1:], func(a *Value) bool { return a != nil && !a.IsConst() })
 }
 
 // Bind matches input tensors with a graph's inputs: none missing, none unknown, types as declared. It gives the symbols' sizes.

@@ -4,6 +4,7 @@ package ir
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"syncsam-convert/ir/tensor"
@@ -34,6 +35,7 @@ type Graph struct {
 	Values  []*Value // inputs and constants included
 	Outputs []Output
 	nextID  int
+	uses    map[*Value][]*Value // nil until somebody asks
 }
 
 // A Module is a model: its graphs, and what surrounds them.
@@ -89,20 +91,55 @@ func (v *Value) String() string {
 	return s
 }
 
-// Uses maps every value to the values that take it as an argument; outputs are not counted.
+// Uses maps every value to the values that take it as an argument, as they are now; outputs are not counted.
 func (g *Graph) Uses() map[*Value][]*Value {
 	uses := make(map[*Value][]*Value, len(g.Values))
 	for _, v := range g.Values {
-		for i, a := range v.Args {
-			if a != nil && slices.Index(v.Args, a) == i {
-				uses[a] = append(uses[a], v)
-			}
-		}
+		v.eachArg(func(a *Value) { uses[a] = append(uses[a], v) })
 	}
 	return uses
 }
 
-// Replace redirects every use of old, output names included, to new. It and ReplaceIn are the only ways to change a graph's edges.
+// UsesOf lists the values that take v as an argument, each once; outputs are not counted. The graph keeps the list as it changes: it
+// may be read until the next change.
+func (g *Graph) UsesOf(v *Value) []*Value {
+	if g.uses == nil {
+		g.uses = g.Uses()
+	}
+	return g.uses[v]
+}
+
+// IsOutput reports whether v is a result of the graph.
+func (g *Graph) IsOutput(v *Value) bool {
+	return slices.ContainsFunc(g.Outputs, func(o Output) bool { return o.Value == v })
+}
+
+// eachArg calls f with the arguments that are there, each once.
+func (v *Value) eachArg(f func(a *Value)) {
+	for i, a := range v.Args {
+		if a != nil && slices.Index(v.Args, a) == i {
+			f(a)
+		}
+	}
+}
+
+// SetConst gives a constant another tensor of its type.
+func (v *Value) SetConst(t *tensor.Tensor) error {
+	if !v.IsConst() || !t.Type().Equal(v.Type) {
+		return fmt.Errorf("set %s: have a tensor of type %s", v, t.Type())
+	}
+	v.Const = t
+	return nil
+}
+
+// Become makes the graph what another one is, under its own name, for passes that build a graph anew. The other one is used up.
+func (g *Graph) Become(other *Graph) {
+	name := g.Name
+	*g, *other = *other, Graph{}
+	g.Name = name
+}
+
+// Replace redirects every use of old, output names included, to new. It, ReplaceIn and Become are the only ways to change a graph's edges.
 // new must have old's type and stand in the graph; it takes over old's name when it has none, and is stamped with rule.
 func (g *Graph) Replace(rule string, old, new *Value) error {
 	if err := g.ReplaceIn(rule, old, new, func(*Value) bool { return true }); err != nil {
@@ -134,12 +171,15 @@ func (g *Graph) ReplaceIn(rule string, old, new *Value, users func(*Value) bool)
 	if at < 0 {
 		return fmt.Errorf("%s: replace %s: %s is not in graph %s", rule, old, new, g.Name)
 	}
-	for i, v := range g.Values {
-		if v == new || !slices.Contains(v.Args, old) || !users(v) {
-			continue
-		}
-		if i < at {
+	move := slices.DeleteFunc(slices.Clone(g.UsesOf(old)), func(v *Value) bool { return v == new || !users(v) })
+	for _, v := range g.Values[:at] {
+		if slices.Contains(move, v) {
 			return fmt.Errorf("%s: replace %s: its use %s stands before %s", rule, old, v, new)
+		}
+	}
+	for _, v := range move {
+		if !slices.Contains(v.Args, new) {
+			g.uses[new] = append(g.uses[new], v)
 		}
 		for k, a := range v.Args {
 			if a == old {
@@ -147,12 +187,14 @@ func (g *Graph) ReplaceIn(rule string, old, new *Value, users func(*Value) bool)
 			}
 		}
 	}
+	g.uses[old] = slices.DeleteFunc(g.uses[old], func(v *Value) bool { return slices.Contains(move, v) })
 	return nil
 }
 
 // Clone is a graph of its own with the same values; tensors are shared.
 func (g *Graph) Clone() *Graph {
 	own := *g
+	own.uses = nil
 	own.Values, own.Outputs = make([]*Value, len(g.Values)), slices.Clone(g.Outputs)
 	of := map[*Value]*Value{}
 	for i, v := range g.Values {
@@ -188,6 +230,39 @@ func (g *Graph) Live() map[*Value]bool {
 // Sweep removes the values that no output needs, inputs excepted, and reports how many.
 func (g *Graph) Sweep() int {
 	live, before := g.Live(), len(g.Values)
+	g.uses = nil
 	g.Values = slices.DeleteFunc(g.Values, func(v *Value) bool { return !live[v] && v.Op != opInput })
 	return before - len(g.Values)
+}
+
+// Shuffle brings the values into another order that the graph allows, a seed for each, so that tests see what depends on the order.
+// Inputs keep theirs, which is part of what a graph promises.
+func Shuffle(g *Graph, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	waits, next := map[*Value]int{}, map[*Value][]*Value{}
+	after := func(v, a *Value) {
+		waits[v]++
+		next[a] = append(next[a], v)
+	}
+	in := g.Inputs()
+	for i := range in[min(1, len(in)):] {
+		after(in[i+1], in[i])
+	}
+	for _, v := range g.Values {
+		v.eachArg(func(a *Value) { after(v, a) })
+	}
+	ready := slices.DeleteFunc(slices.Clone(g.Values), func(v *Value) bool { return waits[v] > 0 })
+	order := make([]*Value, 0, len(g.Values))
+	for len(ready) > 0 {
+		i := random.IntN(len(ready))
+		v := ready[i]
+		ready = slices.Delete(ready, i, i+1)
+		order = append(order, v)
+		for _, u := range next[v] {
+			if waits[u]--; waits[u] == 0 {
+				ready = append(ready, u)
+			}
+		}
+	}
+	g.Values = order
 }

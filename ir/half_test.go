@@ -56,3 +56,12 @@ func TestHalfPrecision(t *testing.T) {
 	mixed.Add(x, h)
 	require.ErrorContains(t, mixed.Err(), "want one floating-point type")
 }
+
+// What half precision needs of a product depends on whether it is a square.
+func TestHalfNeeds(t *testing.T) {
+	b := NewBuilder("g")
+	x, y := b.Input("x", tensor.Float32, tensor.Static(2)), b.Input("y", tensor.Float32, tensor.Static(2))
+	for want, v := range map[Half]*Value{HalfPlain: b.Mul(x, y), HalfSquares: b.Mul(x, x), HalfExponential: b.Op(Exp, x), HalfLogarithm: b.Op(Log, x), HalfPhase: b.Op(Sin, x)} {
+		require.Equal(t, want, v.Half(), v)
+	}
+}

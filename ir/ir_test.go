@@ -2,8 +2,10 @@ package ir
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +47,7 @@ func FuzzParsePrint(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(string(text))
 	}
+	f.Add(metaExample + "\ngraph g {\n  %0 = Input : float16[N,2*P+1] \"x\"\n  %1 = Constant {NaN, -0} : float16[2]\n  %2 = Relu(%0) : float16[N,2*P+1] \"\\xff\" from \"r\"\n  return \"y\" %2\n}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		m, err := Parse(text, nil)
 		if err != nil {
@@ -56,7 +59,60 @@ func FuzzParsePrint(f *testing.F) {
 		twice, again := Print(back)
 		require.Equal(t, once, twice)
 		require.Len(t, again, len(pool))
+		same(t, m, back)
 	})
+}
+
+// same holds two modules to be equal in everything that they are.
+func same(t *testing.T, a, b *Module) {
+	require.Equal(t, a.Meta, b.Meta)
+	require.Len(t, b.Graphs, len(a.Graphs))
+	for k, g := range a.Graphs {
+		h := b.Graphs[k]
+		require.Equal(t, g.Name, h.Name)
+		require.Len(t, h.Values, len(g.Values))
+		partner := map[*Value]*Value{}
+		for i, v := range g.Values {
+			w := h.Values[i]
+			partner[v] = w
+			require.Same(t, v.Op, w.Op)
+			require.Len(t, w.Args, len(v.Args))
+			for j, x := range v.Args {
+				require.True(t, partner[x] == w.Args[j], "argument %d of %s", j, v)
+			}
+			require.Equal(t, fmt.Sprintf("%#v", v.Attrs), fmt.Sprintf("%#v", w.Attrs))
+			require.Equal(t, [3]any{v.ID, v.Name, v.From}, [3]any{w.ID, w.Name, w.From})
+			require.True(t, v.Type.Equal(w.Type), v)
+			require.True(t, v.Const == nil && w.Const == nil || tensor.Equal(v.Const, w.Const), "constant %s", v)
+		}
+		require.Len(t, h.Outputs, len(g.Outputs))
+		for i, o := range g.Outputs {
+			require.Equal(t, o.Name, h.Outputs[i].Name)
+			require.True(t, partner[o.Value] == h.Outputs[i].Value)
+		}
+	}
+}
+
+const metaExample = `module {"family":"f","config":{"n":9007199254740993,"on":true,"size":"b","windows":[14,16],"none":[]},"preprocess":{"size":256},"branch":["a.b"],"linears":["c"]}`
+
+// What surrounds the graphs comes back as it was, with the types that it had; other types are refused.
+func TestParseMeta(t *testing.T) {
+	m := &Module{Meta: Meta{Family: "f", Config: map[string]any{"n": int64(1<<53 + 1), "on": true, "size": "b", "windows": []int64{14, 16}, "none": []int64{}},
+		Preprocess: Preprocess{Size: 256}, Branch: []string{"a.b"}, Linears: []string{"c"}}}
+	text, pool := Print(m)
+	back, err := Parse(text, pool)
+	require.NoError(t, err)
+	same(t, m, back)
+	example, err := Parse(metaExample+"\n", nil)
+	require.NoError(t, err)
+	same(t, m, example)
+	for config, want := range map[string]string{
+		`{"x":1.5}`: "config: x: have 1.5, want an integer", `{"x":null}`: "config: x: have <nil>", `{"x":[1,"2"]}`: "config: x: have [1 2]",
+		`{"x":{}}`: "config: x: have map[]", `{"x":1}} {`: "more than one value", `{"x":`: "",
+	} {
+		_, err := Parse(`module {"config":`+config+"}\n", nil)
+		require.ErrorContains(t, err, "line 1: module: "+want)
+	}
 }
 
 func TestBind(t *testing.T) {
@@ -108,4 +164,81 @@ func TestBuilderKeepsItsFirstError(t *testing.T) {
 	b.In("later").Op(Relu, bad)
 	_, err := b.Graph()
 	require.ErrorContains(t, err, "graph g: layer: Transpose: ")
+}
+
+// The graph keeps uses as it changes; whoever changes an edge behind its back is told by Check.
+func TestUsesAreKept(t *testing.T) {
+	g, err := ParseGraph(stepsGraph)
+	require.NoError(t, err)
+	conv, relu, sum := g.Values[4], g.Values[5], g.Values[6]
+	require.Equal(t, []*Value{relu}, g.UsesOf(conv))
+	b := g.After(conv, "r")
+	y := b.Mul(conv, conv)
+	require.Equal(t, []*Value{relu, y}, g.UsesOf(conv))
+	require.NoError(t, g.ReplaceIn("r", conv, y, func(u *Value) bool { return u != y }))
+	require.Equal(t, []*Value{y}, g.UsesOf(conv))
+	require.Equal(t, []*Value{relu}, g.UsesOf(y))
+	require.NoError(t, g.Replace("r", relu, g.After(relu, "r").Relu(y)))
+	require.NoError(t, Check(g))
+	require.Empty(t, g.UsesOf(relu))
+	require.False(t, g.IsOutput(relu))
+	require.True(t, g.IsOutput(sum))
+	require.Equal(t, 1, g.Sweep())
+	require.NoError(t, Check(g))
+	require.Equal(t, []*Value{y}, g.UsesOf(conv))
+	c := g.Clone()
+	sum.Args[0] = conv
+	require.ErrorContains(t, Check(g), "uses, want")
+
+	g.Become(c)
+	require.NoError(t, Check(g))
+	require.Equal(t, "g", g.Name)
+	require.Empty(t, c.Values)
+	require.Error(t, g.Values[0].SetConst(g.Values[1].Const))
+	require.Error(t, g.Values[1].SetConst(g.Values[2].Const))
+	require.NoError(t, g.Values[1].SetConst(g.Values[1].Const))
+}
+
+// A program keeps what it makes of lazy constants: the graph's stay lazy, and those that only folded values need are given up.
+func TestCompileLeavesConstantsLazy(t *testing.T) {
+	computed := 0
+	lazy := func(x float32) *tensor.Tensor {
+		l, err := tensor.MapFloat32([]int64{2}, func() []float32 { computed++; return []float32{x, -x} })
+		require.NoError(t, err)
+		return l
+	}
+	b := NewBuilder("g")
+	sum := b.Add(b.Const(lazy(1)), b.Const(lazy(2)))
+	b.Output("y", b.Add(b.Mul(b.Input("x", tensor.Float32, tensor.Static(2)), b.Const(lazy(3))), sum))
+	g, err := b.Graph()
+	require.NoError(t, err)
+	p, err := Compile(g)
+	require.NoError(t, err)
+	require.Equal(t, 3, computed)
+	for range 2 {
+		out, err := p.Run(context.Background(), map[string]*tensor.Tensor{"x": tensor.FromFloat32([]int64{2}, []float32{1, 10})})
+		require.NoError(t, err)
+		require.Equal(t, []float32{6, -33}, out["y"].Float32s())
+	}
+	require.Equal(t, 3, computed)
+	for _, v := range g.Values {
+		require.Equal(t, v.IsConst(), v.Const != nil && v.Const.IsLazy())
+	}
+	require.Len(t, p.done, 2, "the constant factor and the sum")
+}
+
+// A shuffled graph has the same values, edges and inputs in order, in another order that Check takes.
+func TestShuffle(t *testing.T) {
+	orders := map[string]bool{}
+	for seed := range uint64(8) {
+		g, err := ParseGraph(stepsGraph)
+		require.NoError(t, err)
+		before, uses := slices.Clone(g.Values), g.UsesOf(g.Values[2])
+		Shuffle(g, seed)
+		require.NoError(t, Check(g))
+		require.ElementsMatch(t, before, g.Values)
+		require.Equal(t, uses, g.UsesOf(before[2]))
+		orders[PrintGraph(g)] = true
+	}
+	require.Greater(t, len(orders), 3)
 }

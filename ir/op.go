@@ -17,18 +17,55 @@ type Op struct {
 	Min   int // fewest arguments
 	Max   int // most arguments, Many for any number
 	Attrs any // zero value of the attribute struct, nil when the op has none
+	Class Class
+	Half  Half
 
 	// Infer gives the result type; absent arguments have the zero Type.
 	Infer func(attrs any, in []tensor.Type) (tensor.Type, error)
-	// Eval computes the result; absent arguments are nil.
+	// Eval computes the result; absent arguments are nil. Nil for a composite, which is what its expansion is.
 	Eval func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error)
-	// Expand spells a fused op in primitives; nil for a primitive. Evaluating both gives the same within float32 rounding.
+	// Expand spells an op in primitives; nil for a primitive. Where there is Eval, too, both give the same within float32 rounding.
 	Expand func(b *Builder, v *Value) *Value
 	// MultiplyAdds counts a product's work from the number of elements of its result and the shapes of its arguments (nil for absent
-	// ones); nil for an op that is none.
+	// ones); nil for an op that is none, and for a composite, which takes what its expansion takes.
 	MultiplyAdds func(attrs any, out int64, in [][]int64) int64
-	// View is set where the result is the argument's memory under another shape.
-	View bool
+}
+
+// A Class says where an op's time goes.
+type Class int
+
+// Every row has one of them.
+const (
+	_         Class = iota
+	Product         // multiply-adds
+	Moving          // reads its arguments and writes its result, whatever stands around it
+	Pointwise       // an element follows from few elements of the arguments: executors compute it in passing, where an argument is made
+	View            // the argument's memory under another shape
+)
+
+// A Half says what an op needs to be computed in half precision, besides arguments and results that fit.
+type Half int
+
+// Every row has one of them.
+const (
+	_               Half = iota
+	HalfPlain            // nothing
+	HalfSquares          // squares its first argument: that must stay below the square root of the largest number
+	HalfProduct          // squares its first argument where the second is the same
+	HalfExponential      // raises to the power of its first argument: that must stay below the logarithm of the largest number
+	HalfLogarithm        // what is lost below the least number comes back as infinity
+	HalfPhase            // its argument's absolute precision counts, however large it is
+)
+
+// Half is what the value needs of half precision: its op's need, HalfProduct decided.
+func (v *Value) Half() Half {
+	switch {
+	case v.Op.Half != HalfProduct:
+		return v.Op.Half
+	case v.Args[0] == v.Args[1]:
+		return HalfSquares
+	}
+	return HalfPlain
 }
 
 // Many as Op.Max: any number of arguments.
@@ -89,24 +126,32 @@ func (op *Op) applied() (*Op, any)        { return op, op.Attrs }
 func (v *Value) Applied() Application { return Application{v.Op, v.Attrs} }
 
 // newOp makes a row of the table from functions over the op's own attribute struct.
-func newOp[A any](name string, min, max int, infer func(a A, in []tensor.Type) (tensor.Type, error),
+func newOp[A any](name string, min, max int, class Class, half Half, infer func(a A, in []tensor.Type) (tensor.Type, error),
 	eval func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error)) Kind[A] {
 	var zero A
-	op := &Op{Name: name, Min: min, Max: max,
-		Infer: func(attrs any, in []tensor.Type) (tensor.Type, error) { return infer(attrs.(A), in) },
-		Eval: func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error) {
-			return eval(e, attrs.(A), in)
-		}}
-	if _, none := any(zero).(NoAttrs); !none {
+	_, none := any(zero).(NoAttrs)
+	of := func(attrs any) A {
+		if none {
+			return zero
+		}
+		return attrs.(A)
+	}
+	op := &Op{Name: name, Min: min, Max: max, Class: class, Half: half, Infer: func(attrs any, in []tensor.Type) (tensor.Type, error) { return infer(of(attrs), in) }}
+	if !none {
 		op.Attrs = zero
-	} else {
-		op.Infer = func(_ any, in []tensor.Type) (tensor.Type, error) { return infer(zero, in) }
-		op.Eval = func(e *Env, _ any, in []*tensor.Tensor) (*tensor.Tensor, error) { return eval(e, zero, in) }
+	}
+	if eval != nil {
+		op.Eval = func(e *Env, attrs any, in []*tensor.Tensor) (*tensor.Tensor, error) { return eval(e, of(attrs), in) }
 	}
 	return Kind[A]{register(op)}
 }
 
-// expands gives a fused op its spelling in primitives.
+// composite makes a row that is defined by its spelling in primitives.
+func composite[A any](name string, min, max int, class Class, half Half, infer func(a A, in []tensor.Type) (tensor.Type, error), expand func(b *Builder, v *Value) *Value) Kind[A] {
+	return newOp(name, min, max, class, half, infer, nil).expands(expand)
+}
+
+// expands gives an op its spelling in primitives.
 func (k Kind[A]) expands(f func(b *Builder, v *Value) *Value) Kind[A] {
 	k.Expand = f
 	return k
@@ -121,19 +166,13 @@ func (k Kind[A]) multiplies(f func(attrs A, out int64, in [][]int64) int64) Kind
 	return k
 }
 
-// view marks an op that gives its argument's memory under another shape.
-func (k Kind[A]) view() Kind[A] {
-	k.View = true
-	return k
-}
-
 // NoAttrs is the attribute struct of an op that has none.
 type NoAttrs struct{}
 
 // The two leaves of every graph.
 var (
-	opInput    = register(&Op{Name: "Input", Infer: leaf, Eval: noEval})
-	opConstant = register(&Op{Name: "Constant", Infer: leaf, Eval: noEval})
+	opInput    = register(&Op{Name: "Input", Class: View, Half: HalfPlain, Infer: leaf, Eval: noEval})
+	opConstant = register(&Op{Name: "Constant", Class: View, Half: HalfPlain, Infer: leaf, Eval: noEval})
 )
 
 func leaf(any, []tensor.Type) (tensor.Type, error) { return tensor.Type{}, nil }
@@ -204,4 +243,13 @@ func (op *Op) arity() string {
 		return fmt.Sprintf("%d or more", op.Min)
 	}
 	return fmt.Sprintf("%d to %d", op.Min, op.Max)
+}
+
+// Expansion is a composite's spelling as a graph of its own, whose values take v's arguments from v's graph, and the result in it.
+func (v *Value) Expansion() (*Graph, *Value, error) {
+	b := NewBuilder(v.Op.Name).As(v.Name)
+	b.from = v.From
+	result := v.Op.Expand(b, v)
+	g, err := b.Graph()
+	return g, result, err
 }

@@ -45,21 +45,21 @@ type EpsilonAttrs struct {
 }
 
 // The convolutions and poolings over NCHW.
-var Conv = newOp("Conv", 2, 3, inferConv, evalConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[1][1:])) })
+var Conv = newOp("Conv", 2, 3, Product, HalfPlain, inferConv, evalConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[1][1:])) })
 
-var ConvTranspose = newOp("ConvTranspose", 2, 3, inferConvTranspose, evalConvTranspose).multiplies(func(_ ConvTransposeAttrs, _ int64, in [][]int64) int64 {
+var ConvTranspose = newOp("ConvTranspose", 2, 3, Product, HalfPlain, inferConvTranspose, evalConvTranspose).multiplies(func(_ ConvTransposeAttrs, _ int64, in [][]int64) int64 {
 	return int64(product(in[0])) * int64(product(in[1][1:]))
 })
 
-var MaxPool = newOp("MaxPool", 1, 1, func(a MaxPoolAttrs, in []tensor.Type) (tensor.Type, error) {
+var MaxPool = newOp("MaxPool", 1, 1, Moving, HalfPlain, func(a MaxPoolAttrs, in []tensor.Type) (tensor.Type, error) {
 	return inferPool(a.Kernel, a.Strides, a.Pads, in)
 }, evalMaxPool)
 
-var AveragePool = newOp("AveragePool", 1, 1, func(a AveragePoolAttrs, in []tensor.Type) (tensor.Type, error) {
+var AveragePool = newOp("AveragePool", 1, 1, Moving, HalfPlain, func(a AveragePoolAttrs, in []tensor.Type) (tensor.Type, error) {
 	return inferPool(a.Kernel, a.Strides, a.Pads, in)
 }, evalAveragePool)
 
-var BatchNormalization = newOp("BatchNormalization", 5, 5, inferBatchNorm, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+var BatchNormalization = newOp("BatchNormalization", 5, 5, Pointwise, HalfPlain, inferBatchNorm, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	d := ints(e.Dims)
 	return e.float32(func(y []float32) {
 		kernel.BatchNorm(d[0], d[1], product(e.Dims[2:]), in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), in[3].Float32s(), in[4].Float32s(), a.Epsilon, y)

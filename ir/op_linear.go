@@ -16,10 +16,10 @@ type GemmAttrs struct {
 }
 
 // MatMul is the batched matrix product.
-var MatMul = newOp("MatMul", 2, 2, inferMatMul, evalMatMul).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[0][len(in[0])-1] })
+var MatMul = newOp("MatMul", 2, 2, Product, HalfPlain, inferMatMul, evalMatMul).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[0][len(in[0])-1] })
 
 // Gemm is the matrix product with a third term.
-var Gemm = newOp("Gemm", 2, 3, inferGemm, evalGemm).multiplies(func(a GemmAttrs, out int64, in [][]int64) int64 {
+var Gemm = newOp("Gemm", 2, 3, Product, HalfPlain, inferGemm, evalGemm).multiplies(func(a GemmAttrs, out int64, in [][]int64) int64 {
 	if a.TransA != 0 {
 		return out * in[0][0]
 	}
@@ -28,7 +28,7 @@ var Gemm = newOp("Gemm", 2, 3, inferGemm, evalGemm).multiplies(func(a GemmAttrs,
 
 // ProjectAdd adds a 1x1 convolution's result to tokens: tokens [N,h,w,D] + W features + bias, with features [N,C,h,w], W [D,C]
 // and an optional bias [D] (SyncSAM's fusion, paper, section 2.2). It is one product over all pixels whose third term is the token matrix.
-var ProjectAdd = newOp("ProjectAdd", 3, 4, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+var ProjectAdd = composite("ProjectAdd", 3, 4, Product, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 	if err := firstError(want(in, 0, tensor.Float32, 4), want(in, 1, tensor.Float32, 4), want(in, 2, tensor.Float32, 2)); err != nil {
 		return tensor.Type{}, err
 	}
@@ -40,19 +40,7 @@ var ProjectAdd = newOp("ProjectAdd", 3, 4, func(_ NoAttrs, in []tensor.Type) (te
 		return tensor.Type{}, fmt.Errorf("bias: have %s, want float32[%s]", in[3], x[3])
 	}
 	return in[0], nil
-}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
-	f := ints(in[1].Dims())
-	batch, c, pixels, d := f[0], f[1], f[2]*f[3], int(e.Dims[3])
-	return e.float32(func(y []float32) {
-		copy(y, in[0].Float32s())
-		for n := range batch { // features^T [pixels,C] times W^T [C,D]
-			kernel.Gemm(true, true, pixels, d, c, 1, in[1].Float32s()[n*c*pixels:], pixels, in[2].Float32s(), c, 1, y[n*pixels*d:], d)
-		}
-		if len(in) > 3 && in[3] != nil {
-			kernel.Binary("Add", ints(e.Dims), y, ints(e.Dims), in[3].Float32s(), []int{d}, y)
-		}
-	})
-}).expands(expandProjectAdd).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[2][1] })
+}, expandProjectAdd)
 
 func expandProjectAdd(b *Builder, v *Value) *Value {
 	x, f, w := v.Args[0], v.Args[1], v.Args[2]

@@ -24,7 +24,7 @@ type ClipAttrs struct {
 }
 
 // Gelu is x times the normal distribution function of x.
-var Gelu = newOp("Gelu", 1, 1, func(a GeluAttrs, in []tensor.Type) (tensor.Type, error) {
+var Gelu = newOp("Gelu", 1, 1, Pointwise, HalfPlain, func(a GeluAttrs, in []tensor.Type) (tensor.Type, error) {
 	if a.Approximate != "" && a.Approximate != "none" && a.Approximate != "tanh" {
 		return tensor.Type{}, fmt.Errorf("approximate: have %q, want none or tanh", a.Approximate)
 	}
@@ -39,24 +39,24 @@ var Gelu = newOp("Gelu", 1, 1, func(a GeluAttrs, in []tensor.Type) (tensor.Type,
 
 // Functions of one element.
 var (
-	Relu       = unary("Relu", kernel.Relu)
-	Erf        = unary("Erf", kernel.Erf)
-	Exp        = unary("Exp", kernel.Exp)
-	Log        = unary("Log", kernel.Log)
-	Sqrt       = unary("Sqrt", kernel.Sqrt)
-	Sin        = unary("Sin", kernel.Sin)
-	Cos        = unary("Cos", kernel.Cos)
-	Tanh       = unary("Tanh", kernel.Tanh)
-	Sigmoid    = unary("Sigmoid", kernel.Sigmoid)
-	Neg        = unary("Neg", kernel.Neg)
-	Abs        = unary("Abs", kernel.Abs)
-	Reciprocal = unary("Reciprocal", kernel.Reciprocal)
-	Floor      = unary("Floor", kernel.Floor)
-	Ceil       = unary("Ceil", kernel.Ceil)
-	Round      = unary("Round", kernel.Round)
-	LeakyRelu  = unaryWith("LeakyRelu", func(a AlphaAttrs, x, y []float32) { kernel.LeakyRelu(a.Alpha, x, y) })
-	Clip       = unaryWith("Clip", func(a ClipAttrs, x, y []float32) { kernel.Clip(a.Min, a.Max, x, y) })
-	Not        = newOp("Not", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+	Relu       = unary("Relu", HalfPlain, kernel.Relu)
+	Erf        = unary("Erf", HalfPlain, kernel.Erf)
+	Exp        = unary("Exp", HalfExponential, kernel.Exp)
+	Log        = unary("Log", HalfLogarithm, kernel.Log)
+	Sqrt       = unary("Sqrt", HalfPlain, kernel.Sqrt)
+	Sin        = unary("Sin", HalfPhase, kernel.Sin)
+	Cos        = unary("Cos", HalfPhase, kernel.Cos)
+	Tanh       = unary("Tanh", HalfPlain, kernel.Tanh)
+	Sigmoid    = unary("Sigmoid", HalfPlain, kernel.Sigmoid)
+	Neg        = unary("Neg", HalfPlain, kernel.Neg)
+	Abs        = unary("Abs", HalfPlain, kernel.Abs)
+	Reciprocal = unary("Reciprocal", HalfPlain, kernel.Reciprocal)
+	Floor      = unary("Floor", HalfPlain, kernel.Floor)
+	Ceil       = unary("Ceil", HalfPlain, kernel.Ceil)
+	Round      = unary("Round", HalfPlain, kernel.Round)
+	LeakyRelu  = unaryWith("LeakyRelu", HalfPlain, func(a AlphaAttrs, x, y []float32) { kernel.LeakyRelu(a.Alpha, x, y) })
+	Clip       = unaryWith("Clip", HalfPlain, func(a ClipAttrs, x, y []float32) { kernel.Clip(a.Min, a.Max, x, y) })
+	Not        = newOp("Not", 1, 1, Pointwise, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 		return in[0], want(in, 0, tensor.Bool, -1)
 	}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 		return e.bytes(func(y []byte, _ int) {
@@ -67,12 +67,12 @@ var (
 	})
 )
 
-func unary(name string, eval func(x, y []float32)) Kind[NoAttrs] {
-	return unaryWith(name, func(_ NoAttrs, x, y []float32) { eval(x, y) })
+func unary(name string, half Half, eval func(x, y []float32)) Kind[NoAttrs] {
+	return unaryWith(name, half, func(_ NoAttrs, x, y []float32) { eval(x, y) })
 }
 
-func unaryWith[A any](name string, eval func(a A, x, y []float32)) Kind[A] {
-	return newOp(name, 1, 1, func(_ A, in []tensor.Type) (tensor.Type, error) { return in[0], want(in, 0, tensor.Float32, -1) },
+func unaryWith[A any](name string, half Half, eval func(a A, x, y []float32)) Kind[A] {
+	return newOp(name, 1, 1, Pointwise, half, func(_ A, in []tensor.Type) (tensor.Type, error) { return in[0], want(in, 0, tensor.Float32, -1) },
 		func(e *Env, a A, in []*tensor.Tensor) (*tensor.Tensor, error) {
 			return e.float32(func(y []float32) { eval(a, in[0].Float32s(), y) })
 		})
@@ -92,34 +92,34 @@ func expandGelu(b *Builder, v *Value) *Value {
 
 // Functions of two elements, with broadcasting.
 var (
-	Add            = binary("Add", tensor.Invalid)
-	Sub            = binary("Sub", tensor.Invalid)
-	Mul            = binary("Mul", tensor.Invalid)
-	Div            = binary("Div", tensor.Invalid)
-	Pow            = binary("Pow", tensor.Invalid)
-	Min            = binary("Min", tensor.Invalid)
-	Max            = binary("Max", tensor.Invalid)
-	PRelu          = binary("PRelu", tensor.Invalid)
-	Equal          = binary("Equal", tensor.Bool)
-	Less           = binary("Less", tensor.Bool)
-	Greater        = binary("Greater", tensor.Bool)
-	LessOrEqual    = binary("LessOrEqual", tensor.Bool)
-	GreaterOrEqual = binary("GreaterOrEqual", tensor.Bool)
-	And            = binary("And", tensor.Bool)
-	Or             = binary("Or", tensor.Bool)
-	Xor            = binary("Xor", tensor.Bool)
+	Add            = binary("Add", HalfPlain, tensor.Invalid)
+	Sub            = binary("Sub", HalfPlain, tensor.Invalid)
+	Mul            = binary("Mul", HalfProduct, tensor.Invalid)
+	Div            = binary("Div", HalfPlain, tensor.Invalid)
+	Pow            = binary("Pow", HalfSquares, tensor.Invalid)
+	Min            = binary("Min", HalfPlain, tensor.Invalid)
+	Max            = binary("Max", HalfPlain, tensor.Invalid)
+	PRelu          = binary("PRelu", HalfPlain, tensor.Invalid)
+	Equal          = binary("Equal", HalfPlain, tensor.Bool)
+	Less           = binary("Less", HalfPlain, tensor.Bool)
+	Greater        = binary("Greater", HalfPlain, tensor.Bool)
+	LessOrEqual    = binary("LessOrEqual", HalfPlain, tensor.Bool)
+	GreaterOrEqual = binary("GreaterOrEqual", HalfPlain, tensor.Bool)
+	And            = binary("And", HalfPlain, tensor.Bool)
+	Or             = binary("Or", HalfPlain, tensor.Bool)
+	Xor            = binary("Xor", HalfPlain, tensor.Bool)
 )
 
 // binary is a row whose results have the arguments' element type (Invalid) or another.
-func binary(name string, result tensor.DType) Kind[NoAttrs] {
-	return newOp(name, 2, 2, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return inferBinary(name, result, in) },
+func binary(name string, half Half, result tensor.DType) Kind[NoAttrs] {
+	return newOp(name, 2, 2, Pointwise, half, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return inferBinary(name, result, in) },
 		func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 			return evalBinary(e, name, in[0], in[1])
 		})
 }
 
 // Where takes elements of the second argument where the first is true, else of the third.
-var Where = newOp("Where", 3, 3, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+var Where = newOp("Where", 3, 3, Pointwise, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 	if in[1].DType != in[2].DType {
 		return tensor.Type{}, fmt.Errorf("have %s and %s, want one element type", in[1], in[2])
 	}

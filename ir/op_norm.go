@@ -19,9 +19,9 @@ type SoftmaxAttrs struct {
 }
 
 // Normalizations.
-var LayerNormalization = newOp("LayerNormalization", 2, 3, inferLayerNorm, evalLayerNorm)
+var LayerNormalization = newOp("LayerNormalization", 2, 3, Moving, HalfSquares, inferLayerNorm, evalLayerNorm)
 
-var Softmax = newOp("Softmax", 1, 1, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
+var Softmax = newOp("Softmax", 1, 1, Moving, HalfPlain, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
 	_, err := axisOf(a.Axis, in[0].Rank())
 	return in[0], firstError(want(in, 0, tensor.Float32, -1), err)
 }, evalSoftmax)

@@ -18,11 +18,11 @@ import (
 // QLinearConv is ONNX's, for uint8 activations, int8 weights with zero points 0 and one group: arguments x, x_scale, x_zero_point, w, w_scale
 // [M], w_zero_point [M], y_scale, y_zero_point, bias int32 [M] of scale x_scale w_scale. y = saturate(round_half_even(sum x_scale w_scale / y_scale) + y_zero_point).
 var (
-	QLinearMatMulFloat = newOp("QLinearMatMulFloat", 5, 5, inferQMatMul, evalQMatMul).expands(func(b *Builder, v *Value) *Value {
+	QLinearMatMulFloat = newOp("QLinearMatMulFloat", 5, 5, Product, HalfPlain, inferQMatMul, evalQMatMul).expands(func(b *Builder, v *Value) *Value {
 		x := b.Op(DequantizeLinear.With(QuantAttrs{}), v.Args[0], v.Args[1], v.Args[2])
 		return b.MatMul(x, b.Op(DequantizeLinear.With(QuantAttrs{Axis: 1}), v.Args[3], v.Args[4]))
 	}).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 { return out * in[3][0] })
-	QLinearConv = newOp("QLinearConv", 9, 9, inferQConv, evalQConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[3][1:])) })
+	QLinearConv = newOp("QLinearConv", 9, 9, Product, HalfPlain, inferQConv, evalQConv).multiplies(func(_ ConvAttrs, out int64, in [][]int64) int64 { return out * int64(product(in[3][1:])) })
 )
 
 func checkQuantized(in []tensor.Type, n tensor.Dim) error {

@@ -14,7 +14,7 @@ type QuantAttrs struct {
 
 // QuantizeLinear: y = saturate(round_half_even(x / scale) + zero_point), arguments x, scale, zero_point.
 // DequantizeLinear: y = (x - zero_point) * scale. Integers are int8 or uint8, for DequantizeLinear also int32.
-var QuantizeLinear = newOp("QuantizeLinear", 3, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
+var QuantizeLinear = newOp("QuantizeLinear", 3, 3, Pointwise, HalfPlain, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
 	if d := in[2].DType; d != tensor.Int8 && d != tensor.Uint8 {
 		return tensor.Type{}, fmt.Errorf("zero_point: have %s, want int8 or uint8", in[2])
 	}
@@ -31,7 +31,7 @@ var QuantizeLinear = newOp("QuantizeLinear", 3, 3, func(a QuantAttrs, in []tenso
 	})
 })
 
-var DequantizeLinear = newOp("DequantizeLinear", 2, 3, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
+var DequantizeLinear = newOp("DequantizeLinear", 2, 3, Pointwise, HalfPlain, func(a QuantAttrs, in []tensor.Type) (tensor.Type, error) {
 	d := in[0].DType
 	if d != tensor.Int8 && d != tensor.Uint8 && d != tensor.Int32 || len(in) > 2 && in[2].DType != d {
 		return tensor.Type{}, fmt.Errorf("have %s and a zero point of another type, want int8, uint8 or int32", in[0])

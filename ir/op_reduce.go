@@ -22,15 +22,15 @@ type ArgAttrs struct {
 
 // Reductions over axes.
 var (
-	ReduceMean      = reduction("ReduceMean")
-	ReduceSum       = reduction("ReduceSum")
-	ReduceMax       = reduction("ReduceMax")
-	ReduceMin       = reduction("ReduceMin")
-	ReduceLogSumExp = reduction("ReduceLogSumExp")
+	ReduceMean      = reduction("ReduceMean", HalfPlain)
+	ReduceSum       = reduction("ReduceSum", HalfPlain)
+	ReduceMax       = reduction("ReduceMax", HalfPlain)
+	ReduceMin       = reduction("ReduceMin", HalfPlain)
+	ReduceLogSumExp = reduction("ReduceLogSumExp", HalfExponential)
 )
 
-func reduction(name string) Kind[ReduceAttrs] {
-	return newOp(name, 1, 1, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func reduction(name string, half Half) Kind[ReduceAttrs] {
+	return newOp(name, 1, 1, Moving, half, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 		set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
 		if err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func reduction(name string) Kind[ReduceAttrs] {
 }
 
 // ArgMax is the index of the largest element along an axis.
-var ArgMax = newOp("ArgMax", 1, 1, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
+var ArgMax = newOp("ArgMax", 1, 1, Moving, HalfPlain, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
 	t, err := inferReduce(ReduceAttrs{[]int64{a.Axis}, a.KeepDims}, in)
 	return tensor.Type{DType: tensor.Int64, Shape: t.Shape}, err
 }, func(e *Env, a ArgAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {

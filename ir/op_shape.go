@@ -64,30 +64,30 @@ type ResizeAttrs struct {
 }
 
 // What changes a shape, or copies elements.
-var Identity = newOp("Identity", 1, 1, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return in[0], nil },
-	func(_ *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) { return in[0], nil }).view()
+var Identity = newOp("Identity", 1, 1, Pointwise, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return in[0], nil },
+	func(_ *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) { return in[0], nil })
 
-var Reshape = newOp("Reshape", 1, 1, inferReshape, evalReshape[ReshapeAttrs]).view()
+var Reshape = newOp("Reshape", 1, 1, View, HalfPlain, inferReshape, evalReshape[ReshapeAttrs])
 
-var Squeeze = newOp("Squeeze", 1, 1, inferSqueeze, evalReshape[AxesAttrs]).view()
+var Squeeze = newOp("Squeeze", 1, 1, View, HalfPlain, inferSqueeze, evalReshape[AxesAttrs])
 
-var Unsqueeze = newOp("Unsqueeze", 1, 1, inferUnsqueeze, evalReshape[AxesAttrs]).view()
+var Unsqueeze = newOp("Unsqueeze", 1, 1, View, HalfPlain, inferUnsqueeze, evalReshape[AxesAttrs])
 
-var Transpose = newOp("Transpose", 1, 1, inferTranspose, evalTranspose)
+var Transpose = newOp("Transpose", 1, 1, Moving, HalfPlain, inferTranspose, evalTranspose)
 
-var Concat = newOp("Concat", 1, Many, inferConcat, evalConcat)
+var Concat = newOp("Concat", 1, Many, Moving, HalfPlain, inferConcat, evalConcat)
 
-var Slice = newOp("Slice", 1, 1, inferSlice, evalSlice)
+var Slice = newOp("Slice", 1, 1, Pointwise, HalfPlain, inferSlice, evalSlice)
 
-var Pad = newOp("Pad", 1, 1, inferPad, evalPad)
+var Pad = newOp("Pad", 1, 1, Moving, HalfPlain, inferPad, evalPad)
 
-var Expand = newOp("Expand", 1, 1, inferExpand, evalExpand)
+var Expand = newOp("Expand", 1, 1, Moving, HalfPlain, inferExpand, evalExpand)
 
-var Tile = newOp("Tile", 1, 1, inferTile, evalTile)
+var Tile = newOp("Tile", 1, 1, Moving, HalfPlain, inferTile, evalTile)
 
-var Gather = newOp("Gather", 2, 2, inferGather, evalGather)
+var Gather = newOp("Gather", 2, 2, Moving, HalfPlain, inferGather, evalGather)
 
-var Cast = newOp("Cast", 1, 1, func(a CastAttrs, in []tensor.Type) (tensor.Type, error) {
+var Cast = newOp("Cast", 1, 1, Pointwise, HalfPlain, func(a CastAttrs, in []tensor.Type) (tensor.Type, error) {
 	if a.To == tensor.Invalid {
 		return tensor.Type{}, errors.New("to: no element type")
 	}
@@ -96,7 +96,7 @@ var Cast = newOp("Cast", 1, 1, func(a CastAttrs, in []tensor.Type) (tensor.Type,
 	return tensor.Dense(tensor.CastTruncating(in[0], a.To)), nil
 })
 
-var Resize = newOp("Resize", 1, 1, inferResize, evalResize)
+var Resize = newOp("Resize", 1, 1, Moving, HalfPlain, inferResize, evalResize)
 
 func inferReshape(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
 	return tensor.Type{DType: in[0].DType, Shape: a.Shape}, tensor.SameElements(in[0].Shape, a.Shape)

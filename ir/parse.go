@@ -19,7 +19,8 @@ func Parse(text string, pool []*tensor.Tensor) (*Module, error) {
 	m := &Module{}
 	if rest, ok := strings.CutPrefix(text, "module "); ok {
 		line, body, _ := strings.Cut(rest, "\n")
-		if err := json.Unmarshal([]byte(line), &m.Meta); err != nil {
+		var err error
+		if m.Meta, err = parseMeta(line); err != nil {
 			return nil, fmt.Errorf("line 1: module: %w", err)
 		}
 		text = "\n" + body // keeps line numbers
@@ -41,6 +42,46 @@ func Parse(text string, pool []*tensor.Tensor) (*Module, error) {
 		return nil, p.err
 	}
 	return m, CheckModule(m)
+}
+
+// parseMeta reads what Print wrote of Meta, with the types that a configuration has.
+func parseMeta(line string) (Meta, error) {
+	var text metaText
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	if err := d.Decode(&text); err != nil {
+		return Meta{}, err
+	}
+	if d.More() {
+		return Meta{}, fmt.Errorf("more than one value")
+	}
+	m := text.Meta
+	m.Branch, m.Linears = append([]string(nil), text.Branch...), append([]string(nil), text.Linears...)
+	for key, x := range m.Config {
+		bad := fmt.Errorf("config: %s: have %v, want an integer, integers, a bool or a string", key, x)
+		switch x := x.(type) {
+		case bool, string:
+		case json.Number:
+			n, err := x.Int64()
+			if err != nil {
+				return Meta{}, bad
+			}
+			m.Config[key] = n
+		case []any:
+			list := make([]int64, len(x))
+			for i, e := range x {
+				n, ok := e.(json.Number)
+				var err error
+				if list[i], err = n.Int64(); !ok || err != nil {
+					return Meta{}, bad
+				}
+			}
+			m.Config[key] = list
+		default:
+			return Meta{}, bad
+		}
+	}
+	return m, nil
 }
 
 // ParseGraph reads the text of one graph without large constants, as tests write it.

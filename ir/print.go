@@ -31,7 +31,7 @@ const inlineElements = 16
 // Print gives the module's text and the pool of its large constants. Parse is its inverse.
 func Print(m *Module) (string, []*tensor.Tensor) {
 	p := &printer{}
-	meta, err := json.Marshal(m.Meta)
+	meta, err := json.Marshal(metaText{m.Meta, m.Meta.Branch, m.Meta.Linears})
 	if err != nil {
 		panic("BUG: " + err.Error()) // Meta holds plain data
 	}
@@ -41,6 +41,13 @@ func Print(m *Module) (string, []*tensor.Tensor) {
 		p.graph(g)
 	}
 	return p.out.String(), p.pool
+}
+
+// metaText is all of Meta, of which a manifest has a part.
+type metaText struct {
+	Meta
+	Branch  []string `json:"branch,omitempty"`
+	Linears []string `json:"linears,omitempty"`
 }
 
 // PrintGraph is the text of one graph; constants that are not inline are numbered from 0.

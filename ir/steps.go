@@ -16,20 +16,40 @@ type Step struct {
 }
 
 // Steps evaluates a graph for several inputs at once, value by value, and yields each value that depends on an input. Constants are
-// taken when their first user is computed: until then a caller may replace them (Value.Const). The last step may be an error.
+// taken when their first user is computed: until then a caller may change them (Value.SetConst). The last step may be an error.
 func Steps(ctx context.Context, g *Graph, inputs []map[string]*tensor.Tensor) iter.Seq2[Step, error] {
+	return StepsFrom(ctx, g, inputs, nil, g.Values)
+}
+
+// StepsFrom is Steps for what leads to some values of the graph, from where results are known on.
+func StepsFrom(ctx context.Context, g *Graph, inputs []map[string]*tensor.Tensor, known map[*Value][]*tensor.Tensor, wanted []*Value) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		s, err := newStepper(g, inputs)
 		if err != nil {
 			yield(Step{}, err)
 			return
 		}
+		needed := map[*Value]bool{}
+		for _, v := range wanted {
+			needed[v] = true
+		}
+		for _, v := range slices.Backward(g.Values) {
+			if needed[v] && known[v] == nil {
+				for _, a := range v.Args {
+					needed[a] = true
+				}
+			}
+		}
 		for i, v := range g.Values {
-			if s.static[v] {
+			if s.static[v] || !needed[v] {
 				continue
 			}
 			err := ctx.Err()
-			if err == nil {
+			if results := known[v]; results != nil {
+				for k, t := range results {
+					s.values[k][v] = t
+				}
+			} else if err == nil {
 				err = s.compute(v)
 			}
 			if err != nil {

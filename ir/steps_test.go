@@ -34,7 +34,7 @@ func TestSteps(t *testing.T) {
 	changed := g.Clone()
 	late := func(g *Graph) *Value { return g.Values[2] }
 	replace := tensor.FromFloat32([]int64{6, 1, 1}, []float32{1, 2, 3, 4, 5, 6})
-	late(changed).Const = replace
+	require.NoError(t, late(changed).SetConst(replace))
 	program, err := Compile(changed)
 	require.NoError(t, err)
 	var names []string
@@ -44,7 +44,7 @@ func TestSteps(t *testing.T) {
 		names = append(names, step.Value.Name)
 		switch step.Value.Name {
 		case "relu":
-			late(g).Const = replace
+			require.NoError(t, late(g).SetConst(replace))
 		case "sum":
 			for i, in := range inputs {
 				want, err := program.Run(context.Background(), in)

@@ -47,7 +47,7 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 	fixed := tensor.Static
 	batch, rows, cols, tokens, h, hd, w := qkv.Type.Shape[0], t.rows.size, t.cols.size, t.tokens(), a.h, a.hd(), a.w
 	q := b.Add(b.Slice(qkv, 3, 0, h), a.queryBias(b))
-	relative := b.Concat(-1, b.MatMul(q, a.table(b, "rel_h", t.rows, rows, 1)), b.MatMul(q, a.table(b, "rel_w", t.cols, cols)))
+	relative := b.Concat(-1, b.MatMul(q, a.table(b, a.v.Args[relRows], t.rows, rows, 1)), b.MatMul(q, a.table(b, a.v.Args[relCols], t.cols, cols)))
 	columns := []*ir.Value{q, relative}
 	if t.windows() > 1 {
 		columns = append(columns, t.share(shared, fmt.Sprint("windows", batch), func() *ir.Value {
@@ -89,8 +89,8 @@ func (t tile) share(shared map[string]*ir.Value, what string, make func() *ir.Va
 }
 
 // table is the relative positions [size,(1,)hd,w] of an axis: for each token the columns that its query is multiplied with.
-func (a attention) table(b *ir.Builder, name string, x axis, dims ...int64) *ir.Value {
-	rel, row := a.vars[name].Const, int(a.hd()*a.w)
+func (a attention) table(b *ir.Builder, positions *ir.Value, x axis, dims ...int64) *ir.Value {
+	rel, row := positions.Const, int(a.hd()*a.w)
 	t, err := tensor.MapFloat32(append(dims, a.hd(), a.w), func() []float32 {
 		all, out := rel.Float32s(), make([]float32, 0, int(x.size)*row)
 		for i := range x.size {
@@ -101,7 +101,7 @@ func (a attention) table(b *ir.Builder, name string, x axis, dims ...int64) *ir.
 	if err != nil {
 		return b.Fail("%w", err)
 	}
-	return b.As(a.vars[name].Name).Const(t)
+	return b.As(positions.Name).Const(t)
 }
 
 // queryWindows is [1,rows,cols,1,windows]: 1 at each token's own window.
@@ -117,7 +117,7 @@ func (t tile) queryWindows(b *ir.Builder) *ir.Value {
 
 // queryBias is the query's part of the qkv bias, [h,hd].
 func (a attention) queryBias(b *ir.Builder) *ir.Value {
-	bias := a.vars["qkv_bias"]
+	bias := a.v.Args[qkvBias]
 	return b.As(bias.Name).Const(tensor.FromFloat32([]int64{a.h, a.hd()}, bias.Const.Float32s()[:a.d]))
 }
 
@@ -178,4 +178,12 @@ func (t tile) paddingSums(b *ir.Builder) *ir.Value {
 		}
 	}
 	return b.As("padding").Const(tensor.FromFloat32([]int64{t.rows.size, t.cols.size, 2 * w, 4}, v))
+}
+
+// side is v's static size along an axis, 0 for none.
+func side(v *ir.Value, axis int) int64 {
+	if v == nil || axis >= len(v.Type.Shape) || !v.Type.Shape[axis].IsStatic() {
+		return 0
+	}
+	return v.Type.Shape[axis].B
 }

@@ -11,13 +11,7 @@ import (
 // (x + a) + b = x + (a + b). SAM's decoder adds the dense positional encoding before three projections in every layer.
 func foldAddends(w *Work) error {
 	g := w.Graph
-	uses := g.Uses()
-	live := g.Live()
-	for _, v := range slices.Clone(g.Values) {
-		if !live[v] {
-			continue
-		}
-		var build func(b *ir.Builder) *ir.Value
+	return rewrite(w, "fold-addends", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		switch {
 		case ir.MatMul.Is(v) && v.Args[1].IsConst():
 			x, c := addend(v.Args[0])
@@ -27,42 +21,27 @@ func foldAddends(w *Work) error {
 				w.Miss(v, "adding the constant widens what is multiplied")
 			case c.Type.Rank() < 2:
 				w.Miss(v, "the constant is a bias: its product would be no matrix")
-			case !onlyProducts(v.Args[0], uses) || isOutput(g, v.Args[0]):
+			case !onlyProducts(g, v.Args[0]) || g.IsOutput(v.Args[0]):
 				w.Miss(v, "the sum has other uses than products with constants")
 			default:
-				build = func(b *ir.Builder) *ir.Value {
-					return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1])))
-				}
+				return b.Add(b.MatMul(x, v.Args[1]), evaluated(b.As(c.Name), b.As(c.Name).MatMul(c, v.Args[1]))), nil
 			}
 		case ir.Add.Is(v):
 			outer, b1 := addend(v)
-			if b1 == nil || !ir.Add.Is(outer) || len(uses[outer]) > 1 || isOutput(g, outer) {
+			if b1 == nil || !ir.Add.Is(outer) || len(g.UsesOf(outer)) > 1 || g.IsOutput(outer) {
 				break
 			}
 			if x, a := addend(outer); a != nil && x.Type.Equal(v.Type) {
-				build = func(b *ir.Builder) *ir.Value { return b.Add(x, evaluated(b.As(b1.Name), b.As(b1.Name).Add(a, b1))) }
+				return b.Add(x, evaluated(b.As(b1.Name), b.As(b1.Name).Add(a, b1))), nil
 			}
 		}
-		if build == nil {
-			continue
-		}
-		b := g.Before(v, "fold-addends")
-		y := build(b)
-		if err := b.Err(); err != nil {
-			return err
-		}
-		if err := g.Replace("fold-addends", v, y); err != nil {
-			return err
-		}
-		uses = g.Uses()
-		w.Changed++
-	}
-	return nil
+		return nil, nil
+	})
 }
 
 // onlyProducts reports whether all that v is used for are products with constants, so that nothing is left of v behind them.
-func onlyProducts(v *ir.Value, uses map[*ir.Value][]*ir.Value) bool {
-	return !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
+func onlyProducts(g *ir.Graph, v *ir.Value) bool {
+	return !slices.ContainsFunc(g.UsesOf(v), func(u *ir.Value) bool { return !ir.MatMul.Is(u) || u.Args[0] != v || !u.Args[1].IsConst() })
 }
 
 // addend splits x + c with a constant c of at most maxFolded bytes; nil when v is not that.

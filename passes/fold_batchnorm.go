@@ -13,7 +13,6 @@ import (
 // have no other use.
 func foldBatchNorm(w *Work) error {
 	g := w.Graph
-	uses := g.Uses()
 	return rewrite(w, "fold-batchnorm", func(b *ir.Builder, bn *ir.Value) (*ir.Value, error) {
 		if !ir.BatchNormalization.Is(bn) {
 			return nil, nil
@@ -23,7 +22,7 @@ func foldBatchNorm(w *Work) error {
 		case !ir.Conv.Is(conv):
 			w.Miss(bn, "it reads a %s, not a Conv", conv.Op.Name)
 			return nil, nil
-		case len(uses[conv]) != 1 || isOutput(g, conv):
+		case len(g.UsesOf(conv)) != 1 || g.IsOutput(conv):
 			w.Miss(bn, "%s is used elsewhere, too", conv)
 			return nil, nil
 		case !allConst(bn.Args[1:]) || !allConst(conv.Args[1:]):
@@ -49,7 +48,7 @@ func foldBatchNorm(w *Work) error {
 func affine(bn *ir.Value) (s, shift []float64) {
 	gamma, beta := bn.Args[1].Const.Float32s(), bn.Args[2].Const.Float32s()
 	mean, variance := bn.Args[3].Const.Float32s(), bn.Args[4].Const.Float32s()
-	eps := float64(bn.Attrs.(ir.EpsilonAttrs).Epsilon)
+	eps := float64(ir.BatchNormalization.Of(bn).Epsilon)
 	for i := range gamma {
 		s = append(s, float64(gamma[i])/math.Sqrt(float64(variance[i])+eps))
 		shift = append(shift, float64(beta[i])-float64(mean[i])*s[i])
@@ -76,8 +75,4 @@ func narrow(x []float64) []float32 {
 
 func allConst(args []*ir.Value) bool {
 	return !slices.ContainsFunc(args, func(a *ir.Value) bool { return a != nil && !a.IsConst() })
-}
-
-func isOutput(g *ir.Graph, v *ir.Value) bool {
-	return slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Value == v })
 }

@@ -54,7 +54,7 @@ func hypernetwork(v *ir.Value) (conv, rest *ir.Value, reason string) {
 	if rest != nil && (rest.Type.Rank() != 4 || !slices.Equal(rest.Type.Shape[1:], conv.Type.Shape[1:])) {
 		return nil, nil, "the addend is not of the convolution's shape"
 	}
-	a, k := conv.Attrs.(ir.ConvAttrs), conv.Args[1].Const.Dims()
+	a, k := ir.Conv.Of(conv), conv.Args[1].Const.Dims()
 	same := a.Group <= 1 && k[2] == k[3] && k[2]%2 == 1 && side(conv, 2) == side(conv.Args[0], 2) && side(conv, 3) == side(conv.Args[0], 3)
 	ones := !slices.ContainsFunc(slices.Concat(a.Strides, a.Dilations), func(s int64) bool { return s != 1 })
 	if !same || !ones || a.Pads != nil && !slices.Equal(a.Pads, slices.Repeat([]int64{k[2] / 2}, 4)) {

@@ -11,13 +11,12 @@ import (
 // convolution (with its ReLU) whose result is quantized. Activations are uint8, weights int8 per output channel with zero points 0.
 func fuseQLinear(w *Work) error {
 	g := w.Graph
-	uses := g.Uses() // of convolutions and ReLUs, which the rewriting does not give new users
 	err := rewrite(w, "fuse-qlinear", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		switch v.Op {
 		case ir.MatMul.Op:
 			return integerMatMul(b, v), nil
 		case ir.QuantizeLinear.Op:
-			return integerConv(b, v, uses), nil
+			return integerConv(b, g, v), nil
 		}
 		return nil, nil
 	})
@@ -35,7 +34,7 @@ func activation(v *ir.Value) *ir.Value {
 
 // weights is the DequantizeLinear of constant int8 with a scale per element of the axis and zero points 0 that v is, nil when it is not.
 func weights(v *ir.Value, axis int64) *ir.Value {
-	if !ir.DequantizeLinear.Is(v) || !allConst(v.Args) || v.Args[0].Type.DType != tensor.Int8 || v.Args[1].Type.Rank() != 1 || v.Attrs.(ir.QuantAttrs).Axis != axis {
+	if !ir.DequantizeLinear.Is(v) || !allConst(v.Args) || v.Args[0].Type.DType != tensor.Int8 || v.Args[1].Type.Rank() != 1 || ir.DequantizeLinear.Of(v).Axis != axis {
 		return nil
 	}
 	if len(v.Args) > 2 && slices.ContainsFunc(v.Args[2].Const.Int8s(), func(z int8) bool { return z != 0 }) {
@@ -53,15 +52,15 @@ func integerMatMul(b *ir.Builder, v *ir.Value) *ir.Value {
 }
 
 // integerConv recognises QuantizeLinear(Relu?(Conv(DequantizeLinear...))). ReLU is the saturation at 0 where that is the zero point.
-func integerConv(b *ir.Builder, q *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
+func integerConv(b *ir.Builder, g *ir.Graph, q *ir.Value) *ir.Value {
 	conv := q.Args[0]
-	if ir.Relu.Is(conv) && len(uses[conv]) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
+	if ir.Relu.Is(conv) && len(g.UsesOf(conv)) == 1 && allConst(q.Args[1:]) && q.Args[2].Const.NumBytes() == 1 && q.Args[2].Const.Bytes()[0] == 0 {
 		conv = conv.Args[0]
 	}
-	if !ir.Conv.Is(conv) || len(uses[conv]) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
+	if !ir.Conv.Is(conv) || len(g.UsesOf(conv)) != 1 || len(conv.Args) != 3 || q.Type.DType != tensor.Uint8 || q.Args[1].Type.Rank() != 0 || !allConst(q.Args[1:]) {
 		return nil
 	}
-	a := conv.Attrs.(ir.ConvAttrs)
+	a := ir.Conv.Of(conv)
 	x, w, bias := activation(conv.Args[0]), weights(conv.Args[1], 0), conv.Args[2]
 	if x == nil || w == nil || a.Group > 1 || !ir.DequantizeLinear.Is(bias) || !allConst(bias.Args) || bias.Args[0].Type.DType != tensor.Int32 {
 		return nil

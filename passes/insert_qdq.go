@@ -150,10 +150,10 @@ func (q *inserter) values(g *ir.Graph, keys map[*ir.Value]string, sites *quant.S
 		case ratio == nil:
 		case onlyConvs: // float puts it in, the convolutions' weights take it out
 			q.scaled[v], top, mul = ratio, r.Peak(), inverse(ratio)
-		case ir.Conv.Is(v) && inInt8[v] && !isOutput(g, v) && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
+		case ir.Conv.Is(v) && inInt8[v] && !g.IsOutput(v) && !slices.ContainsFunc(uses[v], func(u *ir.Value) bool { return inInt8[u] || taken[u] }):
 			q.scaled[v], top, div = ratio, r.Peak(), ratio // the weights put it in, float takes it out
 		}
-		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !isOutput(g, v) {
+		if p := producer(v); inInt8[p] && !onlyConvs && q.scaled[p] == nil && allIn(uses[v], inInt8) && !g.IsOutput(v) {
 			if ratio := equalize(r, v); ratio != nil { // one convolution's weights put it in, the next ones' take it out; ReLU commutes with it
 				q.scaled[p], q.scaled[v] = ratio, ratio
 				top = r.Peak()

@@ -58,6 +58,7 @@ var (
 	simplify = []Pass{
 		{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding, false},
 		{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding, false},
+		{"expand-attention", "spells the attention that is left in primitives", expandAttention, Exact, false},
 		{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact, false},
 		{"fold-addends", "adds constants behind a product, once, instead of before it", foldAddends, Rounding, false},
 		{"fold-hypernetwork", "multiplies a mask's vector into the convolution before it", foldHypernetwork, Rounding, false},
@@ -123,8 +124,9 @@ func Execute() []Pass { return slices.Clone(engine) }
 
 // Order says which passes must stand before which, and why. A test holds every pipeline to it.
 var Order = []struct{ Before, After, Why string }{
-	{"window-pad", "fold-constants", "attention is found as the frontends spell it"},
-	{"fuse-attention", "fold-constants", "attention is found as the frontends spell it"},
+	{"window-pad", "expand-attention", "attention is rewritten while it is one operator"},
+	{"fuse-attention", "expand-attention", "attention is rewritten while it is one operator"},
+	{"expand-attention", "fold-constants", "what is constant inside attention is folded, too"},
 	{"fold-constants", "fold-addends", "the positional encoding must be a constant"},
 	{"fold-addends", "dead-code", "what was added before stays behind"},
 	{"fold-hypernetwork", "dead-code", "the wide convolution stays behind"},

@@ -10,53 +10,41 @@ import (
 // projectAdd writes tokens + Transpose(Conv(features)), with a 1x1 convolution, as one ProjectAdd. Its bias joins the bias of the
 // linear layer that the tokens come from, where there is one.
 func projectAdd(w *Work) error {
-	g := w.Graph
-	const rule = "project-add"
-	uses := g.Uses()
-	for _, v := range slices.Clone(g.Values) {
+	err := rewrite(w, "project-add", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
 		if !ir.Add.Is(v) || v.Type.Rank() != 4 {
-			continue
+			return nil, nil
 		}
-		tokens, conv := v.Args[0], projection(w, v.Args[1], uses)
+		tokens, conv := v.Args[0], projection(w, v.Args[1])
 		if conv == nil {
-			tokens, conv = v.Args[1], projection(w, v.Args[0], uses)
+			tokens, conv = v.Args[1], projection(w, v.Args[0])
 		}
 		if conv == nil {
-			continue
+			return nil, nil
 		}
 		if !tokens.Type.Equal(v.Type) || side(v, 1) == 0 || side(v, 2) == 0 {
 			w.Miss(v, "the tokens have another shape than the projection, or none known")
-			continue
+			return nil, nil
 		}
 		var bias *ir.Value
 		if len(conv.Args) > 2 {
 			bias = conv.Args[2]
 		}
-		b := g.Before(v, rule)
-		if moved := biased(b, tokens, bias, uses); moved != nil {
+		if moved := biased(b, w.Graph, tokens, bias); moved != nil {
 			tokens, bias = moved, nil
 		}
 		weights, err := tensor.Reshape(conv.Args[1].Const, conv.Args[1].Const.Dims()[:2]...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		y := b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias)
-		if err := b.Err(); err != nil {
-			return err
-		}
-		if err := g.Replace(rule, v, y); err != nil {
-			return err
-		}
-		uses = g.Uses()
-		w.Changed++
-	}
-	g.Sweep()
-	return nil
+		return b.As(conv.Name).Op(ir.ProjectAdd, tokens, conv.Args[0], b.As(conv.Args[1].Name).Const(weights), bias), nil
+	})
+	w.Graph.Sweep()
+	return err
 }
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
-func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if !ir.Transpose.Is(v) || !slices.Equal(v.Attrs.(ir.TransposeAttrs).Perm, []int64{0, 2, 3, 1}) {
+func projection(w *Work, v *ir.Value) *ir.Value {
+	if !ir.Transpose.Is(v) || !slices.Equal(ir.Transpose.Of(v).Perm, []int64{0, 2, 3, 1}) {
 		return nil
 	}
 	c := v.Args[0]
@@ -64,11 +52,11 @@ func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value 
 		w.Miss(v, "it transposes a %s, not a Conv", c.Op.Name)
 		return nil
 	}
-	if len(uses[v]) != 1 || len(uses[c]) != 1 || !allConst(c.Args[1:]) {
+	if len(w.Graph.UsesOf(v)) != 1 || len(w.Graph.UsesOf(c)) != 1 || !allConst(c.Args[1:]) {
 		w.Miss(v, "the projection has other uses, or weights that are not constant")
 		return nil
 	}
-	a, k := c.Attrs.(ir.ConvAttrs), c.Args[1].Const.Dims()
+	a, k := ir.Conv.Of(c), c.Args[1].Const.Dims()
 	plain := !slices.ContainsFunc(a.Strides, func(s int64) bool { return s != 1 }) && !slices.ContainsFunc(a.Pads, func(p int64) bool { return p != 0 })
 	if !plain || a.Group > 1 || k[2] != 1 || k[3] != 1 {
 		w.Miss(v, "the convolution is not 1 x 1 of stride 1 without padding and groups")
@@ -78,13 +66,13 @@ func projection(w *Work, v *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value 
 }
 
 // biased rebuilds tokens = x + (product + b) as x + (product + (b + bias)), nil when they are not that.
-func biased(b *ir.Builder, tokens, bias *ir.Value, uses map[*ir.Value][]*ir.Value) *ir.Value {
-	if bias == nil || !ir.Add.Is(tokens) || len(uses[tokens]) != 1 {
+func biased(b *ir.Builder, g *ir.Graph, tokens, bias *ir.Value) *ir.Value {
+	if bias == nil || !ir.Add.Is(tokens) || len(g.UsesOf(tokens)) != 1 {
 		return nil
 	}
 	linear := tokens.Args[1]
 	product, old := addend(linear)
-	if old == nil || !ir.MatMul.Is(product) || len(uses[linear]) != 1 || !old.Type.Equal(bias.Type) {
+	if old == nil || !ir.MatMul.Is(product) || len(g.UsesOf(linear)) != 1 || !old.Type.Equal(bias.Type) {
 		return nil
 	}
 	sum, more := slices.Clone(old.Const.Float32s()), bias.Const.Float32s()

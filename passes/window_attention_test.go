@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,30 +14,22 @@ import (
 )
 
 // layer is an attention layer with random weights of some size, relative positions included.
-func layer(t *testing.T, a attention, spread float32) *ir.Graph {
-	g, err := a.reference()
-	require.NoError(t, err)
-	random := rand.New(rand.NewPCG(1, 2))
-	for _, v := range g.Inputs() {
-		if v.Name == "x" {
-			continue
-		}
-		dims, _ := v.Type.Static()
+func layer(t *testing.T, g, w, d, h int64, spread float32) *ir.Graph {
+	b, random, hd := ir.NewBuilder("layer"), rand.New(rand.NewPCG(1, 2)), d/h
+	args := []*ir.Value{b.Input("x", tensor.Float32, tensor.Symbol("N"), tensor.Static(g), tensor.Static(g), tensor.Static(d))}
+	for _, dims := range [][]int64{{d, 3 * d}, {3 * d}, {w, hd, w}, {w, hd, w}, {d, d}, {d}} {
 		n, err := tensor.Elements(dims)
 		require.NoError(t, err)
 		x := make([]float32, n)
 		for i := range x {
-			x[i] = spread * float32(random.NormFloat64()) / float32(a.hd())
+			x[i] = spread * float32(random.NormFloat64()) / float32(hd)
 		}
-		b := g.Before(g.Values[0], "")
-		require.NoError(t, g.Replace("", v, b.As(v.Name).Const(tensor.FromFloat32(dims, x))))
+		args = append(args, b.Const(tensor.FromFloat32(dims, x)))
 	}
-	for i := len(g.Values) - 1; i >= 0; i-- {
-		if v := g.Values[i]; v.IsInput() && v.Name != "x" {
-			g.Values = append(g.Values[:i], g.Values[i+1:]...)
-		}
-	}
-	return g
+	b.Output("y", b.As("attn").Op(ir.WindowAttention.With(ir.AttentionAttrs{Window: w, Heads: h, Scale: 0.5}), args...))
+	out, err := b.Graph()
+	require.NoError(t, err)
+	return out
 }
 
 // Grids and windows of every kind: one window and a little, several windows, no padding, global; on a batch, with weak and with strong
@@ -48,7 +41,7 @@ func TestWindowPad(t *testing.T) {
 	}{{16, 14, true}, {5, 4, true}, {3, 2, true}, {8, 3, true}, {9, 7, true}, {5, 5, false}, {4, 2, false}} {
 		for _, spread := range []float32{1, 3} {
 			t.Run(fmt.Sprint(c, spread), func(t *testing.T) {
-				g := layer(t, attention{n: tensor.Symbol("N"), g: c.g, w: c.w, d: 12, h: 3}, spread)
+				g := layer(t, c.g, c.w, 12, 3, spread)
 				x := rand.New(rand.NewPCG(3, 4))
 				in := make([]float32, 2*c.g*c.g*12)
 				for i := range in {
@@ -91,42 +84,22 @@ func count(g *ir.Graph, rule string) (n int) {
 	return n
 }
 
-// What is not exactly SAM's attention stays as it is.
-func TestAttentionPatternIsStrict(t *testing.T) {
-	for name, spoil := range map[string]func(g *ir.Graph, v *ir.Value) bool{
-		"another softmax axis": func(_ *ir.Graph, v *ir.Value) bool {
-			if ir.Softmax.Is(v) {
-				v.Attrs = ir.SoftmaxAttrs{Axis: 2}
-			}
-			return ir.Softmax.Is(v)
-		},
-		"padding that is not zero": func(_ *ir.Graph, v *ir.Value) bool {
-			if ir.Pad.Is(v) {
-				a := v.Attrs.(ir.PadAttrs)
-				a.Value = 1
-				v.Attrs = a
-			}
-			return ir.Pad.Is(v)
-		},
-		"a part used twice": func(_ *ir.Graph, v *ir.Value) bool {
-			if !ir.MatMul.Is(v) || !ir.Softmax.Is(v.Args[0]) {
-				return false
-			}
-			v.Args[1] = v.Args[0].Args[0].Args[0].Args[0].Args[0].Args[0].Args[0].Args[0] // the queries in place of the values
-			return true
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := layer(t, attention{n: tensor.Symbol("N"), g: 5, w: 4, d: 12, h: 3}, 1)
-			done := false
-			for _, v := range g.Values {
-				done = done || spoil(g, v)
-			}
-			require.True(t, done)
-			require.NoError(t, ir.Check(g))
-			w := &Work{Graph: g}
-			require.NoError(t, windowPad(w))
-			require.Zero(t, w.Changed)
-		})
+// Attention whose weights are computed is nobody's to rewrite, and is spelled out.
+func TestAttentionOfComputedWeights(t *testing.T) {
+	g := layer(t, 5, 4, 12, 3, 1)
+	v := g.Outputs[0].Value
+	b := g.Before(v, "")
+	require.NoError(t, g.ReplaceIn("", v.Args[projWeight], b.Relu(v.Args[projWeight]), func(u *ir.Value) bool { return u == v }))
+	for _, pass := range []func(*Work) error{windowPad, fuseAttention} {
+		why := ""
+		w := &Work{Graph: g, missed: func(_ *ir.Value, reason string) { why = reason }}
+		require.NoError(t, pass(w))
+		require.Zero(t, w.Changed)
+		require.Equal(t, "its weights are not constant", why)
 	}
+	w := &Work{Graph: g}
+	require.NoError(t, expandAttention(w))
+	require.NoError(t, ir.Check(g))
+	require.Equal(t, 1, w.Changed)
+	require.False(t, slices.ContainsFunc(g.Values, ir.WindowAttention.Is))
 }

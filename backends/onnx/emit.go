@@ -38,7 +38,7 @@ var table = map[string]row{
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
-	"ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
+	"WindowAttention": {fused, nil}, "ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 
@@ -92,9 +92,7 @@ func (e *emission) value(v *ir.Value) error {
 	if v.Op.Expand == nil {
 		return fmt.Errorf("needs opset %d, have %d", r.since, e.opset)
 	}
-	b := ir.NewBuilder("expansion").As(v.Name)
-	result := v.Op.Expand(b, v)
-	g, err := b.Graph()
+	g, result, err := v.Expansion()
 	if err != nil {
 		return err
 	}
@@ -102,7 +100,6 @@ func (e *emission) value(v *ir.Value) error {
 		e.output[result] = name
 	}
 	for _, x := range g.Values {
-		x.From = v.From
 		if err := e.value(x); err != nil {
 			return err
 		}
@@ -234,7 +231,7 @@ func emitConv(weights int) func(e *emission, v *ir.Value) error {
 }
 
 func emitCast(e *emission, v *ir.Value) error {
-	e.op(v, e.args(v), []*onnxpb.AttributeProto{intAttr("to", int64(onnxpb.NumberOf(v.Attrs.(ir.CastAttrs).To)))})
+	e.op(v, e.args(v), []*onnxpb.AttributeProto{intAttr("to", int64(onnxpb.NumberOf(ir.Cast.Of(v).To)))})
 	return nil
 }
 
@@ -348,7 +345,7 @@ func (e *emission) size(d tensor.Dim) (string, error) {
 }
 
 func emitSlice(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.SliceAttrs)
+	a := ir.Slice.Of(v)
 	in := append(e.args(v), e.int64s(a.Starts...), e.int64s(a.Ends...), e.int64s(a.Axes...))
 	if a.Steps != nil {
 		in = append(in, e.int64s(a.Steps...))
@@ -358,7 +355,7 @@ func emitSlice(e *emission, v *ir.Value) error {
 }
 
 func emitPad(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.PadAttrs)
+	a := ir.Pad.Of(v)
 	in := append(e.args(v), e.int64s(a.Pads...))
 	var attrs []*onnxpb.AttributeProto
 	if a.Mode != "" {
@@ -371,12 +368,12 @@ func emitPad(e *emission, v *ir.Value) error {
 }
 
 func emitTile(e *emission, v *ir.Value) error {
-	e.op(v, append(e.args(v), e.int64s(v.Attrs.(ir.RepeatsAttrs).Repeats...)), nil)
+	e.op(v, append(e.args(v), e.int64s(ir.Tile.Of(v).Repeats...)), nil)
 	return nil
 }
 
 func emitClip(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.ClipAttrs)
+	a := ir.Clip.Of(v)
 	in := append(e.args(v), "", "")
 	if !math.IsInf(float64(a.Min), -1) {
 		in[1] = e.scalar("clip_min", a.Min, v.Type.DType)
@@ -404,7 +401,7 @@ func emitReduce(e *emission, v *ir.Value) error {
 
 // emitResize passes the sizes of the last two axes; N and C come from scales of 1 where they are symbolic.
 func emitResize(e *emission, v *ir.Value) error {
-	a := v.Attrs.(ir.ResizeAttrs)
+	a := ir.Resize.Of(v)
 	sizes, err := e.shape(append(slices.Clone(v.Args[0].Type.Shape[:2]), tensor.Dims(a.Sizes...)...))
 	attrs := []*onnxpb.AttributeProto{stringAttr("coordinate_transformation_mode", a.Coord), stringAttr("mode", a.Mode)}
 	if a.Mode == "nearest" {
@@ -416,5 +413,8 @@ func emitResize(e *emission, v *ir.Value) error {
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-// Lowers reports whether an op has a row.
-func Lowers(op string) bool { _, ok := table[op]; return ok }
+// Lowers reports whether an op has a row, and whether ONNX has the operator in some opset, so that files may hold it.
+func Lowers(op string) (ok, native bool) {
+	r, ok := table[op]
+	return ok, ok && r.since != fused
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
@@ -40,7 +41,7 @@ type Written struct {
 	Of    map[string]string // identities (ir.Value.Of) by the names that values have in the file
 }
 
-// WriteFile writes graph g to path. Each file appears whole or not at all.
+// WriteFile writes graph g to path. The model appears whole, after its data file, or nothing does.
 func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 	model, inits, of, err := emit(g, opts)
 	if err != nil {
@@ -49,20 +50,21 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
 		return Written{[]string{path}, of}, mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
 	}
-	data := path + ".data"
-	err = mapfile.WriteAtomic(data, func(d io.Writer) error {
-		ext := &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold}
-		return mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, ext) })
+	data, placed := path+".data", false
+	err = mapfile.WriteAtomic(path, func(w io.Writer) error {
+		err := mapfile.WriteAtomic(data, func(d io.Writer) error {
+			return onnxpb.Write(w, model, inits, &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold})
+		})
+		placed = err == nil
+		return err
 	})
+	if err != nil && placed {
+		os.Remove(data)
+	}
 	return Written{[]string{path, data}, of}, err
 }
 
-// Emit lowers a graph to messages, and its constants to initializers in the order of their first use.
-func Emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, error) {
-	model, inits, _, err := emit(g, opts)
-	return model, inits, err
-}
-
+// emit lowers a graph to messages, its constants to initializers in the order of their first use.
 func emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, map[string]string, error) {
 	opset := opts.Opset
 	if opset == 0 {

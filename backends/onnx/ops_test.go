@@ -166,17 +166,32 @@ func updateExpected(t *testing.T, path string) {
 	require.NoError(t, safetensors.WriteFile(path, all, nil))
 }
 
-// Every op of the table has a lowering and a case.
+// Every op of the table has a case, says what it costs and what half precision needs, is lowered, and is read back where ONNX has it.
 func TestOpsAreComplete(t *testing.T) {
-	used := map[string]bool{}
+	used, readBack := map[string]bool{}, map[string]bool{}
 	for _, c := range opCases(t) {
 		for _, v := range c.graph.Values {
 			used[v.Op.Name] = true
+			cost, err := ir.CostOf(v, map[string]int64{"N": 2, "P": 3, "B": 2})
+			require.NoError(t, err)
+			require.Equal(t, v.Op.Class == ir.Product, cost.MultiplyAdds > 0, "%s: a product, and nothing else, has multiply-adds", v)
 		}
+		m, err := frontend.Open(writeModel(t, c.graph, backend.Options{Opset: backend.MaxOpset}))
+		require.NoError(t, err)
+		for _, v := range m.Graph.Values {
+			readBack[v.Op.Name] = true
+		}
+		require.NoError(t, m.Close())
 	}
 	for _, name := range ir.OpNames() {
+		op, _ := ir.LookupOp(name)
+		lowered, native := backend.Lowers(name)
 		require.True(t, used[name], "ir/testdata/ops has no case of %s", name)
-		require.True(t, backend.Lowers(name), "backends/onnx/emit.go has no row for %s", name)
+		require.True(t, lowered, "backends/onnx/emit.go has no row for %s", name)
+		require.Equal(t, native, readBack[name], "frontends/onnx reads files with %s", name)
+		require.NotZero(t, op.Class, "the row of %s does not say what it costs", name)
+		require.NotZero(t, op.Half, "the row of %s does not say what half precision needs", name)
+		require.True(t, op.Eval != nil || op.Expand != nil, "%s has no meaning", name)
 	}
 	require.Equal(t, len(ir.OpNames()), len(used))
 }
@@ -227,5 +242,23 @@ func TestOpsetRange(t *testing.T) {
 		_, err := backend.WriteFile(filepath.Join(t.TempDir(), "x.onnx"), c.graph, backend.Options{Opset: opset})
 		require.ErrorContains(t, err, fmt.Sprintf("opset: have %d, want %d to %d", opset, backend.MinOpset, backend.MaxOpset))
 		require.False(t, strings.Contains(err.Error(), "\n"))
+	}
+}
+
+// The data file is there before the model that names it; where either cannot be written, neither is.
+func TestWriteFileLeavesNothing(t *testing.T) {
+	b := ir.NewBuilder("g")
+	x := b.Input("x", tensor.Float32, tensor.Symbol("N"), tensor.Static(32))
+	b.Output("y", b.MatMul(x, b.As("w").Const(tensor.FromFloat32([]int64{32, 32}, make([]float32, 1024)))))
+	g, err := b.Graph()
+	require.NoError(t, err)
+	for _, blocked := range []string{"m.onnx", "m.onnx.data"} {
+		dir := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, blocked, "in the way"), 0o755))
+		_, err := backend.WriteFile(filepath.Join(dir, "m.onnx"), g, backend.Options{External: true})
+		require.Error(t, err)
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, left, 1, blocked)
 	}
 }

@@ -35,19 +35,14 @@ type OpEstimate struct {
 	Milliseconds float64 `json:"ms"`
 }
 
-// alone are the operators that read and write memory whatever stands around them. All others (pointwise ones, casts, views, quantization)
-// are taken to be fused into what makes their argument, at no cost.
-var alone = []string{"MatMul", "Gemm", "ProjectAdd", "Conv", "ConvTranspose", "Softmax", "LayerNormalization", "Transpose", "Concat", "Gather", "Resize",
-	"MaxPool", "AveragePool", "Pad", "Expand", "ReduceSum", "ReduceMax", "ReduceMean", "ReduceLogSumExp", "ArgMax"}
-
 // Roofline estimates a graph with its dimensions bound to sizes: each layer takes as long as its arithmetic or its memory traffic,
-// whichever is longer, at the device's peaks.
+// whichever is longer, at the device's peaks. Pointwise operators and views are taken to be fused into what makes their argument, at no cost.
 func Roofline(g *ir.Graph, sizes map[string]int64, d Device) (Estimate, error) {
 	type kind struct{ op, precision string }
 	sums := map[kind]*OpEstimate{}
 	var e Estimate
 	for _, v := range g.Values {
-		if !slices.Contains(alone, v.Op.Name) || allConst(v.Args) {
+		if v.Op.Class != ir.Product && v.Op.Class != ir.Moving || allConst(v.Args) {
 			continue
 		}
 		c, err := ir.CostOf(v, sizes)

@@ -27,37 +27,43 @@ func Run(ctx context.Context, float, quantized *ir.Graph, layers []quant.Layer, 
 		plain[key] = v
 	}
 	ref := &reference{waiting: map[*ir.Value]int{}, known: map[*ir.Value][]*tensor.Tensor{}}
-	readers := map[*ir.Value][]quant.Layer{}
 	for _, l := range layers {
 		if plain[l.Key] == nil {
 			return fmt.Errorf("internal error: the float graph has no %s", l.Key)
 		}
-		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
 		ref.waiting[plain[l.Key].Args[0]]++
 	}
 	next, stop := iter.Pull2(ir.Steps(ctx, float, inputs))
 	defer stop()
 	ref.next = next
-	left := len(layers)
-	for step, err := range ir.Steps(ctx, quantized, inputs) {
+	return run(ctx, quantized, layers, inputs, nil, func(l quant.Layer) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)
+}
+
+// run goes through a quantized graph, from where its results are known on, and fits each layer when what it reads has been computed;
+// want gives what the float layer reads.
+func run(ctx context.Context, quantized *ir.Graph, layers []quant.Layer, inputs []map[string]*tensor.Tensor, known map[*ir.Value][]*tensor.Tensor,
+	want func(quant.Layer) ([]*tensor.Tensor, error), seen func()) error {
+	readers := map[*ir.Value][]quant.Layer{}
+	var wanted []*ir.Value
+	for _, l := range layers {
+		readers[l.Conv.Args[0]] = append(readers[l.Conv.Args[0]], l)
+		wanted = append(wanted, l.Conv.Args[0])
+	}
+	for step, err := range ir.StepsFrom(ctx, quantized, inputs, known, wanted) {
 		if err != nil {
 			return err
 		}
 		for _, l := range readers[step.Value] {
-			want, err := ref.take(plain[l.Key].Args[0])
+			x, err := want(l)
 			if err != nil {
 				return err
 			}
-			if err := fit(l, step.Results, want); err != nil {
+			if err := fit(l, step.Results, x); err != nil {
 				return fmt.Errorf("%s: %w", l.Conv, err)
 			}
 			if seen != nil {
 				seen()
 			}
-			left--
-		}
-		if left == 0 {
-			break
 		}
 	}
 	return nil
@@ -114,23 +120,23 @@ func fit(l quant.Layer, have, want []*tensor.Tensor) error {
 			bias[o] += float64(w[o*s.k+i])*s.meanWant[i] - float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i]
 		}
 	}
-	dequantize.Args[0].Const = tensor.FromInt8(l.Weights.Dims(), integers)
-	setBias(l.Conv.Args[2], bias)
-	return nil
+	if err := dequantize.Args[0].SetConst(tensor.FromInt8(l.Weights.Dims(), integers)); err != nil {
+		return err
+	}
+	return setBias(l.Conv.Args[2], bias)
 }
 
 // setBias replaces a bias: a float constant, or DequantizeLinear of int32.
-func setBias(v *ir.Value, bias []float64) {
+func setBias(v *ir.Value, bias []float64) error {
 	dims := []int64{int64(len(bias))}
 	if v.IsConst() {
 		x := make([]float32, len(bias))
 		for i, b := range bias {
 			x[i] = float32(b)
 		}
-		v.Const = tensor.FromFloat32(dims, x)
-		return
+		return v.SetConst(tensor.FromFloat32(dims, x))
 	}
-	v.Args[0].Const = tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s()))
+	return v.Args[0].SetConst(tensor.FromInt32(dims, quant.IntegerBias(bias, v.Args[1].Const.Float32s())))
 }
 
 // sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).

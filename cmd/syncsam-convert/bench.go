@@ -27,9 +27,9 @@ type benchFlags struct {
 
 // benchReport is what bench --json prints.
 type benchReport struct {
-	Engine  string        `json:"engine"`
-	Threads int           `json:"threads"`
-	Graphs  []benchGraph  `json:"graphs"`
+	Engine  string       `json:"engine"`
+	Threads int          `json:"threads"`
+	Graphs  []benchGraph `json:"graphs"`
 }
 
 type benchGraph struct {
@@ -42,9 +42,9 @@ type benchGraph struct {
 func benchCommand() *cobra.Command {
 	var f benchFlags
 	c := &cobra.Command{
-		Use:   "bench DIR|MODEL.onnx [--vs DIR|MODEL.onnx]",
-		Short: "Time an artifact, per graph and per operator",
-		Long: `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, and achieved GFLOP/s. With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
+		Use:     "bench DIR|MODEL.onnx [--vs DIR|MODEL.onnx]",
+		Short:   "Time an artifact, per graph and per operator",
+		Long:    `Times every graph of an artifact, or one ONNX file, on seeded inputs, and prints multiply-adds, bytes, and achieved GFLOP/s. With --vs both run in turns in one process and the ratio's median and quartiles are printed.`,
 		Example: "  syncsam-convert bench artifact --engine onnxruntime --threads 1\n  syncsam-convert bench artifact/encoder.onnx --vs exported.onnx --engine onnxruntime",
 		Args:    exactly(1, "one DIR or MODEL.onnx"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },

@@ -39,12 +39,16 @@ func (s Scope) Linear(x *ir.Value, out int64) *ir.Value {
 
 // LinearNoBias is Linear of a layer that has no bias.
 func (s Scope) LinearNoBias(x *ir.Value, out int64) *ir.Value {
-	in := width(x, -1)
+	return s.MatMul(x, s.factor(width(x, -1), out))
+}
+
+// factor is a linear layer's weight [out, in] as the right factor of a product, [in, out].
+func (s Scope) factor(in, out int64) *ir.Value {
 	w, err := tensor.Transpose(s.W.Tensor(s.Key("weight"), out, in), 1, 0)
 	if err != nil {
 		return s.Fail("%w", err)
 	}
-	return s.MatMul(x, s.Builder.As(s.Key("weight")).Const(w))
+	return s.Builder.As(s.Key("weight")).Const(w)
 }
 
 // LayerNorm normalises the last axis.

@@ -134,56 +134,11 @@ func (v ViT) adapter(s Scope, y *ir.Value) *ir.Value {
 }
 
 // attention is multi-head attention over the whole grid or over windows of w x w tokens, with decomposed relative positions.
-// Windows take part with the zeros that pad the grid to a multiple of w, as SAM's code does.
 func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
-	n, g, d := Dim(x, 0), v.Grid, v.Dim
-	cuts := (g + w - 1) / w // windows a side
-	padded := cuts * w
-	fixed := tensor.Static
-	if padded > g {
-		x = s.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, padded - g, padded - g, 0}}), x)
-	}
-	if cuts > 1 {
-		x = s.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d))
-		x = s.Transpose(x, 0, 1, 3, 2, 4, 5)
-	}
-	batch := n.Times(cuts * cuts)
-	x = s.Reshape(x, batch, fixed(w*w), fixed(d))
-	x = v.heads(s, x, w)
-	if cuts > 1 {
-		x = s.Reshape(x, n, fixed(cuts), fixed(cuts), fixed(w), fixed(w), fixed(d))
-		x = s.Transpose(x, 0, 1, 3, 2, 4, 5)
-	}
-	x = s.Reshape(x, n, fixed(padded), fixed(padded), fixed(d))
-	if padded > g {
-		x = s.Op(ir.Slice.With(ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}), x)
-	}
-	return x
-}
-
-// heads attends within x [batch, w*w, D].
-func (v ViT) heads(s Scope, x *ir.Value, w int64) *ir.Value {
-	batch, d, h := Dim(x, 0), v.Dim, v.Heads
-	fixed := tensor.Static
-	hd := d / h
-	qkv := s.In("qkv").Linear(x, 3*d)
-	qkv = s.Transpose(s.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
-	part := func(i int64) *ir.Value {
-		return s.Op(ir.Squeeze.With(ir.AxesAttrs{Axes: []int64{0}}), s.Slice(qkv, 0, i, i+1))
-	}
-	q, k, value := part(0), part(1), part(2)
-	scale := s.Float32("scale", []int64{}, []float32{float32(1 / sqrt(float64(hd)))})
-	logits := s.MatMul(s.Mul(q, scale), s.Transpose(k, 0, 1, 3, 2))
-
-	// rel_h[b,h,y,x,ky] = q[b,h,y,x,:] . Rh[y,ky,:], and the same for columns; both use the unscaled q.
-	grid := s.Reshape(q, batch, fixed(h), fixed(w), fixed(w), fixed(hd))
-	relH := s.MatMul(grid, v.relative(s, "rel_pos_h", w, hd))
-	relW := s.Transpose(s.MatMul(s.Transpose(grid, 0, 1, 3, 2, 4), v.relative(s, "rel_pos_w", w, hd)), 0, 1, 3, 2, 4)
-	full := []tensor.Dim{batch, fixed(h), fixed(w), fixed(w), fixed(w), fixed(w)}
-	logits = s.Add(s.Add(s.Reshape(logits, full...), s.Unsqueeze(relH, -1)), s.Unsqueeze(relW, -2))
-	weights := s.Softmax(s.Reshape(logits, batch, fixed(h), fixed(w*w), fixed(w*w)), -1)
-	y := s.Transpose(s.MatMul(weights, value), 0, 2, 1, 3)
-	return s.In("proj").Linear(s.Reshape(y, batch, fixed(w*w), fixed(d)), d)
+	d, hd := v.Dim, v.Dim/v.Heads
+	qkv, proj := s.In("qkv"), s.In("proj")
+	return s.Op(ir.WindowAttention.With(ir.AttentionAttrs{Window: w, Heads: v.Heads, Scale: float32(1 / sqrt(float64(hd)))}), x,
+		qkv.factor(d, 3*d), qkv.Param("bias", 3*d), v.relative(s, "rel_pos_h", w, hd), v.relative(s, "rel_pos_w", w, hd), proj.factor(d, d), proj.Param("bias", d))
 }
 
 // relative is the table [w, hd, w] with element (i, c, k) = rel_pos[i - k + w - 1, c].

@@ -15,13 +15,24 @@ import (
 
 // importers has the operators whose inputs or attributes differ from the IR's. All others are taken as they are.
 var importers = map[string]func(im *importer, n *onnxpb.NodeProto, a attrs) error{
-	"Constant": importConstant, "Shape": importShape, "ConstantOfShape": importConstantOfShape,
-	"Reshape": importReshape, "Flatten": importFlatten, "Expand": importExpand, "Squeeze": importAxes, "Unsqueeze": importAxes,
-	"Slice": importSlice, "Split": importSplit, "Pad": importPad, "Tile": importTile, "Clip": importClip, "Resize": importResize,
-	"ReduceMean": importReduce, "ReduceSum": importReduce, "ReduceMax": importReduce, "ReduceMin": importReduce, "ReduceLogSumExp": importReduce,
-	"GlobalAveragePool": importGlobalPool, "Softmax": importSoftmax, "Cast": importCast,
-	"QuantizeLinear": importQuantize, "Sum": importFold, "Min": importFold, "Max": importFold, "Dropout": importDropout,
+	"Constant": importConstant, "Shape": first(importShape), "ConstantOfShape": importConstantOfShape,
+	"Reshape": first(importReshape), "Flatten": first(importFlatten), "Expand": first(importExpand), "Squeeze": first(importAxes), "Unsqueeze": first(importAxes),
+	"Slice": first(importSlice), "Split": first(importSplit), "Pad": first(importPad), "Tile": first(importTile), "Clip": first(importClip), "Resize": first(importResize),
+	"ReduceMean": first(importReduce), "ReduceSum": first(importReduce), "ReduceMax": first(importReduce), "ReduceMin": first(importReduce), "ReduceLogSumExp": first(importReduce),
+	"GlobalAveragePool": first(importGlobalPool), "Softmax": first(importSoftmax), "Cast": first(importCast),
+	"QuantizeLinear": importQuantize, "Sum": importFold, "Min": importFold, "Max": importFold, "Dropout": first(importDropout),
 	"MaxPool": importPool, "AveragePool": importPool, "Conv": importConv, "ConvTranspose": importConv,
+}
+
+// first gives an importer the value of input 0.
+func first(f func(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error) func(im *importer, n *onnxpb.NodeProto, a attrs) error {
+	return func(im *importer, n *onnxpb.NodeProto, a attrs) error {
+		in, err := im.ir(input(n, 0))
+		if err != nil {
+			return err
+		}
+		return f(im, n, a, in)
+	}
 }
 
 // aliases are operators that the IR has under another name, when they carry no attributes.
@@ -180,18 +191,13 @@ func importConstant(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return nil
 }
 
-func importReshape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
-	var want []tensor.Dim
-	if s := a.ints("shape"); s != nil { // opset 1
-		want = tensor.Dims(s...)
-	} else if len(n.Input) < 2 {
-		return errors.New("it has no shape")
-	} else if want, err = im.sizes(n.Input[1]); err != nil {
-		return err
+func importReshape(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
+	want := tensor.Dims(a.ints("shape")...) // an attribute in opset 1
+	if a["shape"] == nil {
+		var err error
+		if want, err = im.sizes(input(n, 1)); err != nil {
+			return err
+		}
 	}
 	shape, err := resolve(in.Type.Shape, want, a.int("allowzero", 0) != 0)
 	if err != nil {
@@ -227,11 +233,7 @@ func resolve(from, want []tensor.Dim, allowZero bool) ([]tensor.Dim, error) {
 	return shape, nil
 }
 
-func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	axis := a.int("axis", 1)
 	rank := int64(in.Type.Rank())
 	if axis < 0 {
@@ -248,12 +250,8 @@ func importFlatten(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Reshape.With(ir.ReshapeAttrs{Shape: []tensor.Dim{rows, cols}}), in)
 }
 
-func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
-	shape, err := im.sizes(n.Input[1])
+func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs, in *ir.Value) error {
+	shape, err := im.sizes(input(n, 1))
 	if err != nil {
 		return err
 	}
@@ -271,7 +269,7 @@ func importExpand(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 }
 
 func importConstantOfShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	shape, err := im.sizes(n.Input[0])
+	shape, err := im.sizes(input(n, 0))
 	if err != nil {
 		return err
 	}
@@ -292,20 +290,18 @@ func (im *importer) axesOf(n *onnxpb.NodeProto, a attrs) ([]int64, error) {
 	return im.optional(n, 1)
 }
 
-func importAxes(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
-	axes, err2 := im.axesOf(n, a)
-	if err := cmp.Or(err1, err2); err != nil {
+func importAxes(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
+	axes, err := im.axesOf(n, a)
+	if err != nil {
 		return err
 	}
 	row, _ := ir.LookupOp(n.GetOpType())
 	return im.emit(n, ir.Application{Op: row, Attrs: ir.AxesAttrs{Axes: axes}}, in)
 }
 
-func importReduce(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
-	axes, err2 := im.axesOf(n, a)
-	if err := cmp.Or(err1, err2); err != nil {
+func importReduce(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
+	axes, err := im.axesOf(n, a)
+	if err != nil {
 		return err
 	}
 	if a.int("noop_with_empty_axes", 0) != 0 && len(axes) == 0 {
@@ -335,23 +331,19 @@ func (im *importer) sliceAttrs(n *onnxpb.NodeProto, a attrs) (ir.SliceAttrs, err
 	return s, nil
 }
 
-func importSlice(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err1 := im.ir(n.Input[0])
-	s, err2 := im.sliceAttrs(n, a)
-	if err := cmp.Or(err1, err2); err != nil {
+func importSlice(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
+	s, err := im.sliceAttrs(n, a)
+	if err != nil {
 		return err
 	}
 	return im.emit(n, ir.Slice.With(s), in)
 }
 
 // importSplit makes one slice per output.
-func importSplit(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importSplit(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	sizes := a.ints("split")
 	if sizes == nil {
+		var err error
 		if sizes, err = im.optional(n, 1); err != nil {
 			return err
 		}
@@ -383,26 +375,22 @@ func importSplit(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.b.Err()
 }
 
-func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importPad(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	pads, fill := a.ints("pads"), float32(0)
 	if pads != nil {
 		if a["value"] != nil {
 			fill = a["value"].GetF()
 		}
 	} else {
-		var err2 error
-		pads, err = im.optional(n, 1)
+		var err1, err2 error
+		pads, err1 = im.optional(n, 1)
 		fill, err2 = im.scalar(n, 2, 0)
-		if err := cmp.Or(err, err2); err != nil {
+		if err := cmp.Or(err1, err2); err != nil {
 			return err
 		}
 	}
 	if len(n.Input) > 3 && n.Input[3] != "" {
-		axes, err := im.ints(n.Input[3])
+		axes, err := im.ints(input(n, 3))
 		if err != nil {
 			return err
 		}
@@ -426,20 +414,15 @@ func importPad(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Pad.With(ir.PadAttrs{Pads: pads, Value: fill, Mode: mode}), in)
 }
 
-func importTile(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err1 := im.ir(n.Input[0])
-	repeats, err2 := im.optional(n, 1)
-	if err := cmp.Or(err1, err2); err != nil {
+func importTile(im *importer, n *onnxpb.NodeProto, _ attrs, in *ir.Value) error {
+	repeats, err := im.optional(n, 1)
+	if err != nil {
 		return err
 	}
 	return im.emit(n, ir.Tile.With(ir.RepeatsAttrs{Repeats: repeats}), in)
 }
 
-func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importClip(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	lo, err1 := im.scalar(n, 1, float32(math.Inf(-1)))
 	hi, err2 := im.scalar(n, 2, float32(math.Inf(1)))
 	if a["min"] != nil {
@@ -454,15 +437,11 @@ func importClip(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Clip.With(ir.ClipAttrs{Min: lo, Max: hi}), in)
 }
 
-func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importResize(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	if in.Type.Rank() != 4 || len(n.Input) < 4 {
 		return errors.New("only NCHW with sizes is supported")
 	}
-	sizes, err := im.sizes(n.Input[3])
+	sizes, err := im.sizes(input(n, 3))
 	if err != nil {
 		return err
 	}
@@ -476,11 +455,7 @@ func importResize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Resize.With(ir.ResizeAttrs{Sizes: []int64{sizes[2].B, sizes[3].B}, Mode: mode, Coord: a.string("coordinate_transformation_mode", "half_pixel")}), in)
 }
 
-func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs, in *ir.Value) error {
 	axes := []int64{}
 	for i := 2; i < in.Type.Rank(); i++ {
 		axes = append(axes, int64(i))
@@ -489,11 +464,7 @@ func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 }
 
 // importSoftmax: before opset 13 the axes from axis on (default 1) are one.
-func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	if im.opset >= 13 {
 		return im.emit(n, ir.Softmax.With(ir.SoftmaxAttrs{Axis: a.int("axis", -1)}), in)
 	}
@@ -512,11 +483,7 @@ func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Reshape.With(ir.ReshapeAttrs{Shape: in.Type.Shape}), im.b.Softmax(flat, -1))
 }
 
-func importCast(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importCast(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	d, err := onnxpb.DTypeOf(int32(a.int("to", 0)))
 	if err != nil {
 		return err
@@ -529,17 +496,18 @@ func importQuantize(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if len(n.Input) == 3 && n.Input[2] != "" {
 		return im.direct(n, ir.QuantizeLinear.Name, a)
 	}
-	in, err := im.args(n)
-	if err != nil {
+	in, err1 := im.ir(input(n, 0))
+	scale, err2 := im.ir(input(n, 1))
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	dims, ok := in[1].Type.Static()
+	dims, ok := scale.Type.Static()
 	count, err := tensor.Elements(dims)
 	if !ok || err != nil {
-		return fmt.Errorf("scale: have %s", in[1].Type)
+		return fmt.Errorf("scale: have %s", scale.Type)
 	}
 	zero := im.b.Const(tensor.FromUint8(dims, make([]uint8, count)))
-	return im.emit(n, ir.QuantizeLinear.With(ir.QuantAttrs{Axis: a.int("axis", 1)}), in[0], in[1], zero)
+	return im.emit(n, ir.QuantizeLinear.With(ir.QuantAttrs{Axis: a.int("axis", 1)}), in, scale, zero)
 }
 
 // importFold makes a chain of two-argument operators.
@@ -547,6 +515,9 @@ func importFold(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	in, err := im.args(n)
 	if err != nil {
 		return err
+	}
+	if len(in) == 0 {
+		return undefined("")
 	}
 	row, ok := aliases[n.GetOpType()]
 	if !ok {
@@ -563,11 +534,7 @@ func importFold(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 }
 
 // importDropout is the identity at inference.
-func importDropout(im *importer, n *onnxpb.NodeProto, _ attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importDropout(im *importer, n *onnxpb.NodeProto, _ attrs, in *ir.Value) error {
 	if len(n.Output) > 1 && n.Output[1] != "" {
 		return errors.New("its mask output is not supported")
 	}
@@ -589,11 +556,7 @@ func importConv(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.direct(n, n.GetOpType(), a)
 }
 
-func importShape(im *importer, n *onnxpb.NodeProto, a attrs) error {
-	in, err := im.ir(n.Input[0])
-	if err != nil {
-		return err
-	}
+func importShape(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
 	rank := int64(in.Type.Rank())
 	at := func(x int64) int64 {
 		if x < 0 {

@@ -3,6 +3,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func Open(path string) (*Model, error) {
 	return m, nil
 }
 
-// Import makes a graph of a parsed file.
+// Import makes a graph of a parsed file, which stays as it is.
 func Import(f *onnxpb.File) (*Model, error) {
 	m := &Model{file: f, Metadata: map[string]string{}}
 	for _, p := range f.Model.MetadataProps {
@@ -55,11 +56,12 @@ func Import(f *onnxpb.File) (*Model, error) {
 	if !tensor.IsIdent(name) {
 		name = "graph"
 	}
+	graph := f.Model.Graph
 	if skip := m.Metadata[onnxpb.PostprocessKey]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
-		without(f.Model.Graph, skip)
+		graph = without(graph, skip)
 	}
 	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}
-	if err := im.run(f); err != nil {
+	if err := im.run(graph, f.Initializers); err != nil {
 		return nil, err
 	}
 	g, err := im.b.Graph()
@@ -71,25 +73,30 @@ func Import(f *onnxpb.File) (*Model, error) {
 	return m, ir.Check(g)
 }
 
-// without drops an output of a graph, and the nodes and inputs that only it needs.
-func without(g *onnxpb.GraphProto, output string) {
-	g.Output = slices.DeleteFunc(g.Output, func(o *onnxpb.ValueInfoProto) bool { return o.GetName() == output })
-	needed := map[string]bool{}
+// without is a graph less an output, and less the nodes and inputs that only it needs.
+func without(g *onnxpb.GraphProto, output string) *onnxpb.GraphProto {
+	rest, needed := &onnxpb.GraphProto{Name: g.Name}, map[string]bool{}
 	for _, o := range g.Output {
-		needed[o.GetName()] = true
+		if o.GetName() != output {
+			rest.Output = append(rest.Output, o)
+			needed[o.GetName()] = true
+		}
 	}
-	var nodes []*onnxpb.NodeProto
 	for _, n := range slices.Backward(g.Node) {
 		if slices.ContainsFunc(n.Output, func(name string) bool { return needed[name] }) {
-			nodes = append(nodes, n)
+			rest.Node = append(rest.Node, n)
 			for _, in := range n.Input {
 				needed[in] = true
 			}
 		}
 	}
-	slices.Reverse(nodes)
-	g.Node = nodes
-	g.Input = slices.DeleteFunc(g.Input, func(in *onnxpb.ValueInfoProto) bool { return !needed[in.GetName()] })
+	slices.Reverse(rest.Node)
+	for _, in := range g.Input {
+		if needed[in.GetName()] {
+			rest.Input = append(rest.Input, in)
+		}
+	}
+	return rest
 }
 
 // A value is what a name stands for: an IR value, or a vector of sizes that only exists while reading (both, for small integer constants).
@@ -105,9 +112,8 @@ type importer struct {
 	values map[string]value
 }
 
-func (im *importer) run(f *onnxpb.File) error {
-	g := f.Model.Graph
-	for _, init := range f.Initializers {
+func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error {
+	for _, init := range inits {
 		im.values[init.Name] = im.constant(init.Name, init.Tensor)
 	}
 	for _, in := range g.Input {
@@ -199,11 +205,27 @@ func symbol(s string) string {
 	return s
 }
 
+// input is the name of input i, "" where the node has none.
+func input(n *onnxpb.NodeProto, i int) string {
+	if i >= len(n.Input) {
+		return ""
+	}
+	return n.Input[i]
+}
+
+// undefined says what is wrong with a name that stands for nothing.
+func undefined(name string) error {
+	if name == "" {
+		return errors.New("an input is absent")
+	}
+	return fmt.Errorf("%q is not defined above", name)
+}
+
 // ir gives the IR value that a name stands for; sizes become a constant when they are static.
 func (im *importer) ir(name string) (*ir.Value, error) {
 	val, ok := im.values[name]
 	if !ok {
-		return nil, fmt.Errorf("%q is not defined above", name)
+		return nil, undefined(name)
 	}
 	if val.v == nil {
 		dims, ok := tensor.Type{Shape: val.sizes}.Static()
@@ -224,7 +246,7 @@ func (im *importer) ir(name string) (*ir.Value, error) {
 func (im *importer) sizes(name string) ([]tensor.Dim, error) {
 	val, ok := im.values[name]
 	if !ok {
-		return nil, fmt.Errorf("%q is not defined above", name)
+		return nil, undefined(name)
 	}
 	if val.sizes == nil {
 		return nil, fmt.Errorf("%q must be known when the model is read", name)
@@ -247,7 +269,7 @@ func (im *importer) ints(name string) ([]int64, error) {
 
 // optional is ints of input i, nil when it is absent.
 func (im *importer) optional(n *onnxpb.NodeProto, i int) ([]int64, error) {
-	if i >= len(n.Input) || n.Input[i] == "" {
+	if input(n, i) == "" {
 		return nil, nil
 	}
 	return im.ints(n.Input[i])
@@ -255,7 +277,7 @@ func (im *importer) optional(n *onnxpb.NodeProto, i int) ([]int64, error) {
 
 // scalar is the float constant at input i, or what absent says.
 func (im *importer) scalar(n *onnxpb.NodeProto, i int, absent float32) (float32, error) {
-	if i >= len(n.Input) || n.Input[i] == "" {
+	if input(n, i) == "" {
 		return absent, nil
 	}
 	v, err := im.ir(n.Input[i])

@@ -94,3 +94,50 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// Importing leaves the parsed file as it is, also where an output is left out.
+func TestImportChangesNothing(t *testing.T) {
+	masks := node("Shape", "x")
+	masks.Output = []string{"masks"}
+	f, err := onnxpb.Parse(model([]*onnxpb.NodeProto{node("Relu", "x"), masks}))
+	require.NoError(t, err)
+	f.Model.Graph.Output = append(f.Model.Graph.Output, &onnxpb.ValueInfoProto{Name: proto.String("masks")})
+	f.Model.MetadataProps = []*onnxpb.StringStringEntryProto{{Key: proto.String(onnxpb.PostprocessKey), Value: proto.String("masks")}}
+	before := proto.Clone(f.Model)
+	for range 2 {
+		m, err := Import(f)
+		require.NoError(t, err)
+		require.Len(t, m.Graph.Outputs, 1)
+	}
+	require.True(t, proto.Equal(before, f.Model))
+}
+
+// Inputs that are missing, empty, sizes or of another rank are errors, in whatever operator; none is a panic.
+func TestMissingInputs(t *testing.T) {
+	ops := []string{"Add", "Sub", "Mul", "Div", "Concat", "Gather", "Identity", "Transpose", "Where", "ArgMax", "MatMul", "Gemm"}
+	for op := range importers {
+		ops = append(ops, op)
+	}
+	names := []string{"", "x", "sizes", "two", "s"}
+	sized := &onnxpb.NodeProto{OpType: proto.String("Shape"), Input: []string{"x"}, Output: []string{"sizes"}}
+	two := onnxpb.Proto("two", tensor.FromInt64([]int64{2}, []int64{1, 0}))
+	s := onnxpb.Proto("s", tensor.Scalar(0.5))
+	for _, op := range ops {
+		for count, combinations := 0, 1; count <= 3; count, combinations = count+1, combinations*len(names) {
+			for k := range combinations {
+				in := make([]string, count)
+				for i, rest := 0, k; i < count; i, rest = i+1, rest/len(names) {
+					in[i] = names[rest%len(names)]
+				}
+				f, err := onnxpb.Parse(model([]*onnxpb.NodeProto{sized, node(op, in...)}, two, s))
+				require.NoError(t, err)
+				for _, opset := range []int64{9, 17} {
+					f.Model.OpsetImport[0].Version = &opset
+					if _, err := Import(f); count == 0 && op != "Constant" {
+						require.Error(t, err, op)
+					}
+				}
+			}
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
 			out.sizes = append(out.sizes, x.sizes...)
 		}
 	case "Gather":
-		idx, err := im.ints(n.Input[1])
+		idx, err := im.ints(input(n, 1))
 		if err != nil {
 			return true, err
 		}
@@ -64,12 +64,18 @@ func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
 		}
 		out.rank0 = in[1].rank0
 	case "Add", "Sub", "Mul", "Div":
+		if len(in) != 2 {
+			return true, fmt.Errorf("have %d arguments, want 2", len(in))
+		}
 		var err error
 		if out, err = sizeArithmetic(op, in[0], in[1]); err != nil {
 			return true, err
 		}
 	default:
 		return true, fmt.Errorf("it computes with shapes in a way that is not supported")
+	}
+	if out.rank0 && len(out.sizes) != 1 {
+		return true, fmt.Errorf("have %d sizes, want 1", len(out.sizes))
 	}
 	if out.sizes == nil {
 		out.sizes = []tensor.Dim{}

@@ -1,7 +1,6 @@
 package onnxpb
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -281,18 +280,4 @@ func (f *File) sibling(path string) ([]byte, error) {
 	}
 	f.files = append(f.files, m)
 	return m.Data, nil
-}
-
-// Equal reports whether two models are the same, initializers' bytes included.
-func Equal(a, b *File) bool {
-	if !proto.Equal(a.Model, b.Model) || len(a.Initializers) != len(b.Initializers) {
-		return false
-	}
-	for i, x := range a.Initializers {
-		y := b.Initializers[i]
-		if x.Name != y.Name || !x.Tensor.Type().Equal(y.Tensor.Type()) || !bytes.Equal(x.Tensor.Bytes(), y.Tensor.Bytes()) {
-			return false
-		}
-	}
-	return true
 }

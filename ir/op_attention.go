@@ -1,0 +1,79 @@
+package ir
+
+import (
+	"fmt"
+
+	"syncsam-convert/ir/tensor"
+)
+
+// AttentionAttrs of WindowAttention: the window's side in tokens, heads, and what queries are multiplied with before the product with keys.
+type AttentionAttrs struct {
+	Window int64   `ir:"window"`
+	Heads  int64   `ir:"heads"`
+	Scale  float32 `ir:"scale"`
+}
+
+// WindowAttention is the attention layer of SAM's image encoder: tokens [N,g,g,D] attend in windows of w x w (w = g: all to all) with
+// h heads of hd = D/h and decomposed relative positions, which see the unscaled queries. Windows take part with the zeros that pad the
+// grid to a multiple of w, as in SAM's code. Arguments: x, qkv [D,3D] and its bias [3D], relative positions of rows and of columns
+// [w,hd,w] (query's place, channel, key's place), projection [D,D] and its bias [D].
+var WindowAttention = composite("WindowAttention", 7, 7, Product, HalfPlain, func(a AttentionAttrs, in []tensor.Type) (tensor.Type, error) {
+	if err := want(in, 0, tensor.Float32, 4); err != nil {
+		return tensor.Type{}, err
+	}
+	x := in[0].Shape
+	if !x[1].IsStatic() || x[1] != x[2] || !x[3].IsStatic() || a.Window < 1 || a.Heads < 1 || x[3].B%a.Heads != 0 {
+		return tensor.Type{}, fmt.Errorf("have tokens %s, windows of %d and %d heads, want [N,g,g,D] and whole heads", in[0], a.Window, a.Heads)
+	}
+	w, d := a.Window, x[3].B
+	hd := d / a.Heads
+	for i, dims := range [][]int64{{d, 3 * d}, {3 * d}, {w, hd, w}, {w, hd, w}, {d, d}, {d}} {
+		if want := tensor.Of(tensor.Float32, dims...); !in[i+1].Equal(want) {
+			return tensor.Type{}, fmt.Errorf("argument %d: have %s, want %s", i+1, in[i+1], want)
+		}
+	}
+	return in[0], nil
+}, expandAttention)
+
+func expandAttention(b *Builder, v *Value) *Value {
+	a, x, fixed := v.Attrs.(AttentionAttrs), v.Args[0], tensor.Static
+	n, g, d, w, h := x.Type.Shape[0], x.Type.Shape[1].B, x.Type.Shape[3].B, a.Window, a.Heads
+	hd, cuts := d/h, (g+w-1)/w // windows a side
+	weight := func(i int) *Value {
+		if c := v.Args[i]; c.IsConst() { // stands where it is used, as a frontend would write it
+			return b.As(c.Name).Const(c.Const)
+		}
+		return v.Args[i]
+	}
+	linear := func(b *Builder, x *Value, i int) *Value { return b.Add(b.MatMul(x, weight(i)), weight(i+1)) }
+	if pad := cuts*w - g; pad > 0 {
+		x = b.Op(Pad.With(PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}), x)
+	}
+	if cuts > 1 {
+		x = b.Transpose(b.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d)), 0, 1, 3, 2, 4, 5)
+	}
+	batch := n.Times(cuts * cuts)
+	qkv := linear(b.In("qkv"), b.Reshape(x, batch, fixed(w*w), fixed(d)), 1)
+	qkv = b.Transpose(b.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
+	part := func(i int64) *Value { return b.Op(Squeeze.With(AxesAttrs{Axes: []int64{0}}), b.Slice(qkv, 0, i, i+1)) }
+	q, k, value := part(0), part(1), part(2)
+	scale := b.In("scale").ScalarLike(x, a.Scale)
+	logits := b.MatMul(b.Mul(q, scale), b.Transpose(k, 0, 1, 3, 2))
+
+	// rel_h[b,h,y,x,ky] = q[b,h,y,x,:] . Rh[y,:,ky], and the same for columns.
+	grid := b.Reshape(q, batch, fixed(h), fixed(w), fixed(w), fixed(hd))
+	relH := b.MatMul(grid, weight(3))
+	relW := b.Transpose(b.MatMul(b.Transpose(grid, 0, 1, 3, 2, 4), weight(4)), 0, 1, 3, 2, 4)
+	logits = b.Reshape(logits, batch, fixed(h), fixed(w), fixed(w), fixed(w), fixed(w))
+	logits = b.Add(b.Add(logits, b.Unsqueeze(relH, -1)), b.Unsqueeze(relW, -2))
+	y := b.MatMul(b.Softmax(b.Reshape(logits, batch, fixed(h), fixed(w*w), fixed(w*w)), -1), value)
+	y = linear(b.In("proj"), b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(w*w), fixed(d)), 5)
+	if cuts > 1 {
+		y = b.Transpose(b.Reshape(y, n, fixed(cuts), fixed(cuts), fixed(w), fixed(w), fixed(d)), 0, 1, 3, 2, 4, 5)
+	}
+	y = b.Reshape(y, n, fixed(cuts*w), fixed(cuts*w), fixed(d))
+	if cuts*w > g {
+		y = b.Op(Slice.With(SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}), y)
+	}
+	return y
+}
