@@ -33,7 +33,7 @@ var formats = []format{
 	// The first: before its magic may stand a TIFF's head.
 	{name: "DICOM", suffixes: []string{".dcm", ".dicom"}, is: dcm.HasMagic, volume: readDICOM},
 	{name: "NIfTI", suffixes: []string{".nii", ".nii.gz", ".img", ".img.gz"}, is: isNIfTI, volume: readNIfTI},
-	{name: "sparse labels", suffixes: []string{".npz"}, is: starts("PK\x03\x04"), volume: readSparse, labels: true},
+	{name: "sparse labels", suffixes: []string{".npz"}, is: isArrays, volume: readSparse, labels: true},
 	{name: "PNG", suffixes: []string{".png"}, is: starts("\x89PNG\r\n\x1a\n"), picture: readPNG},
 	{name: "JPEG", suffixes: []string{".jpg", ".jpeg"}, is: starts("\xff\xd8\xff"), picture: readJPEG},
 	{name: "BMP", suffixes: []string{".bmp"}, is: func(b []byte) bool {
@@ -279,6 +279,15 @@ func load(path string, p Part) (v *volume, err error) {
 	cache.kept = slices.Insert(cache.kept, 0, cached{path, info.ModTime(), v})
 	cache.kept = cache.kept[:min(len(cache.kept), cachedVolumes)]
 	return v, nil
+}
+
+// isArrays tells a zip archive whose first file is a NumPy array.
+func isArrays(b []byte) bool {
+	if !bytes.HasPrefix(b, []byte("PK\x03\x04")) || len(b) < 30 {
+		return false
+	}
+	name := b[30:]
+	return bytes.HasSuffix(name[:min(int(binary.LittleEndian.Uint16(b[26:])), len(name))], []byte(".npy"))
 }
 
 // isNIfTI tells a NIfTI-1, NIfTI-2 or ANALYZE header by its first number, the header's size, in either byte order.

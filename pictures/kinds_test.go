@@ -133,6 +133,7 @@ func TestKindsRefused(t *testing.T) {
 		put("huge.tif", tiff(256, 65535)):                                             "want",
 		put("predictor.tif", change(read("tiles.tif"), 0, "")[:99]):                   "TIFF",
 		put("samples.tif", tiff(262, 2)):                                              "samples: have 1 with photometric interpretation 2",
+		put("archive.bin", []byte("PK\x03\x04"+strings.Repeat("\x00", 40))):           "it is none of",
 		put("page.png", []byte("<!DOCTYPE html><html></html>")):                       "it is a web page",
 		put("pointer.png", []byte("version https://git-lfs.github.com/spec/v1\n")):    "it is a Git LFS pointer, which is not read: run git lfs pull",
 		put("two.jp2", []byte("\x00\x00\x00\x0cjP  \r\n\x87\n")):                      "it is JPEG 2000",
