@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-peers test-tensorrt bench bench-peers bench-int8 clean
+.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -65,6 +65,11 @@ test-parity: build
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
 
+# Pictures of every kind beside PIL, tifffile, OpenCV and nibabel; needs python3.
+test-pictures: build
+	sh scripts/venv.sh numpy pillow tifffile imagecodecs nibabel pydicom scipy opencv-python-headless
+	build/venv/bin/python scripts/check_pictures.py $(BIN)
+
 # Other people's programs on our files: onnx.checker, SAM's official client, and PyTorch on every family at random weights (about
 # 7 GB for PyTorch).
 test-peers: check-onnx onnxruntime
@@ -90,6 +95,11 @@ test-stats:
 test-tensorrt: build
 	sh scripts/tensorrt.sh
 	TENSORRT_LIB=$(CURDIR)/build/tensorrt/libnvinfer.so.8 TENSORRT_VERSION=8.6.1 $(GO) test -count=1 -v ./internal/trthost ./cmd/syncsam-convert -run 'TestFind|TestPlan'
+
+# The test files of pydicom and pydicom-data beside pydicom's own pixels; needs python3.
+test-dicom: build
+	sh scripts/venv.sh numpy pillow pydicom==3.0.2 pydicom-data==1.0.0 pylibjpeg==2.1.0 pylibjpeg-libjpeg==2.5.0 pylibjpeg-openjpeg==2.6.0 pylibjpeg-rle==2.2.0 python-gdcm==3.2.6
+	build/venv/bin/python scripts/check_dicom.py $(BIN)
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine

@@ -26,7 +26,10 @@ ir/quant                 :
 safetensors              : ir/tensor internal/mapfile
 internal/onnxpb          : ir/tensor internal/mapfile
 artifact                 : internal/mapfile internal/version ir
-pictures                 : ir ir/tensor internal/mapfile
+pictures/internal/dcm    :
+pictures/internal/jpeg   :
+pictures/internal/jpegls :
+pictures                 : internal/mapfile ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : pictures
 prompt                   : ir ir/tensor pictures
 frontends/checkpoint     : ir/tensor safetensors internal/mapfile

@@ -63,7 +63,7 @@ func addPictures(found map[string]bool, dir string) error {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
-		case e.IsDir():
+		case e.IsDir(), pictures.IsJunk(path):
 		case pictures.IsScan(path):
 			n, err := pictures.Slices(path)
 			if err != nil {

@@ -53,7 +53,11 @@ func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, pea
 		return err
 	}
 	return s.Collect(ctx, len(images), func(i int) (map[string]*tensor.Tensor, error) {
-		values, err := r.observe(ctx, images[i], s.Peaks)
+		picture, err := pictures.Read(images[i])
+		if err != nil {
+			return nil, err
+		}
+		values, err := r.observe(ctx, picture, s.Peaks)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", images[i], err)
 		}
@@ -72,8 +76,11 @@ func (o *Observer) Inputs(ctx context.Context, images []string) ([]map[string]*t
 	}
 	out := make([]map[string]*tensor.Tensor, len(images))
 	for i, path := range images {
-		var err error
-		if out[i], _, err = r.inputs(ctx, path); err != nil {
+		picture, err := pictures.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], _, err = r.inputs(ctx, picture); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -111,11 +118,7 @@ func (r *observation) close() {
 }
 
 // inputs prepares an image; where prompts are planes, for a batch of all probes, the last with the logits that the second gave.
-func (r *observation) inputs(ctx context.Context, path string) (map[string]*tensor.Tensor, pictures.Frame, error) {
-	picture, err := pictures.Read(path)
-	if err != nil {
-		return nil, pictures.Frame{}, err
-	}
+func (r *observation) inputs(ctx context.Context, picture *pictures.Image) (map[string]*tensor.Tensor, pictures.Frame, error) {
 	x, frame, err := pictures.Prepare(picture, r.preprocess)
 	if err != nil || !r.prompts.OneGraph {
 		return map[string]*tensor.Tensor{"image": x}, frame, err
@@ -137,8 +140,8 @@ func (r *observation) inputs(ctx context.Context, path string) (map[string]*tens
 }
 
 // observe gives the watched values of one image by key, and adds to peaks.
-func (r *observation) observe(ctx context.Context, path string, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
-	inputs, frame, err := r.inputs(ctx, path)
+func (r *observation) observe(ctx context.Context, picture *pictures.Image, peaks map[string]float32) (map[string]*tensor.Tensor, error) {
+	inputs, frame, err := r.inputs(ctx, picture)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func Items(index string) iter.Seq2[Item, error] {
 			return
 		}
 		defer f.Close()
-		d := json.NewDecoder(bufio.NewReaderSize(f, 1<<20))
+		d := json.NewDecoder(text(f))
 		fail := func(err error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -68,6 +68,15 @@ func Items(index string) iter.Seq2[Item, error] {
 	}
 }
 
+// text reads a file without the byte order mark that some editors put first.
+func text(f io.Reader) io.Reader {
+	r := bufio.NewReaderSize(f, 1<<20)
+	if mark, _ := r.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		r.Discard(3)
+	}
+	return r
+}
+
 // listed streams a list of IMed-361M's dataset.json: {"test": [{"image": ..., "label": ...}, ...], ...}.
 func listed(index string, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
@@ -77,7 +86,7 @@ func listed(index string, o Options) iter.Seq2[Item, error] {
 			return
 		}
 		defer f.Close()
-		d := json.NewDecoder(bufio.NewReaderSize(f, 1<<20))
+		d := json.NewDecoder(text(f))
 		fail := func(err error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF

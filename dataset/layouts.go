@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	pathpkg "path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -66,6 +67,8 @@ type Options struct {
 	Layout    string // empty: found out
 	Split     string // of an index with several lists; empty: "test"
 	MinPixels int    // of a volume's masks; smaller ones are left out
+	Volume    *int   // of images that have several; nil: they have one
+	Ignore    *int   // a label that is no foreground
 }
 
 // Open finds a data set in a folder and lists its pairs: a mask for each label of each slice where labels are volumes. Pairs of one
@@ -125,26 +128,52 @@ func (l *layout) signed(index string) (bool, error) {
 // endings are those of the files that a data set may consist of.
 var endings = slices.Concat(pictures.VolumeTypes(), pictures.PictureTypes)
 
-// stems lists a folder's files, slash-separated and relative, by their names without ending.
+// stems lists a folder's files, slash-separated and relative, by their names without ending. Symbolic links are followed, also to
+// folders; what operating systems leave beside data is left out.
 func stems(dir string) (map[string]string, error) {
 	out := map[string]string{}
-	return out, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		name = filepath.ToSlash(name)
+	return out, walk(dir, "", nil, func(name string) {
 		for _, end := range endings {
 			if len(name) > len(end) && strings.EqualFold(name[len(name)-len(end):], end) {
 				out[name[:len(name)-len(end)]] = name
 				break
 			}
 		}
-		return nil
 	})
+}
+
+// walk visits the files in a folder and its folders; within are the folders that it lies in, so that a link cannot lead around.
+func walk(root, name string, within []fs.FileInfo, visit func(name string)) error {
+	dir := filepath.Join(root, filepath.FromSlash(name))
+	here, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(within, func(i fs.FileInfo) bool { return os.SameFile(i, here) }) {
+		return nil
+	}
+	within = append(slices.Clip(within), here)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if pictures.IsJunk(e.Name()) {
+			continue
+		}
+		inside := pathpkg.Join(name, e.Name())
+		folder := e.IsDir()
+		if e.Type()&fs.ModeSymlink != 0 {
+			info, err := os.Stat(filepath.Join(dir, e.Name()))
+			folder = err == nil && info.IsDir() // a link to nothing is named when it is read
+		}
+		if !folder {
+			visit(inside)
+		} else if err := walk(root, inside, within, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // match finds the pairs among a folder's files, in the order of the images' names.
@@ -175,21 +204,20 @@ func each(pairs []Item) iter.Seq2[Item, error] {
 	}
 }
 
-// expand makes of a pair whose mask is a volume one pair for each label of each slice.
+// expand makes of a pair whose mask is a volume one pair for each label of each slice, and refuses labels that do not lie as their
+// image does.
 func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
+		var checked Item
 		for p, err := range pairs {
-			path, part, splitErr := pictures.SplitName(p.Mask)
-			if err != nil || splitErr != nil || part != (pictures.Part{}) || !pictures.IsVolume(path) {
-				if !yield(p, err) {
-					return
-				}
-				continue
+			if err == nil {
+				err = l.expand(dir, p, o, &checked, func(p Item) bool { return yield(p, nil) })
 			}
-			if err := l.slices(dir, p, o, func(p Item) bool { return yield(p, nil) }); err != nil {
-				if err != errStop {
-					yield(Item{}, err)
-				}
+			if err == errStop {
+				return
+			}
+			if err != nil {
+				yield(Item{}, err)
 				return
 			}
 		}
@@ -198,38 +226,52 @@ func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.
 
 var errStop = fmt.Errorf("stop")
 
-func (l *layout) slices(dir string, p Item, o Options, yield func(Item) bool) error {
-	path, err := Path(dir, p.Mask)
+// expand gives the pairs of one pair; checked is the last image and mask that were found to lie alike.
+func (l *layout) expand(dir string, p Item, o Options, checked *Item, yield func(Item) bool) error {
+	mask, part, err := pictures.SplitName(p.Mask)
 	if err != nil {
 		return err
 	}
-	parts, err := pictures.Labels(path, max(o.MinPixels, 1))
+	maskPath, err := Path(dir, mask)
 	if err != nil {
 		return err
 	}
-	inVolume := pictures.IsVolume(p.Image)
-	if inVolume {
-		have, want := 0, 0
-		if want, err = pictures.Slices(path); err != nil {
+	imagePath, err := Path(dir, p.Image)
+	if err != nil {
+		return err
+	}
+	image, imagePart, err := pictures.SplitName(imagePath)
+	if err != nil {
+		return err
+	}
+	if imagePart.Volume == nil {
+		imagePart.Volume = o.Volume
+	}
+	if pair := (Item{maskPath, image}); pair != *checked {
+		if err := pictures.Together(imagePart.Name(image), maskPath); err != nil {
 			return err
 		}
-		image, err := Path(dir, p.Image)
-		if err != nil {
-			return err
+		*checked = pair
+	}
+	if !pictures.IsVolume(maskPath) || part != (pictures.Part{}) {
+		if o.Ignore != nil && part.Ignore == nil {
+			part.Ignore = o.Ignore
 		}
-		if have, err = pictures.Slices(image); err != nil {
-			return err
+		if !yield(Item{part.Name(mask), p.Image}) {
+			return errStop
 		}
-		if have != want {
-			return fmt.Errorf("%s: have %d slices, want the %d of %s", image, have, want, p.Mask)
-		}
+		return nil
+	}
+	parts, err := pictures.Labels(maskPath, pictures.Part{Ignore: o.Ignore}, max(o.MinPixels, 1))
+	if err != nil {
+		return err
 	}
 	for _, part := range parts {
-		image := p.Image
-		if inVolume {
-			image = pictures.Part{Slice: part.Slice, Window: l.window}.Name(image)
+		name := p.Image
+		if pictures.IsVolume(image) {
+			name = pictures.Part{Slice: part.Slice, Volume: o.Volume, Window: l.window}.Name(name)
 		}
-		if !yield(Item{part.Name(p.Mask), image}) {
+		if !yield(Item{part.Name(mask), name}) {
 			return errStop
 		}
 	}

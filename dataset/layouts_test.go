@@ -17,6 +17,9 @@ func put(t *testing.T, dir string, names ...string) {
 		var content []byte
 		if from, to, ok := strings.Cut(name, " > "); ok {
 			b, err := os.ReadFile(filepath.Join("../pictures/testdata/volumes", from))
+			if os.IsNotExist(err) {
+				b, err = os.ReadFile(filepath.Join("../pictures/testdata/kinds", from))
+			}
 			require.NoError(t, err)
 			content, name = b, to
 		}
@@ -118,7 +121,7 @@ func TestOpenOptions(t *testing.T) {
 	_, pairs, err := dataset.Open(dir, dataset.Options{})
 	require.NoError(t, err)
 	for _, err := range pairs {
-		require.ErrorContains(t, err, "have 1 slices, want the 4 of labelsTr/c.nii.gz")
+		require.ErrorContains(t, err, "labelsTr/c.nii.gz: have 14 x 11 pixels, want the 9 x 8 of")
 	}
 	for want, o := range map[string]dataset.Options{
 		`layout: have "kits"`:        {Layout: "kits"},
@@ -150,4 +153,82 @@ func TestOpenOptions(t *testing.T) {
 		}
 		require.True(t, failed, text)
 	}
+}
+
+// TestWhatLiesBesideData: what operating systems leave is no data, links are followed but not around, an index may have a mark.
+func TestWhatLiesBesideData(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "images/a.png", "masks/a.png", "images/._a.png", "masks/._a.png", "__MACOSX/images/b.png", "__MACOSX/masks/b.png", "images/.DS_Store", "images/Thumbs.db")
+	want := []dataset.Item{{Mask: "masks/a.png", Image: "images/a.png"}}
+	_, items := list(t, dir, dataset.Options{})
+	require.Equal(t, want, items)
+
+	links := t.TempDir()
+	require.NoError(t, os.Symlink(dir, filepath.Join(links, "whole")))
+	require.NoError(t, os.MkdirAll(filepath.Join(links, "parts"), 0o755))
+	for _, d := range []string{"images", "masks"} {
+		require.NoError(t, os.Symlink(filepath.Join(dir, d), filepath.Join(links, "parts", d)))
+	}
+	require.NoError(t, os.Symlink(links, filepath.Join(dir, "images", "around")))
+	for _, d := range []string{"whole", "parts"} {
+		_, items := list(t, filepath.Join(links, d), dataset.Options{})
+		require.Contains(t, items, want[0], d)
+	}
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, dataset.IndexName), []byte("\xef\xbb\xbf{\"masks/a.png\": \"images/a.png\"}"), 0o600))
+	_, items = list(t, dir, dataset.Options{})
+	require.Equal(t, want, items)
+}
+
+// TestLabelsLieAsTheirImage: labels of another grid are refused, also where an index names the slices.
+func TestLabelsLieAsTheirImage(t *testing.T) {
+	for name, want := range map[string]string{"labels.nii.gz": "", "flipped.nii.gz": "axes RAS, the image's LAS", "wider.nii.gz": "resample it", "smaller.nii.gz": "have 8 x 7 pixels, want the 9 x 7"} {
+		for _, index := range []string{"", `{"labelsTr/c.nii.gz#slice=1&label=1": "imagesTr/c.nii.gz#slice=1"}`} {
+			dir := t.TempDir()
+			b, err := os.ReadFile(filepath.Join("../pictures/testdata/kinds", name))
+			require.NoError(t, err)
+			put(t, dir, "two.nii.gz > imagesTr/c.nii.gz", "labelsTr/c.nii.gz")
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "labelsTr/c.nii.gz"), b, 0o600))
+			if index != "" {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, dataset.IndexName), []byte(index), 0o600))
+			}
+			_, items, err := dataset.Open(dir, dataset.Options{})
+			require.NoError(t, err)
+			n := 0
+			for _, err := range items {
+				if n++; want == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, want)
+				}
+			}
+			require.Positive(t, n)
+		}
+	}
+}
+
+// TestVolumesAndIgnoredLabels: images of several volumes want one named; a label may be left out.
+func TestVolumesAndIgnoredLabels(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "four.nii.gz > imagesTr/c.nii.gz")
+	b, err := os.ReadFile("../pictures/testdata/kinds/labels.nii.gz")
+	require.NoError(t, err)
+	put(t, dir, "labelsTr/c.nii.gz")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "labelsTr/c.nii.gz"), b, 0o600))
+	_, items, err := dataset.Open(dir, dataset.Options{})
+	require.NoError(t, err)
+	for _, err := range items {
+		require.ErrorContains(t, err, "it has 2 volumes, want one of them")
+	}
+	one, three := 1, 3
+	_, found := list(t, dir, dataset.Options{Volume: &one})
+	require.Equal(t, dataset.Item{Mask: "labelsTr/c.nii.gz#slice=0&label=1", Image: "imagesTr/c.nii.gz#slice=0&volume=1"}, found[0])
+	require.Len(t, found, 12)
+	_, found = list(t, dir, dataset.Options{Volume: &one, Ignore: &three})
+	require.Len(t, found, 8)
+
+	pictures := t.TempDir()
+	put(t, pictures, "images/a.png", "masks/a.png")
+	_, found = list(t, pictures, dataset.Options{Ignore: &three})
+	require.Equal(t, []dataset.Item{{Mask: "masks/a.png#ignore=3", Image: "images/a.png"}}, found)
 }

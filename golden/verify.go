@@ -145,7 +145,7 @@ func (v *verification) load(ctx context.Context, name string) (loaded, error) {
 // item replays one item's prompts.
 func (v *verification) item(ctx context.Context, image loaded, i int, modes []string) error {
 	it := &v.f.Items[i]
-	truth, err := readMask(v.f.data, it.Mask, image.picture)
+	truth, err := readMask(v.f.data, it.Mask, it.Image, image.picture)
 	if err != nil {
 		return err
 	}
@@ -194,9 +194,16 @@ func load(ctx context.Context, p *segment.Predictor, data, name string) (*pictur
 	return m, e, nil
 }
 
-func readMask(data, name string, image *pictures.Image) (*pictures.Mask, error) {
+func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Mask, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
+		return nil, err
+	}
+	imagePath, err := dataset.Path(data, imageName)
+	if err != nil {
+		return nil, err
+	}
+	if err := pictures.Together(imagePath, path); err != nil {
 		return nil, err
 	}
 	m, err := pictures.ReadMask(path)
@@ -228,13 +235,13 @@ func VerifyData(ctx context.Context, p *segment.Predictor, dir string, published
 		i++
 		if pair.Image != image || emb == nil {
 			if picture, emb, err = load(ctx, p, dir, pair.Image); err != nil {
-				return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+				return nil, err
 			}
 			image = pair.Image
 		}
-		truth, err := readMask(dir, pair.Mask, picture)
+		truth, err := readMask(dir, pair.Mask, pair.Image, picture)
 		if err != nil {
-			return nil, fmt.Errorf("%s: mask %q: %w", dir, pair.Mask, err)
+			return nil, err
 		}
 		if truth.Count() == 0 {
 			r.EmptyMasks++

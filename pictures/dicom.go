@@ -1,199 +1,288 @@
 package pictures
 
 import (
-	"bytes"
 	"fmt"
-	"image"
+	"io"
 	"math"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
+	"sync"
 
-	"github.com/suyashkumar/dicom"
-	"github.com/suyashkumar/dicom/pkg/frame"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"syncsam-convert/pictures/internal/dcm"
 )
 
-// readDICOM reads the frames of a DICOM file as slices: rescaled, with the file's own window if it has one. Grey frames must be
-// stored as they are or as baseline JPEG; colour frames are RGB.
-func readDICOM(path string) (v *volume, err error) {
-	defer func() {
-		if r := recover(); r != nil { // the library, on a hostile file
-			v, err = nil, fmt.Errorf("not a readable DICOM file: %v", r)
-		}
-	}()
-	file, err := os.ReadFile(path)
+// isDICOM reports whether a file's content is DICOM's, or a folder has such a file.
+func isDICOM(path string) bool {
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	syntax, err := scanDICOM(file)
+	if info.IsDir() {
+		return len(seriesFiles(path)) > 0
+	}
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	head, err := dicom.Parse(bytes.NewReader(file), int64(len(file)), nil, dicom.SkipPixelData())
-	if err != nil {
-		return nil, fmt.Errorf("not a readable DICOM file: %w", err)
-	}
-	d := dicomHeader{&head, syntax}
-	if v, err = d.volume(); err != nil {
-		return nil, err
-	}
-	if !d.encapsulated() { // the library allocates what the header says
-		if n, err := v.size((int(d.number(tag.BitsAllocated, 0)) + 7) / 8); err != nil {
-			return nil, err
-		} else if n > len(file) {
-			return nil, fmt.Errorf("pixel data: have a file of %d bytes, want %d for %d x %d x %d", len(file), n, v.w, v.h, v.d)
-		}
-	}
-	full, err := dicom.Parse(bytes.NewReader(file), int64(len(file)), nil)
-	if err != nil {
-		return nil, fmt.Errorf("not a readable DICOM file: %w", err)
-	}
-	pixels, err := full.FindElementByTag(tag.PixelData)
-	if err != nil {
-		return nil, fmt.Errorf("pixel data: missing")
-	}
-	frames := dicom.MustGetPixelDataInfo(pixels.Value).Frames
-	if len(frames) != v.d {
-		return nil, fmt.Errorf("pixel data: have %d frames, want %d", len(frames), v.d)
-	}
-	slices := make([]func(i int) float64, v.d)
-	for z, f := range frames {
-		if slices[z], err = d.frame(f, v); err != nil {
-			return nil, fmt.Errorf("frame %d: %w", z, err)
-		}
-	}
-	size := v.w * v.h * v.channels
-	slope, inter := d.number(tag.RescaleSlope, 1), d.number(tag.RescaleIntercept, 0)
-	if v.channels == 3 {
-		slope, inter = 1, 0
-	}
-	v.at = func(i int) float64 { return slope*slices[i/size](i%size) + inter }
-	return v, nil
+	defer f.Close()
+	head := make([]byte, 256)
+	n, _ := io.ReadFull(f, head)
+	return dcm.Is(head[:n])
 }
 
-type dicomHeader struct {
-	*dicom.Dataset
-	syntax string
+// readDICOM reads the frames of a DICOM file, or of a folder that holds a series, as slices: grey values through the file's Modality
+// LUT, shown through its VOI LUT or window; colours as RGB. What it does not understand it refuses by the attribute's name.
+func readDICOM(path string) (*volume, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return readSeries(path)
+	}
+	d, err := openDICOM(path)
+	if err != nil {
+		return nil, err
+	}
+	return volumeOf([]*dicomFile{d}), nil
 }
 
-func (d dicomHeader) volume() (*volume, error) {
-	v := &volume{
-		w: int(d.number(tag.Columns, 0)), h: int(d.number(tag.Rows, 0)),
-		d: int(d.number(tag.NumberOfFrames, 1)), channels: int(d.number(tag.SamplesPerPixel, 1)),
+// A dicomFile is a DICOM file with its pixels. sample gives sample i of a frame that is loaded: row-major, channels interleaved; grey
+// as stored, colours as RGB of 8 bits.
+type dicomFile struct {
+	*dcm.File
+	w, h, frames, channels  int
+	allocated, stored, high int
+	signed                  bool
+	photometric             string
+	sample                  func(z, i int) float64
+	entry                   func(z, i int) float64    // of a palette, which a pixel takes
+	lossy                   bool                      // compression blurred the samples
+	compressed              [][]byte                  // frames
+	decoded                 [][]byte                  // frames, nil before they are asked for
+	lock                    sync.Mutex                // guards decoded
+	modality                []func(x float64) float64 // of each frame
+	padding                 [2]float64                // stored values that are no picture, inclusive; empty when the first is the larger
+	real                    bool                      // Float or Double Float Pixel Data
+}
+
+func openDICOM(path string) (*dicomFile, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > int64(MaxVolumeBytes) {
+		return nil, fmt.Errorf("have %d bytes, want at most %d MB", info.Size(), MaxVolumeBytes>>20)
 	}
-	switch kind := d.text(tag.PhotometricInterpretation); {
-	case kind == "MONOCHROME1" && v.channels == 1:
-		v.inverted = true
-	case kind == "MONOCHROME2" && v.channels == 1:
-	case v.channels == 3 && (kind == "RGB" || strings.HasPrefix(kind, "YBR") && d.encapsulated()): // JPEG's decoder gives RGB
-		if d.number(tag.BitsAllocated, 0) != 8 || d.number(tag.PlanarConfiguration, 0) != 0 {
-			return nil, fmt.Errorf("have colours by plane or of more than 8 bits, want 8 bits, interleaved")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dcm.Parse(b, MaxVolumeBytes)
+	if err != nil {
+		return nil, err
+	}
+	d := &dicomFile{File: f}
+	if err := d.header(); err != nil {
+		return nil, err
+	}
+	if err := d.pixels(); err != nil {
+		return nil, err
+	}
+	if d.channels == 1 {
+		for z := range d.frames {
+			m, err := d.modalityOf(z)
+			if err != nil {
+				return nil, err
+			}
+			d.modality = append(d.modality, m)
 		}
+	}
+	return d, nil
+}
+
+// whole reads an attribute that is a whole number; absent < 0 says that it must be there.
+func (d *dicomFile) whole(t dcm.Tag, absent int) (int, error) {
+	if !d.Has(t) {
+		if absent < 0 {
+			return 0, fmt.Errorf("%s: missing", t)
+		}
+		return absent, nil
+	}
+	x, err := d.Number(t, 0)
+	if err == nil && (x != math.Trunc(x) || x < 0 || x > math.MaxInt32) {
+		err = fmt.Errorf("%s: have %g, want a whole number", t, x)
+	}
+	return int(x), err
+}
+
+// header reads what the pixels' layout is.
+func (d *dicomFile) header() error {
+	if d.Syntax.Codec == dcm.Unread {
+		return fmt.Errorf("Transfer Syntax UID: have %s (%s), which is not read; to convert the file: %s", d.Syntax.UID, d.Syntax.Name, d.Syntax.WayOut())
+	}
+	if d.Pixels.Tag == 0 {
+		return fmt.Errorf("%s: missing; the file has no picture", dcm.PixelData)
+	}
+	d.real = d.Pixels.Tag != dcm.PixelData
+	var representation int
+	for _, f := range []struct {
+		tag    dcm.Tag
+		to     *int
+		absent int
+	}{
+		{dcm.Rows, &d.h, -1}, {dcm.Columns, &d.w, -1}, {dcm.NumberOfFrames, &d.frames, 1}, {dcm.SamplesPerPixel, &d.channels, 1},
+		{dcm.BitsAllocated, &d.allocated, -1}, {dcm.BitsStored, &d.stored, 0}, {dcm.HighBit, &d.high, 0}, {dcm.PixelRepresentation, &representation, 0},
+	} {
+		var err error
+		if *f.to, err = d.whole(f.tag, f.absent); err != nil {
+			return err
+		}
+	}
+	if d.stored == 0 {
+		if !d.real {
+			return fmt.Errorf("%s: missing", dcm.BitsStored)
+		}
+		d.stored = d.allocated
+	}
+	if !d.Has(dcm.HighBit) {
+		d.high = d.stored - 1
+	}
+	d.signed = representation == 1
+	d.photometric = d.Text(dcm.PhotometricInterpretation)
+	switch {
+	case d.real && (d.Pixels.Tag == dcm.FloatPixelData) != (d.allocated == 32), d.real && d.allocated != 32 && d.allocated != 64:
+		return fmt.Errorf("%s: have %d, want 32 with %s or 64 with %s", dcm.BitsAllocated, d.allocated, dcm.FloatPixelData, dcm.DoubleFloatPixelData)
+	case d.real && (d.Syntax.Codec != dcm.Native || d.channels != 1):
+		return fmt.Errorf("%s: have %d samples a pixel, %s, want one, not compressed", d.Pixels.Tag, d.channels, d.Syntax.Name)
+	case !d.real && d.allocated != 1 && d.allocated != 8 && d.allocated != 16 && d.allocated != 32:
+		return fmt.Errorf("%s: have %d, want 1, 8, 16 or 32", dcm.BitsAllocated, d.allocated)
+	case d.stored > d.allocated:
+		return fmt.Errorf("%s: have %d, want at most the %d of %s", dcm.BitsStored, d.stored, d.allocated, dcm.BitsAllocated)
+	case d.high < d.stored-1 || d.high >= d.allocated:
+		return fmt.Errorf("%s: have %d with %d bits stored of %d", dcm.HighBit, d.high, d.stored, d.allocated)
+	case representation > 1:
+		return fmt.Errorf("%s: have %d, want 0 or 1", dcm.PixelRepresentation, representation)
+	case d.allocated == 1 && (d.Syntax.Codec != dcm.Native || d.channels != 1 || d.signed):
+		return fmt.Errorf("%s: have 1 with %s, want pixels of one bit without compression", dcm.BitsAllocated, d.Syntax.Name)
+	}
+	want := 1
+	switch d.photometric {
+	case "MONOCHROME1", "MONOCHROME2":
+	case "PALETTE COLOR":
+		if d.real {
+			want = 0
+		}
+	case "RGB", "YBR_FULL", "YBR_FULL_422":
+		want = 3
+		if d.signed {
+			return fmt.Errorf("%s: have colours with a sign, want 0", dcm.PixelRepresentation)
+		}
+		if d.photometric != "RGB" && (d.allocated != 8 || d.stored != 8) {
+			return fmt.Errorf("%s: have %d with %s, want 8", dcm.BitsStored, d.stored, d.photometric)
+		}
+	case "":
+		return fmt.Errorf("%s: missing", dcm.PhotometricInterpretation)
 	default:
-		return nil, fmt.Errorf("photometric interpretation: have %q with %d samples, want MONOCHROME1, MONOCHROME2 or RGB", kind, v.channels)
+		want = 0
 	}
-	if _, err := v.size(1); err != nil {
-		return nil, err
+	if want == 0 {
+		return fmt.Errorf("%s: have %q, which is not read; want MONOCHROME1, MONOCHROME2, PALETTE COLOR, RGB, YBR_FULL or YBR_FULL_422",
+			dcm.PhotometricInterpretation, d.photometric)
 	}
-	if c, w := d.number(tag.WindowCenter, math.NaN()), d.number(tag.WindowWidth, 0); !math.IsNaN(c) && w > 1 && v.channels == 1 {
-		v.window = &[2]float64{c - 0.5 - (w-1)/2, c - 0.5 + (w-1)/2} // PS3.3 C.11.2.1.2.1
+	if d.channels != want {
+		return fmt.Errorf("%s: have %d with %s, want %d", dcm.SamplesPerPixel, d.channels, d.photometric, want)
 	}
-	return v, nil
+	if d.frames == 0 {
+		return fmt.Errorf("%s: have 0, want at least one", dcm.NumberOfFrames)
+	}
+	shown := max(d.allocated/8, 1)
+	if d.photometric == "PALETTE COLOR" {
+		shown = 3
+	}
+	_, err := (&volume{w: d.w, h: d.h, d: d.frames, channels: d.channels}).size(shown)
+	return err
 }
 
-// frame gives access to the stored values of a frame.
-func (d dicomHeader) frame(f *frame.Frame, v *volume) (func(i int) float64, error) {
-	if f.IsEncapsulated() {
-		m, err := f.GetImage()
-		if err != nil {
-			return nil, fmt.Errorf("compressed as %s, want no compression or baseline JPEG: %w", d.syntax, err)
+// pad reads the stored values that stand for no picture.
+func (d *dicomFile) pad() error {
+	d.padding = [2]float64{1, 0}
+	tags := map[bool][]dcm.Tag{false: {dcm.PixelPaddingValue, dcm.PixelPaddingRangeLimit}, true: {dcm.FloatPixelPaddingValue, dcm.DoubleFloatPixelPaddingValue}}[d.real]
+	var x []float64
+	for _, t := range tags {
+		if !d.Has(t) {
+			continue
 		}
-		b := m.Bounds()
-		if b.Dx() != v.w || b.Dy() != v.h {
-			return nil, fmt.Errorf("have %d x %d pixels, want %d x %d", b.Dx(), b.Dy(), v.w, v.h)
+		n, err := d.Numbers(t, d.signed)
+		if err != nil || len(n) == 0 {
+			return err
 		}
-		return colours(m, v), nil
-	}
-	native, err := f.GetNativeFrame()
-	if err != nil {
-		return nil, err
-	}
-	stored, signed := uint(d.number(tag.BitsStored, 0)), d.number(tag.PixelRepresentation, 0) == 1
-	if stored < 1 || stored > 32 {
-		return nil, fmt.Errorf("bits stored: have %d, want 1 to 32", stored)
-	}
-	value := func(x uint32) float64 {
-		x &= uint32(1<<stored - 1)
-		if signed && x>>(stored-1) == 1 {
-			return float64(int64(x) - 1<<stored)
+		if v := n[0]; d.signed && !d.real && v > math.MaxInt16 { // written as a number without sign
+			n[0] = float64(int16(uint16(v)))
 		}
-		return float64(x)
+		x = append(x, n[0])
 	}
-	want := v.w * v.h * v.channels
-	switch raw := native.RawDataSlice().(type) {
-	case []uint8:
-		return func(i int) float64 { return value(uint32(raw[i])) }, wantLength(len(raw), want)
-	case []uint16:
-		return func(i int) float64 { return value(uint32(raw[i])) }, wantLength(len(raw), want)
-	case []uint32:
-		return func(i int) float64 { return value(raw[i]) }, wantLength(len(raw), want)
-	}
-	return nil, fmt.Errorf("have %d bits a sample, want 8, 16 or 32", native.BitsPerSample())
-}
-
-func wantLength(have, want int) error {
-	if have != want {
-		return fmt.Errorf("have %d values, want %d", have, want)
+	if len(x) > 0 {
+		d.padding = [2]float64{min(x[0], x[len(x)-1]), max(x[0], x[len(x)-1])}
 	}
 	return nil
 }
 
-func colours(m image.Image, v *volume) func(i int) float64 {
-	at, b := rgbAt(m), m.Bounds()
-	return func(i int) float64 {
-		p, c := i/v.channels, i%v.channels
-		r, g, blue := at(b.Min.X+p%v.w, b.Min.Y+p/v.w)
-		return float64([3]uint8{r, g, blue}[c])
+// group is the item of a functional group that holds for a frame: its own, or the one for all frames; nil where there is none.
+func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
+	frames := d.Items(dcm.PerFrameFunctionalGroups)
+	if len(frames) != d.frames && slices.ContainsFunc(frames, func(f *dcm.Dataset) bool { return len(f.Items(t)) > 0 }) {
+		return nil, fmt.Errorf("%s: have %d items for %d frames, with a %s", dcm.PerFrameFunctionalGroups, len(frames), d.frames, t)
 	}
-}
-
-// encapsulated reports whether the transfer syntax is not one of the two uncompressed ones (PS3.5 A.1, A.2).
-func (d dicomHeader) encapsulated() bool {
-	return d.syntax != "1.2.840.10008.1.2" && d.syntax != "1.2.840.10008.1.2.1"
-}
-
-// text is an element's first string, empty where there is none.
-func (d dicomHeader) text(t tag.Tag) string {
-	e, err := d.FindElementByTag(t)
-	if err != nil {
-		return ""
-	}
-	if s, ok := e.Value.GetValue().([]string); ok && len(s) > 0 {
-		return strings.Trim(s[0], " \x00")
-	}
-	return ""
-}
-
-// number is an element's first number, absent where there is none.
-func (d dicomHeader) number(t tag.Tag, absent float64) float64 {
-	e, err := d.FindElementByTag(t)
-	if err != nil {
-		return absent
-	}
-	switch x := e.Value.GetValue().(type) {
-	case []int:
-		if len(x) > 0 {
-			return float64(x[0])
-		}
-	case []float64:
-		if len(x) > 0 {
-			return x[0]
-		}
-	case []string:
-		if f, err := strconv.ParseFloat(d.text(t), 64); err == nil {
-			return f
+	if z < len(frames) {
+		if items := frames[z].Items(t); len(items) > 0 {
+			return items[0], nil
 		}
 	}
-	return absent
+	if shared := d.Items(dcm.SharedFunctionalGroups); len(shared) > 0 {
+		if items := shared[0].Items(t); len(items) > 0 {
+			return items[0], nil
+		}
+	}
+	return nil, nil
+}
+
+// volumeOf puts files of one size together, a frame or more of each.
+func volumeOf(files []*dicomFile) *volume {
+	first := files[0]
+	v := &volume{w: first.w, h: first.h, channels: first.channels}
+	type frame struct {
+		*dicomFile
+		z int
+	}
+	var frames []frame
+	for _, f := range files {
+		for z := range f.frames {
+			frames = append(frames, frame{f, z})
+		}
+	}
+	if first.photometric == "PALETTE COLOR" {
+		v.channels = 3
+	}
+	v.d = len(frames)
+	size := v.w * v.h * v.channels
+	v.at = func(i int) float64 {
+		f := frames[i/size]
+		x := f.sample(f.z, i%size)
+		if v.channels == 3 {
+			return x
+		}
+		return f.modality[f.z](x)
+	}
+	v.padding = func(i int) bool {
+		f := frames[i/size]
+		if f.padding[0] > f.padding[1] {
+			return false
+		}
+		x := f.sample(f.z, i%size)
+		return x >= f.padding[0] && x <= f.padding[1]
+	}
+	if first.entry != nil {
+		v.index = func(p int) int { f := frames[p/(v.w*v.h)]; return int(f.entry(f.z, p%(v.w*v.h))) }
+	}
+	for _, f := range files {
+		v.lossy = v.lossy || f.lossy
+	}
+	v.load = func(z int) error { return frames[z].load(frames[z].z) }
+	v.lowest = true
+	v.shade = func(z int, p Part) (shading, error) { return frames[z].shading(frames[z].z, p, v) }
+	v.facts = Facts{Bits: first.stored, Codec: "DICOM, " + first.Syntax.Name, Orientation: "as stored"}
+	return v
 }

@@ -124,6 +124,16 @@ func WriteMask(path string, m *Mask) error {
 	return writePNG(path, g)
 }
 
+// WriteImage writes an image as an RGB PNG of 8 bits.
+func WriteImage(path string, m *Image) error {
+	out := image.NewNRGBA(image.Rect(0, 0, m.W, m.H))
+	for i := range m.W * m.H {
+		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
+		out.Pix[4*i+3] = 255
+	}
+	return writePNG(path, out)
+}
+
 // A Mark is something drawn on an overlay, in original-image pixels.
 type Mark struct {
 	X0, Y0, X1, Y1 float64 // a box; a point when both corners are the same

@@ -7,23 +7,37 @@ import (
 	"strings"
 )
 
-// A Part says which picture of a file is meant: a slice of a volume, the pixels of one label, the intensities that become black
-// and white. Absent fields are nil.
+// A Part says which picture of a file is meant: a slice (of a volume, a page, a frame), one volume of several, the pixels of one
+// label, a label that is to be ignored, the values that become black and white. Absent fields are nil; labels say nothing about a
+// picture, nor a window about a mask.
 type Part struct {
 	Slice  *int
+	Volume *int
 	Label  *int
+	Ignore *int
 	Window *[2]float64
 }
 
-// partKeys are the fields of a part in a name.
 const (
 	sliceKey  = "slice"
+	volumeKey = "volume"
 	labelKey  = "label"
+	ignoreKey = "ignore"
 	windowKey = "window"
 )
 
-// SplitName takes a name apart: "FILE#slice=12&label=3&window=-160:240", each field optional. Slices count from 0. What follows a
-// "#" without such fields belongs to the file's name.
+// A numberField is a field of a part's name that is a whole number of 0 or more.
+type numberField struct {
+	key string
+	at  **int
+}
+
+func (p *Part) numbers() []numberField {
+	return []numberField{{sliceKey, &p.Slice}, {volumeKey, &p.Volume}, {labelKey, &p.Label}, {ignoreKey, &p.Ignore}}
+}
+
+// SplitName takes a name apart: "FILE#slice=12&volume=0&label=3&ignore=255&window=-160:240", each field optional. Slices and volumes
+// count from 0. What follows a "#" without such fields belongs to the file's name.
 func SplitName(name string) (path string, p Part, err error) {
 	at := strings.LastIndexByte(name, '#')
 	if at < 0 {
@@ -33,32 +47,33 @@ func SplitName(name string) (path string, p Part, err error) {
 	if err != nil || len(fields) == 0 {
 		return name, p, nil
 	}
-	for key := range fields {
-		if key != sliceKey && key != labelKey && key != windowKey {
-			return name, Part{}, nil
+	known := 0
+	for _, f := range p.numbers() {
+		if fields.Has(f.key) {
+			known++
 		}
 	}
-	number := func(key string) (*int, error) {
-		if !fields.Has(key) {
-			return nil, nil
+	if fields.Has(windowKey) {
+		known++
+	}
+	if known != len(fields) {
+		return name, Part{}, nil
+	}
+	for _, f := range p.numbers() {
+		if !fields.Has(f.key) {
+			continue
 		}
-		n, err := strconv.Atoi(fields.Get(key))
+		n, err := strconv.Atoi(fields.Get(f.key))
 		if err != nil || n < 0 {
-			return nil, fmt.Errorf("%s: %s: have %q, want a number of 0 or more", name, key, fields.Get(key))
+			return "", p, fmt.Errorf("%s: %s: have %q, want a number of 0 or more", name, f.key, fields.Get(f.key))
 		}
-		return &n, nil
-	}
-	if p.Slice, err = number(sliceKey); err != nil {
-		return "", p, err
-	}
-	if p.Label, err = number(labelKey); err != nil {
-		return "", p, err
+		*f.at = &n
 	}
 	if fields.Has(windowKey) {
 		lo, hi, _ := strings.Cut(fields.Get(windowKey), ":")
 		l, errLow := strconv.ParseFloat(lo, 64)
 		h, errHigh := strconv.ParseFloat(hi, 64)
-		if errLow != nil || errHigh != nil || !(l < h) {
+		if errLow != nil || errHigh != nil || !(l < h) || h-l > maxWindow {
 			return "", p, fmt.Errorf("%s: %s: have %q, want LOW:HIGH", name, windowKey, fields.Get(windowKey))
 		}
 		p.Window = &[2]float64{l, h}
@@ -66,14 +81,16 @@ func SplitName(name string) (path string, p Part, err error) {
 	return name[:at], p, nil
 }
 
+// maxWindow is the widest window: the range of float32.
+const maxWindow = 1e39
+
 // Name is the opposite of SplitName.
 func (p Part) Name(path string) string {
 	var fields []string
-	if p.Slice != nil {
-		fields = append(fields, sliceKey+"="+strconv.Itoa(*p.Slice))
-	}
-	if p.Label != nil {
-		fields = append(fields, labelKey+"="+strconv.Itoa(*p.Label))
+	for _, f := range p.numbers() {
+		if *f.at != nil {
+			fields = append(fields, f.key+"="+strconv.Itoa(**f.at))
+		}
 	}
 	if p.Window != nil {
 		fields = append(fields, fmt.Sprintf("%s=%g:%g", windowKey, p.Window[0], p.Window[1]))

@@ -30,7 +30,7 @@ func readSparse(path string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &volume{w: shape[1], h: shape[0], d: 1, channels: 1}
+	v := &volume{w: shape[1], h: shape[0], d: 1, channels: 1, facts: Facts{Bits: 1, Codec: "NumPy archive, sparse matrix"}}
 	if m := shapeInName.FindStringSubmatch(filepath.Base(path)); m != nil {
 		for i, to := range []*int{&v.d, &v.h, &v.w} {
 			if *to, err = strconv.Atoi(m[i+1]); err != nil {

@@ -4,90 +4,69 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
+	"math/bits"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 )
 
-// MaxVolumeBytes is the largest volume that is read, decompressed.
-const MaxVolumeBytes = 2 << 30
-
-// volumeFormats are the files that hold slices; every other file is a picture. Readers name no file in their errors.
-var volumeFormats = []volumeFormat{
-	{[]string{".nii", ".nii.gz"}, readNIfTI, true},
-	{[]string{".dcm", ".dicom"}, readDICOM, true},
-	{[]string{".npz"}, readSparse, false},
-}
-
-type volumeFormat struct {
-	suffixes []string
-	read     func(path string) (*volume, error)
-	pictures bool // a slice may be a picture; else all are masks
-}
-
-// VolumeTypes are the ends of the names of files that hold slices.
-func VolumeTypes() []string {
-	var out []string
-	for _, f := range volumeFormats {
-		out = append(out, f.suffixes...)
-	}
-	return out
-}
-
-// IsVolume reports whether a file's name is one of a volume.
-func IsVolume(path string) bool { return formatOf(path) != nil }
-
-// IsScan reports whether a file's name is one of a volume whose slices may be pictures, not of a label file.
-func IsScan(path string) bool {
-	f := formatOf(path)
-	return f != nil && f.pictures
-}
-
-func formatOf(path string) *volumeFormat {
-	for i, f := range volumeFormats {
-		for _, s := range f.suffixes {
-			if strings.HasSuffix(strings.ToLower(path), s) {
-				return &volumeFormats[i]
-			}
-		}
-	}
-	return nil
-}
-
-// A volume is d slices of h rows of w voxels, the column fastest; channels is 3 for colour, whose values are 0 to 255.
+// A volume is what a file holds: n times d slices of h rows of w pixels, the column fastest; a picture is one slice.
 type volume struct {
-	w, h, d, channels int
-	at                func(i int) float64 // the value of element i
-	window            *[2]float64         // the values that become 0 and 255; from the voxels when it is nil
-	inverted          bool                // low values are white
-	once              sync.Once
+	w, h, d, n int // n: volumes in the file; 0 is 1
+	channels   int // 1 grey, 3 colour
+	at         func(i int) float64
+	window     *[2]float64         // the values that become 0 and 255; from the values when it is nil
+	affine     *[3][4]float64      // from column, row, slice to millimetres right, anterior, superior; nil: the file does not say
+	step       float64             // how far a stored label may lie from a whole number
+	facts      Facts               // Bits, Codec, Orientation, Slices where they are known; Rule says where window comes from
+	alpha      func(p int) float64 // opacity of pixel p; nil: opaque
+	index      func(p int) int     // palette index of pixel p; nil: no palette
+	lossy      bool                // compression blurred the values: a mask's foreground begins in the middle
+	unsigned   bool                // whole numbers from 0, as pictures of more than 8 bits are
+	lowest     bool                // without a window: the bits that the values need, or lowest to highest, not the middle 99 % of what is not 0
+	turn       int                 // orientation 1 to 8 as EXIF counts; 0 is 1
+	once       sync.Mutex          // guards found
+	found      map[int]*[2]float64 // window of each volume, once it is known
+	onlyLabels bool                // no slice is a picture
+	frames     int                 // pictures in the file, of which this is one; 0 is 1
+
+	// What a reader sets whose file has more to say: how a slice is loaded, which elements are no picture, and how a slice is shown.
+	load    func(z int) error // makes a slice's elements readable; nil where all are
+	padding func(i int) bool
+	shade   func(z int, p Part) (shading, error)
 }
 
 // size refuses volumes that are empty or too large; bytes is the size of an element.
 func (v *volume) size(bytes int) (int, error) {
-	n := bytes
-	for _, d := range [...]int{v.w, v.h, v.d, v.channels} {
-		if d < 1 || n > MaxVolumeBytes/d {
-			return 0, fmt.Errorf("have %d x %d x %d voxels, want at least one and at most %d MB", v.w, v.h, v.d, MaxVolumeBytes>>20)
-		}
-		n *= d
-	}
-	return n, nil
+	return within(v.w, v.h, v.d*max(v.n, 1), bytes*v.channels)
 }
 
-// plane gives the first element of the part's slice; a file of one slice needs no number.
+// plane gives the first pixel of the part's slice, which it loads; a file of one slice needs no number.
 func (v *volume) plane(p Part) (int, error) {
-	switch {
-	case p.Slice == nil && v.d > 1:
-		return 0, fmt.Errorf("it has %d slices, want one of them: FILE#%s=K", v.d, sliceKey)
-	case p.Slice == nil:
-		return 0, nil
-	case *p.Slice >= v.d:
-		return 0, fmt.Errorf("%s: have %d, want less than %d", sliceKey, *p.Slice, v.d)
+	volume, err := chosen(volumeKey, p.Volume, max(v.n, 1))
+	if err != nil {
+		return 0, err
 	}
-	return *p.Slice * v.h * v.w * v.channels, nil
+	slice, err := chosen(sliceKey, p.Slice, v.d)
+	if v.frames > 1 { // the reader chose
+		slice, err = 0, nil
+	}
+	if z := volume*v.d + slice; err == nil && v.load != nil {
+		err = v.load(z)
+	}
+	return (volume*v.d + slice) * v.h * v.w, err
+}
+
+// chosen is which of n slices, pages or volumes a name means.
+func chosen(key string, have *int, n int) (int, error) {
+	switch {
+	case have == nil && n > 1:
+		return 0, fmt.Errorf("it has %d %ss, want one of them: FILE#%s=K", n, key, key)
+	case have == nil:
+		return 0, nil
+	case *have >= n:
+		return 0, fmt.Errorf("%s: have %d, want less than %d", key, *have, n)
+	}
+	return *have, nil
 }
 
 // The share of the voxels that become black and white where a file has no window, and how many voxels decide it at most.
@@ -96,143 +75,215 @@ const (
 	windowVoxels          = 1 << 20
 )
 
-// bounds is the window: the part's, the file's, or the values between which 99 % of the voxels lie that are not 0
-// (of at most a million, evenly spaced).
-func (v *volume) bounds(p Part) [2]float64 {
-	if p.Window != nil {
-		return *p.Window
-	}
-	v.once.Do(func() {
-		if v.window != nil {
-			return
-		}
-		n := v.w * v.h * v.d
-		step := (n + windowVoxels - 1) / windowVoxels
-		var x []float64
-		for i := 0; i < n; i += step {
-			if f := v.at(i); f != 0 && !math.IsNaN(f) && !math.IsInf(f, 0) {
-				x = append(x, f)
-			}
-		}
-		if len(x) == 0 {
-			x = []float64{0}
-		}
-		slices.Sort(x)
-		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
-		v.window = &[2]float64{at(darkShare), at(lightShare)}
-	})
-	return *v.window
+// leastShare: values that take less than this part of the range of the bits that they need (a CT with an offset of 32768) are shown by
+// their own range.
+const leastShare = 4
+
+// Rules of how values become grey, as Facts has them.
+const (
+	asStored    = "as stored"
+	nameWindow  = "window of the name"
+	fileWindow  = "window of the file"
+	bitRange    = "the %d bits that its values need"
+	lowestRange = "its own range, lowest to highest value without padding"
+	middleRange = "its own range, the middle 99 % of the voxels that are not 0"
+)
+
+// A shading is how values become grey, 0 to 255, and by what rule; window is nil where they are taken as they are.
+type shading struct {
+	grey   func(x float64) float64
+	window *[2]float64
+	rule   string
 }
 
-func (v *volume) picture(p Part) (*Image, error) {
+// shadingOf shows a window from black to white.
+func shadingOf(window [2]float64, rule string) shading {
+	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
+	s := shading{grey: func(x float64) float64 { return min(max((x-window[0])*scale, 0), 255) }, rule: rule}
+	if rule != asStored {
+		s.window = &window
+	}
+	return s
+}
+
+// shading is how the slice at a pixel is shown.
+func (v *volume) shading(from int, p Part) (shading, error) {
+	if v.shade != nil {
+		return v.shade(from/(v.w*v.h), p)
+	}
+	return v.byWindow(from, p), nil
+}
+
+// byWindow shows a slice by the name's window, else by the file's, else by the range of the values.
+func (v *volume) byWindow(from int, p Part) shading {
+	switch {
+	case p.Window != nil:
+		return shadingOf(*p.Window, nameWindow)
+	case v.window != nil:
+		return shadingOf(*v.window, or(v.facts.Rule, fileWindow))
+	case v.channels > 1 && v.facts.Bits <= 8:
+		return shadingOf([2]float64{0, 255}, asStored)
+	case v.lowest:
+		window := v.rangeOf(from)
+		if n := max(bits.Len64(uint64(max(window[1], 0))), 8); v.unsigned && window[1]-window[0] >= math.Exp2(float64(n))/leastShare {
+			return shadingOf([2]float64{0, math.Exp2(float64(n)) - 1}, fmt.Sprintf(bitRange, n))
+		}
+		return shadingOf(window, lowestRange)
+	}
+	return shadingOf(v.rangeOf(from), middleRange)
+}
+
+// bounds is the range of the values of the part's volume.
+func (v *volume) bounds(p Part) [2]float64 {
+	first, err := chosen(volumeKey, p.Volume, max(v.n, 1))
+	if err != nil {
+		first = 0
+	}
+	return v.rangeOf(first * v.w * v.h * v.d)
+}
+
+// rangeOf is the range of the values of the volume that a pixel is in: of all, or of the middle of at most a million, evenly spaced.
+func (v *volume) rangeOf(from int) [2]float64 {
+	v.once.Lock()
+	defer v.once.Unlock()
+	first, n := from/(v.w*v.h*v.d), v.w*v.h*v.d*v.channels
+	if known := v.found[first]; known != nil {
+		return *known
+	}
+	step := 1
+	if !v.lowest {
+		step = (n + windowVoxels - 1) / windowVoxels
+	}
+	var x []float64
+	low, high := math.Inf(1), math.Inf(-1)
+	for i := first * n; i < (first+1)*n; i += step {
+		f := v.at(i)
+		if math.IsNaN(f) || math.IsInf(f, 0) || v.padding != nil && v.padding(i) {
+			continue
+		}
+		if low, high = min(low, f), max(high, f); !v.lowest && f != 0 {
+			x = append(x, f)
+		}
+	}
+	switch {
+	case len(x) > 0:
+		slices.Sort(x)
+		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
+		low, high = at(darkShare), at(lightShare)
+	case low > high || !v.lowest:
+		low, high = 0, 0
+	}
+	if v.found == nil {
+		v.found = map[int]*[2]float64{}
+	}
+	v.found[first] = &[2]float64{low, high}
+	return *v.found[first]
+}
+
+// picture shows the part's slice in 8 bits.
+func (v *volume) picture(p Part) (*Image, Facts, error) {
+	facts := v.describe()
 	from, err := v.plane(p)
 	if err != nil {
-		return nil, err
+		return nil, facts, err
 	}
-	out := &Image{W: v.w, H: v.h, Pix: make([]uint8, v.w*v.h*3)}
-	if v.channels == 3 {
-		for i := range out.Pix {
-			out.Pix[i] = uint8(v.at(from + i))
+	shade, err := v.shading(from, p)
+	if err != nil {
+		return nil, facts, err
+	}
+	facts.Rule, facts.Window = shade.rule, shade.window
+	pixel := func(i int) uint8 {
+		x := v.at(i)
+		if shade.grey != nil {
+			x = shade.grey(x)
 		}
-		return out, nil
-	}
-	window := v.bounds(p)
-	scale := 255 / max(window[1]-window[0], math.SmallestNonzeroFloat32)
-	for i := range v.w * v.h {
-		x := min(max((v.at(from+i)-window[0])*scale, 0), 255)
 		if math.IsNaN(x) {
 			x = 0
 		}
-		if v.inverted {
-			x = 255 - x
-		}
-		grey := uint8(x + 0.5)
-		out.Pix[3*i], out.Pix[3*i+1], out.Pix[3*i+2] = grey, grey, grey
+		return uint8(x + 0.5)
 	}
-	return out, nil
-}
-
-func (v *volume) mask(p Part) (*Mask, error) {
-	from, err := v.plane(p)
-	if err != nil {
-		return nil, err
-	}
-	out := NewMask(v.w, v.h)
-	for i := range out.Pix {
-		for c := range v.channels {
-			if x := v.at(from + i*v.channels + c); p.Label == nil && x != 0 || p.Label != nil && x == float64(*p.Label) {
-				out.Pix[i] = 1
-			}
+	out := &Image{W: v.w, H: v.h, Pix: make([]uint8, v.w*v.h*3)}
+	for i := range v.w * v.h {
+		to := out.Pix[3*i:][:3]
+		to[0] = pixel((from + i) * v.channels)
+		to[1], to[2] = to[0], to[0]
+		if v.channels > 1 {
+			to[1], to[2] = pixel((from+i)*v.channels+1), pixel((from+i)*v.channels+2)
 		}
 	}
-	return out, nil
+	out.Pix, out.W, out.H = turned(out.Pix, out.W, out.H, 3, v.turn)
+	facts.note(v)
+	return out, facts, nil
 }
 
-// cachedVolumes is how many volumes stay in memory: a scan and its labels, so that slices in turns read each file once.
-const cachedVolumes = 2
-
-var cache struct {
-	sync.Mutex
-	kept []cached // the last used first
+// describe gives the facts that do not depend on what is asked for.
+func (v *volume) describe() Facts {
+	f := v.facts
+	f.Width, f.Height, f.Channels = v.w, v.h, v.channels
+	if v.alpha != nil {
+		f.Channels++
+	}
+	if v.turn > 4 {
+		f.Width, f.Height = v.h, v.w
+	}
+	f.Slices = max(v.d, v.frames)
+	if v.turn > 1 {
+		f.Orientation = turns[v.turn]
+	}
+	if f.Orientation == "" {
+		f.Orientation = asStored
+	}
+	return f
 }
 
-type cached struct {
-	path     string
-	modified time.Time
-	volume   *volume
-}
-
-func openVolume(path string) (*volume, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+// note adds to the rule that the picture is one of several frames which nobody chose.
+func (f *Facts) note(v *volume) {
+	if v.frames > 1 && v.d == 1 && f.Slices == v.frames {
+		f.Rule += fmt.Sprintf("; one of %d frames, the first unless a slice is named", v.frames)
 	}
-	cache.Lock()
-	defer cache.Unlock()
-	for i, c := range cache.kept {
-		if c.path == path && c.modified.Equal(info.ModTime()) {
-			cache.kept = slices.Insert(slices.Delete(cache.kept, i, i+1), 0, c)
-			return c.volume, nil
-		}
-	}
-	v, err := formatOf(path).read(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	cache.kept = slices.Insert(cache.kept, 0, cached{path, info.ModTime(), v})
-	cache.kept = cache.kept[:min(len(cache.kept), cachedVolumes)]
-	return v, nil
 }
 
 // Slices is the number of slices of a volume. Errors name the file.
 func Slices(path string) (int, error) {
-	v, err := openVolume(path)
+	v, err := open(path, Part{})
 	if err != nil {
 		return 0, err
 	}
 	return v.d, nil
 }
 
-// Labels lists the masks that a file of labels holds, slice by slice: one for each value that is not 0 and covers at least
-// minPixels pixels. Planes of a sparse matrix are one mask each. Errors name the file.
-func Labels(path string, minPixels int) ([]Part, error) {
-	v, err := openVolume(path)
+// Labels lists the masks that a file of labels holds, slice by slice: one for each value above 0 that covers at least minPixels
+// pixels; p names the volume of a file of several, and the label to ignore. Planes of a sparse matrix are one mask each. Errors name
+// the file.
+func Labels(path string, p Part, minPixels int) ([]Part, error) {
+	v, err := open(path, p)
 	if err != nil {
 		return nil, err
 	}
 	var out []Part
 	for z := range v.d {
+		p.Slice = &z
+		from, err := v.plane(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		value, err := v.labels(from)
+		if err != nil {
+			return nil, fmt.Errorf("%s: slice %d: %w", path, z, err)
+		}
 		count := map[int]int{}
-		for i := z * v.w * v.h; i < (z+1)*v.w*v.h; i++ {
-			if x := v.at(i); x > 0 && x == math.Trunc(x) {
-				count[int(x)]++
-			} else if x != 0 {
-				return nil, fmt.Errorf("%s: slice %d: have the value %g, want labels: whole numbers of 0 or more", path, z, x)
+		for i := range v.w * v.h {
+			x, err := value(i)
+			if err != nil {
+				return nil, fmt.Errorf("%s: slice %d: %w", path, z, err)
+			}
+			if x > 0 && (p.Ignore == nil || x != *p.Ignore) {
+				count[x]++
 			}
 		}
 		for _, label := range slices.Sorted(maps.Keys(count)) {
 			if count[label] >= minPixels {
-				out = append(out, Part{Slice: &z, Label: &label})
+				out = append(out, Part{Slice: &z, Volume: p.Volume, Label: &label})
 			}
 		}
 	}

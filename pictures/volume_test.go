@@ -63,7 +63,7 @@ func TestVolumes(t *testing.T) {
 
 func TestLabels(t *testing.T) {
 	names := func(file string, min int) (out []string) {
-		parts, err := pictures.Labels(filepath.Join(volumes, file), min)
+		parts, err := pictures.Labels(filepath.Join(volumes, file), pictures.Part{}, min)
 		require.NoError(t, err)
 		for _, p := range parts {
 			out = append(out, p.Name("f"))
@@ -75,7 +75,7 @@ func TestLabels(t *testing.T) {
 	require.Len(t, all, 9) // three labels on three of four slices
 	require.NotContains(t, all, "f#slice=1&label=1")
 	require.Empty(t, names("labels.nii.gz", 14*11))
-	_, err := pictures.Labels(filepath.Join(volumes, "ct.nii.gz"), 1)
+	_, err := pictures.Labels(filepath.Join(volumes, "ct.nii.gz"), pictures.Part{}, 1)
 	require.ErrorContains(t, err, "want labels")
 }
 

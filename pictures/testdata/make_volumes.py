@@ -87,7 +87,7 @@ read = dicom("window.dcm", stored, "MONOCHROME2", RescaleSlope=1, RescaleInterce
 pictures["window.dcm"] = grey(read.astype(float) - 24, (40 - 0.5 - 399 / 2, 40 - 0.5 + 399 / 2))
 stored = rng.integers(0, 4096, (12, 10)).astype(np.uint16)
 read = dicom("twelve.dcm", stored, "MONOCHROME1", ImplicitVRLittleEndian, BitsStored=12)
-low, high = percentiles(read)
+low, high = float(read.min()), float(read.max())
 pictures["twelve.dcm"] = np.floor(255 - np.clip((read.astype(float) - low) * (255 / (high - low)), 0, 255) + 0.5).astype(int).tolist()
 read = dicom("frames.dcm", rng.integers(0, 256, (3, 7, 6)).astype(np.uint8), "MONOCHROME2")
 for k in range(3):

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"syncsam-convert/pictures"
+)
+
+func pictureCommand() *cobra.Command {
+	var out string
+	var mask, force, asJSON bool
+	c := &cobra.Command{
+		Use:   "picture NAME -o OUT.png [--mask]",
+		Short: "Show what was understood of a picture or a mask",
+		Long: `Writes the 8-bit RGB picture that preprocessing gets of a name, or with --mask the mask, as 0 and 255; prints size, depth, codec,
+the rule by which values became grey (or foreground), window and orientation.
+
+A name is FILE, or FILE#slice=K&volume=K&window=LOW:HIGH of a picture, FILE#slice=K&volume=K&label=L&ignore=L of a mask; each field
+is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse label files; the content says which.`,
+		Example: "  syncsam-convert picture scan.nii.gz#slice=40 -o slice.png\n  syncsam-convert picture xray.png#window=0:4095 -o shown.png\n  syncsam-convert picture labels.nii.gz#slice=40&label=3 --mask -o mask.png",
+		Args:    exactly(1, "one NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return fmt.Errorf("-o: it is needed")
+			}
+			if err := writable(out, args[0], force); err != nil {
+				return err
+			}
+			var facts pictures.Facts
+			var err error
+			summary := "picture"
+			if mask {
+				var m *pictures.Mask
+				if m, facts, err = pictures.LookMask(args[0]); err == nil {
+					summary = fmt.Sprintf("mask of %d pixels", m.Count())
+					err = pictures.WriteMask(out, m)
+				}
+			} else {
+				var m *pictures.Image
+				if m, facts, err = pictures.Look(args[0]); err == nil {
+					err = pictures.WriteImage(out, m)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				text, err := json.MarshalIndent(facts, "", "  ")
+				fmt.Fprintln(cmd.OutOrStdout(), string(text))
+				return err
+			}
+			window := ""
+			if facts.Window != nil {
+				window = fmt.Sprintf(" (%g to %g)", facts.Window[0], facts.Window[1])
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d x %d pixels\n  read as: %s, %d channels of %d bits, %d slices\n  values: %s%s\n  orientation: %s\n",
+				out, summary, facts.Width, facts.Height, facts.Codec, facts.Channels, facts.Bits, facts.Slices, facts.Rule, window, facts.Orientation)
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "PNG to write")
+	c.Flags().BoolVar(&mask, "mask", false, "read the name as a mask, and write 0 and 255")
+	c.Flags().BoolVar(&force, "force", false, "replace an existing OUT.png")
+	c.Flags().BoolVar(&asJSON, "json", false, "print what was understood as JSON")
+	return c
+}
+
+// writable refuses an output that is there already, unless forced, and one that is the input whatever is said.
+func writable(out, name string, force bool) error {
+	have, err := os.Stat(out)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	path, _, err := pictures.SplitName(name)
+	if err != nil {
+		return err
+	}
+	if in, err := os.Stat(path); err == nil && os.SameFile(in, have) {
+		return fmt.Errorf("%s: it is the input", out)
+	}
+	if have.IsDir() {
+		return fmt.Errorf("%s: it is a folder", out)
+	}
+	if !force {
+		return fmt.Errorf("%s: it is there already; --force replaces it", out)
+	}
+	return nil
+}
