@@ -6,10 +6,9 @@ require syncsam-convert v0.0.0
 
 require (
 	github.com/nlpodyssey/gopickle v0.3.0 // indirect
-	github.com/suyashkumar/dicom v1.1.0 // indirect
 	github.com/yalue/onnxruntime_go v1.35.0 // indirect
-	golang.org/x/exp v0.0.0-20240525044651-4c93da0ed11d // indirect
 	golang.org/x/image v0.47.0 // indirect
+	golang.org/x/sync v0.25.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
