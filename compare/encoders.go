@@ -12,6 +12,7 @@ import (
 	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
+	"syncsam-convert/passes"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -57,6 +58,10 @@ func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, f
 			return nil, nil, nil, fmt.Errorf("%s: values: the manifest does not name the identities of values: build the artifact again", filepath.Join(path, artifact.ManifestName))
 		}
 		identify(m.Graph, man.Values[man.Encoder()])
+		if err := passes.Unspell(ctx, m.Graph); err != nil {
+			m.Close()
+			return nil, nil, nil, err
+		}
 		return m.Graph, man, func() { m.Close() }, nil
 	}
 	m, close, err := compile.Float(ctx, compile.Options{Checkpoint: path})

@@ -86,6 +86,8 @@ type Lowered struct {
 	run *passes.Run // of the model for ONNX
 	trt *passes.Run // of the one for TensorRT; nil where none is asked for
 	f32 *passes.Run // of the float one, that INT8 is held against when it may fall back; nil where it may not
+
+	replayed string // the scope of a plan that was read
 }
 
 // load recognises the model family and builds its graphs; the notes say what was chosen, assumed and dropped.
@@ -139,7 +141,7 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 // Scope is what the options choose of the model to become INT8; by default its CNN branch, or the linear layers where it has none.
 func (l *Lowered) Scope() quant.Scope {
 	all := quant.Scope{Convolutions: l.run.Module.Meta.Branch, Linears: l.run.Module.Meta.Linears}
-	switch q := l.o.Quantize; {
+	switch q := or(l.o.Quantize, l.replayed); {
 	case q == QuantizeCNN, q == QuantizeDefault && len(all.Convolutions) > 0:
 		all.Linears = nil
 	case q == QuantizeLinear:
@@ -176,6 +178,11 @@ func (l *Lowered) Calibrate(ctx context.Context) (*Calibrated, error) {
 		c.Plan, err = l.readPlan(l.o.Plan, sum)
 	} else {
 		c.Plan, err = l.plan(ctx, sum)
+	}
+	if err == nil {
+		if err = quantizer.KeepFloat(c.Plan, l.o.KeepFloat...); err != nil {
+			err = fmt.Errorf("--keep-float: %w", err)
+		}
 	}
 	return c, err
 }
@@ -254,6 +261,9 @@ func (l *Lowered) readPlan(path, source string) (*quant.Plan, error) {
 	defer file.Close()
 	p, err := quant.Read(file)
 	if err == nil {
+		if l.o.Precision == INT8 { // --quantize may say the same, or nothing
+			l.replayed = p.Scope
+		}
 		err = quantizer.Resolve(l.run.Module, p, source, l.scope8(), spellings[ONNX])
 	}
 	if err != nil {

@@ -3,6 +3,7 @@
 package passes
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -138,6 +139,12 @@ func Pipeline(goal Goal) []Pass {
 
 // Execute is the pipeline that the embedded engine runs on a file it has read: emitted primitives become fused operators again.
 func Execute() []Pass { return slices.Clone(engine) }
+
+// Unspell joins again what files spell in primitives, and leaves integers as they are quantized and dequantized.
+func Unspell(ctx context.Context, g *ir.Graph) error {
+	_, err := All(ctx, &ir.Module{Graphs: []*ir.Graph{g}}, Execute()[:1], Input{}, Options{})
+	return err
+}
 
 // Order says which passes must stand before which, and why. A test holds every pipeline to it.
 var Order = []struct{ Before, After, Why string }{

@@ -200,7 +200,7 @@ func KeepFloat(plan *quant.Plan, names ...string) error {
 			}
 		}
 		if !found {
-			return fmt.Errorf("keep in float: scope %s has no convolution or linear layer %q, and no module of that name with one; the plan's text lists them", plan.Scope, name)
+			return fmt.Errorf("scope %s has no convolution or linear layer %q, and no module of that name with one; the plan's text lists them", plan.Scope, name)
 		}
 	}
 	plan.Float = float

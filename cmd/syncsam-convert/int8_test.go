@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -104,7 +105,7 @@ func TestShardsAndPlans(t *testing.T) {
 	refused(t, "cannot be merged", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one)
 	refused(t, "needs one of --calib", "build", tiny34, "-o", out, "--precision", "int8")
 	refused(t, "--calib, --plan: have both", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one, "--plan", plan)
-	refused(t, "--rounding: have \"up\", want auto, nearest or adaptive", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--rounding", "up")
+	refused(t, "--rounding: have \"up\", want one of auto, nearest, adaptive", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--rounding", "up")
 	refused(t, "--rounding adaptive: needs --precision int8 with pictures", "build", tiny34, "-o", out, "--precision", "int8", "--plan", plan, "--rounding", "adaptive")
 	refused(t, "--rounding adaptive: needs --precision int8 with pictures", "build", tiny34, "-o", out, "--precision", "int8", "--calib", one, "--rounding", "adaptive")
 	refused(t, "only with --precision int8 or fp16", "build", tiny34, "-o", out, "--calib", calibration)
@@ -112,6 +113,7 @@ func TestShardsAndPlans(t *testing.T) {
 	refused(t, "--calib-method: have \"guess\"", "build", tiny34, "-o", out, "--precision", "int8", "--calib", calibration, "--calib-method", "guess")
 	refused(t, "no such file", "build", tiny34, "-o", out, "--precision", "int8", "--calib", filepath.Join(tmp, "none"))
 	refused(t, "line 1", "build", tiny34, "-o", out, "--precision", "int8", "--plan", picture)
+	refused(t, "--shard: have \"1/4x\"", "calibrate", tiny34, "--calib", calibration, "--shard", "1/4x", "-o", out)
 	refused(t, "--shard: have \"3/2\"", "calibrate", tiny34, "--calib", calibration, "--shard", "3/2", "-o", out)
 	require.NoDirExists(t, out)
 	few := t.TempDir()
@@ -263,5 +265,54 @@ func TestInt8OfOneGraph(t *testing.T) {
 		}
 		r := command("compare", float, a, "--image", picture)
 		require.Contains(t, r.out, "logits (output)")
+	}
+}
+
+// A plan is obeyed to the letter or refused; --keep-float does without a file.
+func TestPlansAreObeyed(t *testing.T) {
+	tmp := t.TempDir()
+	path := filepath.Join(tmp, "plan.txt")
+	whole := built(t, tiny34, "--precision", "int8", "--calib", calibration, "--rounding", "nearest", "--plan-out", path)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	out := filepath.Join(tmp, "a")
+	build := func(flags ...string) []string {
+		return append([]string{"build", tiny34, "-o", out, "--force", "--precision", "int8"}, flags...)
+	}
+	changed := func(name, old, new string) string {
+		require.Contains(t, string(text), old)
+		file := filepath.Join(tmp, name)
+		require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+		return file
+	}
+	const layer = "resnet.stage0.0/Conv"
+	float := changed("float.txt", "# float \""+layer+"\"", "float \""+layer+"\"")
+	must(t, build("--plan", float)...)
+	sum := func(dir string) string {
+		man, err := artifact.Read(dir)
+		require.NoError(t, err)
+		if dir != whole {
+			require.Len(t, man.Quantization.KeptFloat, 1)
+			require.Equal(t, layer, man.Quantization.KeptFloat[0].Node)
+		}
+		return man.Files[0].SHA256
+	}
+	byPlan := sum(out)
+	require.NotEqual(t, sum(whole), byPlan)
+	must(t, build("--calib", calibration, "--rounding", "nearest", "--keep-float", layer)...)
+	require.Equal(t, byPlan, sum(out))
+	must(t, build("--plan", path, "--keep-float", "resnet.stage0.0")...)
+	require.Equal(t, byPlan, sum(out))
+	refused(t, `--keep-float: scope cnn has no convolution or linear layer "nothing"`, build("--plan", path, "--keep-float", "nothing")...)
+	refused(t, "no.such/Conv", build("--plan", changed("unknown.txt", "# float \""+layer+"\"", "float \"no.such/Conv\" reason=\"x\""))...)
+	refused(t, "scope", build("--plan", path, "--quantize", "all")...)
+	refused(t, "source", "build", tiny50, "-o", out, "--force", "--precision", "int8", "--plan", path)
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "value ") {
+			require.NoError(t, os.WriteFile(float, []byte(strings.Join(append(lines[:i:i], lines[i+1:]...), "")), 0o600))
+			refused(t, "", build("--plan", float)...)
+			break
+		}
 	}
 }
