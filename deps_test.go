@@ -41,7 +41,7 @@ passes                   : ir ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-engine                   : artifact backends/onnx frontends/onnx internal/trthost ir ir/tensor passes
+engine                   : artifact backends/onnx frontends/onnx internal/trthost ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
