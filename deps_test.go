@@ -19,6 +19,7 @@ const allowed = `
 ir/tensor                : internal/mapfile
 safetensors    : ir/tensor internal/mapfile
 ir/kernel                :
+ir/kernel/gen            :
 ir                       : ir/tensor ir/kernel
 internal/mapfile         :
 internal/onnxpb          : ir/tensor internal/mapfile

@@ -13,8 +13,6 @@ type Conv struct {
 	DilH, DilW, Groups int
 }
 
-const panelBytes = 4 << 20 // bound of an im2col panel
-
 // PackConv lays out the weights of each group for Conv2D; nil where that does not pay.
 func PackConv(p Conv, w []float32) []*Packed {
 	mg, k := p.M/p.Groups, p.C/p.Groups*p.KH*p.KW
@@ -29,88 +27,78 @@ func PackConv(p Conv, w []float32) []*Packed {
 }
 
 // Conv2D convolves x [N,C,H,W] with w [M,C/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil, and so may packed, which is
-// PackConv's of w.
+// PackConv's of w. A chain starts at the bias and runs over channels, kernel rows and kernel columns; padding takes part as 0.
 func Conv2D(p Conv, x, w []float32, packed []*Packed, bias, y []float32) {
 	cg, mg, pixels := p.C/p.Groups, p.M/p.Groups, p.OutH*p.OutW
 	k := cg * p.KH * p.KW
-	fillBias(p, bias, y)
+	if mg == 0 || pixels == 0 {
+		return
+	}
 	pointwise := p.KH == 1 && p.KW == 1 && p.StrideH == 1 && p.StrideW == 1 && p.PadTop+p.PadLeft+p.PadBottom+p.PadRight == 0
-	rows := min(p.OutH, max(1, panelBytes/4/max(1, k*p.OutW))) // output rows per panel
 	for n := range p.N {
 		for g := range p.Groups {
 			xg := x[(n*p.C+g*cg)*p.H*p.W:][:cg*p.H*p.W]
-			wg := w[g*mg*k:][:mg*k]
-			yg := y[(n*p.M+g*mg)*pixels:][:mg*pixels]
-			product := func(count int, col []float32, ldb int, to []float32) {
-				if packed != nil && Tiled(mg, count, k) {
-					gemmLeft(count, packed[g], col, ldb, to, pixels)
-				} else {
-					Gemm(false, false, mg, count, k, 1, wg, k, col, ldb, 1, to, pixels)
-				}
+			j := job{m: mg, n: pixels, k: k, a: leftOf(false, 1, w[g*mg*k:][:mg*k], k), c: y[(n*p.M+g*mg)*pixels:], ldc: pixels}
+			if packed != nil {
+				j.a = factor{packed: packed[g]}
+			}
+			if bias != nil {
+				j.start, j.bias = startBias, bias[g*mg:][:mg]
 			}
 			if pointwise {
-				product(pixels, xg, pixels, yg)
-				continue
+				j.b = rightOf(mg, false, xg, pixels)
+			} else {
+				j.b.fill = func(pixel, pixels, k0, kb int, out []float32) { fillPixels(p, xg, pixel, pixels, k0, kb, out) }
 			}
-			for r := 0; r < p.OutH; r += rows {
-				count := min(rows, p.OutH-r) * p.OutW
-				scratch(k*count, func(col []float32) {
-					im2col(p, xg, cg, r, count, col)
-					product(count, col, count, yg[r*p.OutW:])
-				})
+			j.run()
+		}
+	}
+}
+
+// fillPixels lays out a panel of the input under output pixels: row k holds the kernel element k (of [C,KH,KW]) of each.
+func fillPixels(p Conv, x []float32, pixel, pixels, k0, kb int, out []float32) {
+	_, width := tileShape()
+	if pixels < width {
+		clear(out)
+	}
+	c, rest := k0/(p.KH*p.KW), k0%(p.KH*p.KW)
+	kh, kw := rest/p.KW, rest%p.KW
+	for k := range kb {
+		plane, to := x[c*p.H*p.W:][:p.H*p.W], out[k*width:][:pixels]
+		for i := 0; i < pixels; { // the part of one output row
+			oh, ow := (pixel+i)/p.OutW, (pixel+i)%p.OutW
+			count := min(pixels-i, p.OutW-ow)
+			run(p, plane, oh*p.StrideH-p.PadTop+kh*p.DilH, ow*p.StrideW-p.PadLeft+kw*p.DilW, to[i:][:count])
+			i += count
+		}
+		if kw++; kw == p.KW {
+			kw = 0
+			if kh++; kh == p.KH {
+				kh = 0
+				c++
 			}
 		}
 	}
 }
 
-func fillBias(p Conv, bias, y []float32) {
-	pixels := p.OutH * p.OutW
-	for i := range p.N * p.M {
-		row := y[i*pixels:][:pixels]
-		var b float32
-		if bias != nil {
-			b = bias[i%p.M]
-		}
-		for j := range row {
-			row[j] = b
-		}
+// run copies inputs of one row of a plane, from a column on in steps of the stride; 0 outside.
+func run(p Conv, plane []float32, h, at int, to []float32) {
+	if h < 0 || h >= p.H {
+		clear(to)
+		return
 	}
-}
-
-// im2col lays out, per kernel element, the input under count output pixels from output row r on.
-func im2col(p Conv, x []float32, channels, r, count int, col []float32) {
-	Parallel(channels, max(1, grain/max(1, count*p.KH*p.KW)), func(lo, hi int) {
-		for c := lo; c < hi; c++ {
-			plane := x[c*p.H*p.W:][:p.H*p.W]
-			for kh := range p.KH {
-				for kw := range p.KW {
-					dst := col[((c*p.KH+kh)*p.KW+kw)*count:][:count]
-					for i := 0; i < count; i += p.OutW {
-						row := dst[i:][:p.OutW]
-						h := (r+i/p.OutW)*p.StrideH - p.PadTop + kh*p.DilH
-						if h < 0 || h >= p.H {
-							clear(row)
-							continue
-						}
-						src := plane[h*p.W:][:p.W]
-						at := kw*p.DilW - p.PadLeft
-						// valid output columns: 0 <= at + j*StrideW < W
-						first := min(len(row), max(0, ceilDiv(-at, p.StrideW)))
-						last := max(first, min(len(row), ceilDiv(p.W-at, p.StrideW)))
-						clear(row[:first])
-						clear(row[last:])
-						if p.StrideW == 1 {
-							copy(row[first:last], src[at+first:])
-							continue
-						}
-						for j := first; j < last; j++ {
-							row[j] = src[at+j*p.StrideW]
-						}
-					}
-				}
-			}
-		}
-	})
+	row := plane[h*p.W:][:p.W]
+	if p.StrideW == 1 && at >= 0 && at+len(to) <= p.W {
+		copy(to, row[at:])
+		return
+	}
+	first := min(len(to), max(0, ceilDiv(-at, p.StrideW)))
+	last := max(first, min(len(to), ceilDiv(p.W-at, p.StrideW)))
+	clear(to[:first])
+	clear(to[last:])
+	for j := first; j < last; j++ {
+		to[j] = row[at+j*p.StrideW]
+	}
 }
 
 // Columns lays out the input x [C,H,W] of one image under the output pixels at: [C*KH*KW, len(at)].
@@ -232,4 +220,18 @@ func AveragePool2D(p Conv, countPad bool, x, y []float32) {
 		}
 		return float32(sum / float64(n))
 	}, x, y)
+}
+
+func fillBias(p Conv, bias, y []float32) {
+	pixels := p.OutH * p.OutW
+	for i := range p.N * p.M {
+		row := y[i*pixels:][:pixels]
+		var b float32
+		if bias != nil {
+			b = bias[i%p.M]
+		}
+		for j := range row {
+			row[j] = b
+		}
+	}
 }

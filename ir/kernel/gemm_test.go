@@ -93,7 +93,8 @@ func BenchmarkGemm(b *testing.B) {
 	for _, size := range [][3]int{{256, 768, 768}, {784, 2304, 768}, {196, 196, 64}, {64, 16384, 147}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", size[0], size[1], size[2]), func(b *testing.B) {
 			m, n, k := size[0], size[1], size[2]
-			x, y, z := make([]float32, m*k), make([]float32, k*n), make([]float32, m*n)
+			rng := rand.New(rand.NewPCG(5, 6))
+			x, y, z := random(rng, m*k), random(rng, k*n), make([]float32, m*n)
 			for b.Loop() {
 				Gemm(false, false, m, n, k, 1, x, k, y, n, 0, z, n)
 			}

@@ -10,10 +10,10 @@ func BatchNorm(n, c, inner int, x, scale, bias, mean, variance []float32, eps fl
 		for i := lo; i < hi; i++ {
 			ch := i % c
 			s := float64(scale[ch]) / math.Sqrt(float64(variance[ch])+float64(eps))
-			a, b := float32(s), float32(float64(bias[ch])-float64(mean[ch])*s)
+			a, b := float32(s), float32(float64(bias[ch])-float64(float64(mean[ch])*s))
 			out := y[i*inner:][:inner]
 			for j, v := range x[i*inner:][:inner] {
-				out[j] = v*a + b
+				out[j] = float32(v*a) + b
 			}
 		}
 	})

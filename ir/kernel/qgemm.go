@@ -59,10 +59,10 @@ func QGemm(m int, a []uint8, b *PackedInt8, emit func(r, rows, c, cols int, acc 
 					}
 					from, stride = edge, groups*4
 				}
-				if hasVNNI && groups > 0 {
+				if use != generic && hasVNNI && groups > 0 {
 					vnniTile(groups, &from[0], stride, &panel[0], &acc[0])
 				} else {
-					plainTile(groups, rows, from, stride, panel, acc)
+					plainByteTile(groups, rows, from, stride, panel, acc)
 				}
 				emit(r, rows, q*qCols, cols, acc)
 			}
@@ -70,8 +70,8 @@ func QGemm(m int, a []uint8, b *PackedInt8, emit func(r, rows, c, cols int, acc 
 	})
 }
 
-// plainTile is vnniTile for other processors.
-func plainTile(groups, rows int, a []uint8, lda int, b []int8, c []int32) {
+// plainByteTile is vnniTile for other processors.
+func plainByteTile(groups, rows int, a []uint8, lda int, b []int8, c []int32) {
 	clear(c)
 	for r := range rows {
 		row, to := a[r*lda:], c[r*qCols:][:qCols]

@@ -119,9 +119,9 @@ func Resize(mode, coord string, planes, h, w, oh, ow int, x, y []float32) {
 			plane, s := x[r/oh*h*w:][:h*w], rows[r%oh]
 			top, bottom, out := plane[s.lo*w:][:w], plane[s.hi*w:][:w], y[r*ow:][:ow]
 			for j, c := range cols {
-				a := top[c.lo]*(1-c.part) + top[c.hi]*c.part
-				b := bottom[c.lo]*(1-c.part) + bottom[c.hi]*c.part
-				out[j] = a*(1-s.part) + b*s.part
+				a := float32(top[c.lo]*(1-c.part)) + float32(top[c.hi]*c.part)
+				b := float32(bottom[c.lo]*(1-c.part)) + float32(bottom[c.hi]*c.part)
+				out[j] = float32(a*(1-s.part)) + float32(b*s.part)
 			}
 		}
 	})

@@ -1,0 +1,22 @@
+// Command gen writes the assembly and the tables of ir/kernel: run it with `make generate`.
+package main
+
+import (
+	"flag"
+	"os"
+
+	"github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	for name, value := range map[string]string{"out": "../kernels_amd64.s", "stubs": "../kernels_amd64.go", "pkg": "kernel"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	build.ConstraintExpr("amd64")
+	tile("tileAVX2", avx2)
+	tile("tileAVX512", avx512)
+	build.Generate()
+	_ = os.Args
+}

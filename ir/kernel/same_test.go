@@ -1,0 +1,183 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// on runs f with a set of instructions.
+func on(s set, f func()) {
+	old := use
+	use = s
+	defer func() { use = old }()
+	f()
+}
+
+// wild is random numbers with edges among them: infinities, NaN, subnormal and huge numbers.
+func wild(rng *rand.Rand, n int) []float32 {
+	x := random(rng, n)
+	for i := range x {
+		switch rng.IntN(16) {
+		case 0:
+			x[i] = edges[rng.IntN(len(edges))]
+		case 1:
+			x[i] = math.Float32frombits(rng.Uint32())
+		}
+	}
+	return x
+}
+
+// sameBits computes a result with all sets of instructions and several threads, and holds them equal.
+func sameBits(t *testing.T, name string, n int, f func(y []float32)) {
+	t.Helper()
+	var want []float32
+	for _, s := range sets() {
+		for _, threads := range []int{1, 2, 5} {
+			y := make([]float32, n)
+			for i := range y {
+				y[i] = -12345
+			}
+			on(s, func() { atThreads(threads, func() { f(y) }) })
+			if want == nil {
+				want = y
+			}
+			for i := range y {
+				if !sameFloat(y[i], want[i]) {
+					t.Fatalf("%s: element %d with %s and %d threads: have %g (%x), want %g (%x) as with %s", name, i, s, threads,
+						y[i], math.Float32bits(y[i]), want[i], math.Float32bits(want[i]), sets()[0])
+				}
+			}
+		}
+	}
+}
+
+// Products have the same bits with every set of instructions and any number of threads, and each element is one chain of roundings.
+func TestSameProducts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	sizes := [][3]int{{1, 1, 1}, {1, 40, 300}, {3, 5, 7}, {14, 32, 256}, {15, 33, 257}, {28, 64, 3}, {29, 70, 90}, {13, 16, 0}, {100, 17, 20}, {150, 90, 20}, {5, 600, 30}, {2, 1100, 3}}
+	for range 30 {
+		sizes = append(sizes, [3]int{1 + rng.IntN(60), 1 + rng.IntN(100), 1 + rng.IntN(40)})
+	}
+	for i, size := range sizes {
+		m, n, k := size[0], size[1], size[2]
+		make := random
+		if i%2 == 1 {
+			make = wild
+		}
+		for mode := range 4 {
+			ta, tb := mode&1 != 0, mode&2 != 0
+			alpha, beta := []float32{1, 0.7, 1}[i%3], []float32{0, 1, -0.3}[i%3]
+			lda, ldb := k+1, n+2
+			a, b := make(rng, m*lda), make(rng, k*ldb)
+			if ta {
+				lda = m + 3
+				a = make(rng, k*lda)
+			}
+			if tb {
+				ldb = k + 1
+				b = make(rng, n*ldb)
+			}
+			c := make(rng, m*(n+1))
+			sameBits(t, fmt.Sprint("Gemm ", size, ta, tb), len(c), func(y []float32) {
+				copy(y, c)
+				Gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, y, n+1)
+			})
+			y := slices.Clone(c)
+			Gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, y, n+1)
+			for e := range 10 { // the definition
+				i, j := (e*7)%m, (e*11)%n
+				want := float32(0)
+				if beta != 0 {
+					want = c[i*(n+1)+j] * beta
+				}
+				for l := range k {
+					x, y := a[max(0, min(len(a)-1, i*lda+l))], b[max(0, min(len(b)-1, l*ldb+j))]
+					if ta {
+						x = a[l*lda+i]
+					}
+					if tb {
+						y = b[j*ldb+l]
+					}
+					want = fma(float32(x*alpha), y, want)
+				}
+				require.True(t, sameFloat(want, y[i*(n+1)+j]), "Gemm %v: have %g, want %g", size, y[i*(n+1)+j], want)
+			}
+		}
+		a, b := make(rng, m*k), make(rng, k*n)
+		sameBits(t, fmt.Sprint("GemmRight ", size), m*n, func(y []float32) { GemmRight(m, a, PackRight(k, n, b), y) })
+	}
+}
+
+// Convolutions have the same bits with weights laid out before or not, and are their definition.
+func TestSameConvolutions(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for i := range 60 {
+		p := Conv{N: 1 + rng.IntN(2), Groups: 1 + rng.IntN(2), H: 1 + rng.IntN(12), W: 1 + rng.IntN(45), KH: 1 + rng.IntN(3), KW: 1 + rng.IntN(3), StrideH: 1 + rng.IntN(2), StrideW: 1 + rng.IntN(2),
+			PadTop: rng.IntN(3), PadLeft: rng.IntN(3), PadBottom: rng.IntN(3), PadRight: rng.IntN(3), DilH: 1 + rng.IntN(2), DilW: 1 + rng.IntN(2)}
+		p.C, p.M = p.Groups*(1+rng.IntN(5)), p.Groups*(1+rng.IntN(20))
+		if i%4 == 0 {
+			p.KH, p.KW, p.StrideH, p.StrideW, p.PadTop, p.PadLeft, p.PadBottom, p.PadRight = 1, 1, 1, 1, 0, 0, 0, 0
+		}
+		p.OutH = (p.H+p.PadTop+p.PadBottom-p.DilH*(p.KH-1)-1)/p.StrideH + 1
+		p.OutW = (p.W+p.PadLeft+p.PadRight-p.DilW*(p.KW-1)-1)/p.StrideW + 1
+		if p.H+p.PadTop+p.PadBottom < p.DilH*(p.KH-1)+1 || p.W+p.PadLeft+p.PadRight < p.DilW*(p.KW-1)+1 {
+			continue
+		}
+		numbers := random
+		if i%3 == 1 {
+			numbers = wild
+		}
+		cg, mg := p.C/p.Groups, p.M/p.Groups
+		x, w, bias := numbers(rng, p.N*p.C*p.H*p.W), numbers(rng, p.M*cg*p.KH*p.KW), numbers(rng, p.M)
+		size := p.N * p.M * p.OutH * p.OutW
+		y := make([]float32, size)
+		Conv2D(p, x, w, nil, bias, y)
+		sameBits(t, fmt.Sprintf("Conv2D %+v", p), size, func(z []float32) {
+			Conv2D(p, x, w, PackConv(p, w), bias, z)
+			for i := range z {
+				require.True(t, sameFloat(y[i], z[i]), "laid out before")
+			}
+			Conv2D(p, x, w, nil, bias, z)
+		})
+		for e := range 20 {
+			at := e * 7919 % size
+			n, m, h, v := at/(p.M*p.OutH*p.OutW), at/(p.OutH*p.OutW)%p.M, at/p.OutW%p.OutH, at%p.OutW
+			want := bias[m]
+			for c := range cg {
+				for kh := range p.KH {
+					for kw := range p.KW {
+						ih, iw := h*p.StrideH-p.PadTop+kh*p.DilH, v*p.StrideW-p.PadLeft+kw*p.DilW
+						in := float32(0)
+						if ih >= 0 && ih < p.H && iw >= 0 && iw < p.W {
+							in = x[((n*p.C+m/mg*cg+c)*p.H+ih)*p.W+iw]
+						}
+						want = fma(w[((m*cg+c)*p.KH+kh)*p.KW+kw], in, want)
+					}
+				}
+			}
+			require.True(t, sameFloat(want, y[at]), "%+v: element %d: have %g, want %g", p, at, y[at], want)
+		}
+	}
+}
+
+// The variable picks the kernels, or is refused.
+func TestChoose(t *testing.T) {
+	for _, s := range sets() {
+		have, err := choose(string(s))
+		require.NoError(t, err)
+		require.Equal(t, s, have)
+	}
+	best, err := choose("")
+	require.NoError(t, err)
+	require.Equal(t, sets()[len(sets())-1], best)
+	_, err = choose("mmx")
+	require.ErrorContains(t, err, `SYNCSAM_CPU: have "mmx", want one of generic`)
+	name, err := CPU()
+	require.Equal(t, os.Getenv("SYNCSAM_CPU") == "" || os.Getenv("SYNCSAM_CPU") == name, err == nil)
+}
