@@ -60,3 +60,43 @@ func tile(rows, vectors, k int, a, b []float32, ldb int, c []float32, ldc int, b
 		tileAVX2(rows, vectors, k, pa, pb, ldb, &c[0], ldc, pBias, start)
 	}
 }
+
+// sumLanes, squaresLanes and largestLanes fold whole sixteens of x in lanes and tell how many elements those are.
+func sumLanes(x []float32, lanes *[16]float64) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0 || use == generic:
+		return 0
+	case use == avx512:
+		sumAVX512(n, &x[0], &lanes[0])
+	default:
+		sumAVX2(n, &x[0], &lanes[0])
+	}
+	return n
+}
+
+func squaresLanes(x []float32, lanes *[16]float64, mean float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0 || use == generic:
+		return 0
+	case use == avx512:
+		squaresAVX512(n, &x[0], &lanes[0], mean)
+	default:
+		squaresAVX2(n, &x[0], &lanes[0], mean)
+	}
+	return n
+}
+
+func largestLanes(x []float32, lanes *[16]float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0 || use == generic:
+		return 0
+	case use == avx512:
+		largestAVX512(n, &x[0], &lanes[0])
+	default:
+		largestAVX2(n, &x[0], &lanes[0])
+	}
+	return n
+}

@@ -15,3 +15,293 @@ func tileAVX2(rows int, vectors int, k int, a *float32, b *float32, ldb int, c *
 //
 //go:noescape
 func tileAVX512(rows int, vectors int, k int, a *float32, b *float32, ldb int, c *float32, ldc int, bias *float32, start int)
+
+// expAVX2 computes e^x, of n elements.
+//
+//go:noescape
+func expAVX2(n int, x0 *float32, z *float32)
+
+// expAVX512 computes e^x, of n elements.
+//
+//go:noescape
+func expAVX512(n int, x0 *float32, z *float32)
+
+// erfAVX2 computes the error function, of n elements.
+//
+//go:noescape
+func erfAVX2(n int, x0 *float32, z *float32)
+
+// erfAVX512 computes the error function, of n elements.
+//
+//go:noescape
+func erfAVX512(n int, x0 *float32, z *float32)
+
+// geluAVX2 computes x (1 + erf(x/sqrt 2)) / 2, of n elements.
+//
+//go:noescape
+func geluAVX2(n int, x0 *float32, z *float32)
+
+// geluAVX512 computes x (1 + erf(x/sqrt 2)) / 2, of n elements.
+//
+//go:noescape
+func geluAVX512(n int, x0 *float32, z *float32)
+
+// geluTanhAVX2 computes x/2 (1 + tanh u) = x / (1 + e^-2u) for u = sqrt(2/pi) (x + 0.044715 x^3), of n elements.
+//
+//go:noescape
+func geluTanhAVX2(n int, x0 *float32, z *float32)
+
+// geluTanhAVX512 computes x/2 (1 + tanh u) = x / (1 + e^-2u) for u = sqrt(2/pi) (x + 0.044715 x^3), of n elements.
+//
+//go:noescape
+func geluTanhAVX512(n int, x0 *float32, z *float32)
+
+// tanhAVX2 computes the hyperbolic tangent, of n elements.
+//
+//go:noescape
+func tanhAVX2(n int, x0 *float32, z *float32)
+
+// tanhAVX512 computes the hyperbolic tangent, of n elements.
+//
+//go:noescape
+func tanhAVX512(n int, x0 *float32, z *float32)
+
+// sigmoidAVX2 computes 1 / (1 + e^-x), of n elements.
+//
+//go:noescape
+func sigmoidAVX2(n int, x0 *float32, z *float32)
+
+// sigmoidAVX512 computes 1 / (1 + e^-x), of n elements.
+//
+//go:noescape
+func sigmoidAVX512(n int, x0 *float32, z *float32)
+
+// reluAVX2 computes x above 0, NaN where it is NaN, else 0, of n elements.
+//
+//go:noescape
+func reluAVX2(n int, x0 *float32, z *float32)
+
+// reluAVX512 computes x above 0, NaN where it is NaN, else 0, of n elements.
+//
+//go:noescape
+func reluAVX512(n int, x0 *float32, z *float32)
+
+// expSumAVX2 computes e^(x - n0), with its sums, of n elements.
+//
+//go:noescape
+func expSumAVX2(n int, x0 *float32, z *float32, sums *float32, n0 float32)
+
+// expSumAVX512 computes e^(x - n0), with its sums, of n elements.
+//
+//go:noescape
+func expSumAVX512(n int, x0 *float32, z *float32, sums *float32, n0 float32)
+
+// addAVX2 computes x + y, of n elements.
+//
+//go:noescape
+func addAVX2(n int, x0 *float32, x1 *float32, z *float32)
+
+// addAVX512 computes x + y, of n elements.
+//
+//go:noescape
+func addAVX512(n int, x0 *float32, x1 *float32, z *float32)
+
+// subAVX2 computes x - y, of n elements.
+//
+//go:noescape
+func subAVX2(n int, x0 *float32, x1 *float32, z *float32)
+
+// subAVX512 computes x - y, of n elements.
+//
+//go:noescape
+func subAVX512(n int, x0 *float32, x1 *float32, z *float32)
+
+// mulAVX2 computes x y, of n elements.
+//
+//go:noescape
+func mulAVX2(n int, x0 *float32, x1 *float32, z *float32)
+
+// mulAVX512 computes x y, of n elements.
+//
+//go:noescape
+func mulAVX512(n int, x0 *float32, x1 *float32, z *float32)
+
+// divAVX2 computes x / y, of n elements.
+//
+//go:noescape
+func divAVX2(n int, x0 *float32, x1 *float32, z *float32)
+
+// divAVX512 computes x / y, of n elements.
+//
+//go:noescape
+func divAVX512(n int, x0 *float32, x1 *float32, z *float32)
+
+// addOneAVX2 computes x + n0, of n elements.
+//
+//go:noescape
+func addOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// addOneAVX512 computes x + n0, of n elements.
+//
+//go:noescape
+func addOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// subOneAVX2 computes x - n0, of n elements.
+//
+//go:noescape
+func subOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// subOneAVX512 computes x - n0, of n elements.
+//
+//go:noescape
+func subOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// mulOneAVX2 computes x n0, of n elements.
+//
+//go:noescape
+func mulOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// mulOneAVX512 computes x n0, of n elements.
+//
+//go:noescape
+func mulOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// divOneAVX2 computes x / n0, of n elements.
+//
+//go:noescape
+func divOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// divOneAVX512 computes x / n0, of n elements.
+//
+//go:noescape
+func divOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// oneSubAVX2 computes n0 - x, of n elements.
+//
+//go:noescape
+func oneSubAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// oneSubAVX512 computes n0 - x, of n elements.
+//
+//go:noescape
+func oneSubAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// oneDivAVX2 computes n0 / x, of n elements.
+//
+//go:noescape
+func oneDivAVX2(n int, x0 *float32, z *float32, n0 float32)
+
+// oneDivAVX512 computes n0 / x, of n elements.
+//
+//go:noescape
+func oneDivAVX512(n int, x0 *float32, z *float32, n0 float32)
+
+// greaterAVX2 computes the greater of x and y, NaN where one is NaN, of n elements.
+//
+//go:noescape
+func greaterAVX2(n int, x0 *float32, x1 *float32, z *float32)
+
+// greaterAVX512 computes the greater of x and y, NaN where one is NaN, of n elements.
+//
+//go:noescape
+func greaterAVX512(n int, x0 *float32, x1 *float32, z *float32)
+
+// affineAVX2 computes x n0 + n1, of n elements.
+//
+//go:noescape
+func affineAVX2(n int, x0 *float32, z *float32, n0 float32, n1 float32)
+
+// affineAVX512 computes x n0 + n1, of n elements.
+//
+//go:noescape
+func affineAVX512(n int, x0 *float32, z *float32, n0 float32, n1 float32)
+
+// normAVX2 computes (x - n0) n1 y, of n elements.
+//
+//go:noescape
+func normAVX2(n int, x0 *float32, x1 *float32, z *float32, n0 float32, n1 float32)
+
+// normAVX512 computes (x - n0) n1 y, of n elements.
+//
+//go:noescape
+func normAVX512(n int, x0 *float32, x1 *float32, z *float32, n0 float32, n1 float32)
+
+// normBiasAVX2 computes (x - n0) n1 y + z, of n elements.
+//
+//go:noescape
+func normBiasAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+
+// normBiasAVX512 computes (x - n0) n1 y + z, of n elements.
+//
+//go:noescape
+func normBiasAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+
+// quantizeAVX2 computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1, of n elements.
+//
+//go:noescape
+func quantizeAVX2(n int, x0 *float32, z *uint8, n0 float32, n1 float32, n2 float32, n3 float32)
+
+// quantizeAVX512 computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1, of n elements.
+//
+//go:noescape
+func quantizeAVX512(n int, x0 *float32, z *uint8, n0 float32, n1 float32, n2 float32, n3 float32)
+
+// dequantizeAVX2 computes (x - n0) n1, of n elements.
+//
+//go:noescape
+func dequantizeAVX2(n int, x0 *uint8, z *float32, n0 float32, n1 float32)
+
+// dequantizeAVX512 computes (x - n0) n1, of n elements.
+//
+//go:noescape
+func dequantizeAVX512(n int, x0 *uint8, z *float32, n0 float32, n1 float32)
+
+// requantizeAVX2 computes round((x + y) z, between n0 and n1) + n2, of n elements.
+//
+//go:noescape
+func requantizeAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *uint8, n0 float32, n1 float32, n2 float32)
+
+// requantizeAVX512 computes round((x + y) z, between n0 and n1) + n2, of n elements.
+//
+//go:noescape
+func requantizeAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *uint8, n0 float32, n1 float32, n2 float32)
+
+// rescaleAVX2 computes (x + y) z, of n elements.
+//
+//go:noescape
+func rescaleAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
+
+// rescaleAVX512 computes (x + y) z, of n elements.
+//
+//go:noescape
+func rescaleAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
+
+// largestAVX2 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func largestAVX2(n int, x *float32, lanes *float32)
+
+// sumAVX2 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func sumAVX2(n int, x *float32, lanes *float64)
+
+// squaresAVX2 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func squaresAVX2(n int, x *float32, lanes *float64, mean float32)
+
+// largestAVX512 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func largestAVX512(n int, x *float32, lanes *float32)
+
+// sumAVX512 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func sumAVX512(n int, x *float32, lanes *float64)
+
+// squaresAVX512 folds n elements, a multiple of 16, into 16 lanes.
+//
+//go:noescape
+func squaresAVX512(n int, x *float32, lanes *float64, mean float32)

@@ -3747,3 +3747,3939 @@ store1x1:
 	VMOVUPS Z0, (R8)
 	VZEROUPPER
 	RET
+
+// func expAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX2
+TEXT ·expAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VMOVUPS   allc2aeac4f<>+0(SB), Y1
+	VMAXPS    Y0, Y1, Y1
+	VMOVUPS   all42b20000<>+0(SB), Y2
+	VMINPS    Y1, Y2, Y1
+	VMULPS    all3fb8aa3b<>+0(SB), Y1, Y2
+	VADDPS    all4b400000<>+0(SB), Y2, Y2
+	VSUBPS    all4b400000<>+0(SB), Y2, Y2
+	VMULPS    all3f318000<>+0(SB), Y2, Y3
+	VSUBPS    Y3, Y1, Y1
+	VMULPS    allb95e8083<>+0(SB), Y2, Y3
+	VSUBPS    Y3, Y1, Y1
+	VMULPS    all3ab511d4<>+0(SB), Y1, Y3
+	VADDPS    all3c091d1b<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3d2aac7a<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3e2aaa48<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3efffffe<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    Y1, Y3, Y1
+	VADDPS    all3f800000<>+0(SB), Y1, Y1
+	VCVTPS2DQ Y2, Y2
+	VPSRAD    $0x01, Y2, Y3
+	VPSUBD    Y3, Y2, Y2
+	VPADDD    all0000007f<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y1, Y1
+	VPADDD    all0000007f<>+0(SB), Y2, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y1, Y1
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y0, Y0
+	VBLENDVPS Y0, all00000000<>+0(SB), Y1, Y0
+	VMOVUPS   Y0, (DX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    allc2aeac4f<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y2
+	VMOVUPS    all42b20000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMULPS     all3fb8aa3b<>+0(SB), Y2, Y3
+	VADDPS     all4b400000<>+0(SB), Y3, Y3
+	VSUBPS     all4b400000<>+0(SB), Y3, Y3
+	VMULPS     all3f318000<>+0(SB), Y3, Y4
+	VSUBPS     Y4, Y2, Y2
+	VMULPS     allb95e8083<>+0(SB), Y3, Y4
+	VSUBPS     Y4, Y2, Y2
+	VMULPS     all3ab511d4<>+0(SB), Y2, Y4
+	VADDPS     all3c091d1b<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3d2aac7a<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3e2aaa48<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3efffffe<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     Y2, Y4, Y2
+	VADDPS     all3f800000<>+0(SB), Y2, Y2
+	VCVTPS2DQ  Y3, Y3
+	VPSRAD     $0x01, Y3, Y4
+	VPSUBD     Y4, Y3, Y3
+	VPADDD     all0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y2, Y2
+	VPADDD     all0000007f<>+0(SB), Y3, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y2, Y2
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y1, Y1
+	VBLENDVPS  Y1, all00000000<>+0(SB), Y2, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all42b20000<>+0(SB)/4, $0x42b20000
+DATA all42b20000<>+4(SB)/4, $0x42b20000
+DATA all42b20000<>+8(SB)/4, $0x42b20000
+DATA all42b20000<>+12(SB)/4, $0x42b20000
+DATA all42b20000<>+16(SB)/4, $0x42b20000
+DATA all42b20000<>+20(SB)/4, $0x42b20000
+DATA all42b20000<>+24(SB)/4, $0x42b20000
+DATA all42b20000<>+28(SB)/4, $0x42b20000
+DATA all42b20000<>+32(SB)/4, $0x42b20000
+DATA all42b20000<>+36(SB)/4, $0x42b20000
+DATA all42b20000<>+40(SB)/4, $0x42b20000
+DATA all42b20000<>+44(SB)/4, $0x42b20000
+DATA all42b20000<>+48(SB)/4, $0x42b20000
+DATA all42b20000<>+52(SB)/4, $0x42b20000
+DATA all42b20000<>+56(SB)/4, $0x42b20000
+DATA all42b20000<>+60(SB)/4, $0x42b20000
+GLOBL all42b20000<>(SB), RODATA|NOPTR, $64
+
+DATA allc2aeac4f<>+0(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+4(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+8(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+12(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+16(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+20(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+24(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+28(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+32(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+36(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+40(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+44(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+48(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+52(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+56(SB)/4, $0xc2aeac4f
+DATA allc2aeac4f<>+60(SB)/4, $0xc2aeac4f
+GLOBL allc2aeac4f<>(SB), RODATA|NOPTR, $64
+
+DATA all3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL all3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA all4b400000<>+0(SB)/4, $0x4b400000
+DATA all4b400000<>+4(SB)/4, $0x4b400000
+DATA all4b400000<>+8(SB)/4, $0x4b400000
+DATA all4b400000<>+12(SB)/4, $0x4b400000
+DATA all4b400000<>+16(SB)/4, $0x4b400000
+DATA all4b400000<>+20(SB)/4, $0x4b400000
+DATA all4b400000<>+24(SB)/4, $0x4b400000
+DATA all4b400000<>+28(SB)/4, $0x4b400000
+DATA all4b400000<>+32(SB)/4, $0x4b400000
+DATA all4b400000<>+36(SB)/4, $0x4b400000
+DATA all4b400000<>+40(SB)/4, $0x4b400000
+DATA all4b400000<>+44(SB)/4, $0x4b400000
+DATA all4b400000<>+48(SB)/4, $0x4b400000
+DATA all4b400000<>+52(SB)/4, $0x4b400000
+DATA all4b400000<>+56(SB)/4, $0x4b400000
+DATA all4b400000<>+60(SB)/4, $0x4b400000
+GLOBL all4b400000<>(SB), RODATA|NOPTR, $64
+
+DATA all3f318000<>+0(SB)/4, $0x3f318000
+DATA all3f318000<>+4(SB)/4, $0x3f318000
+DATA all3f318000<>+8(SB)/4, $0x3f318000
+DATA all3f318000<>+12(SB)/4, $0x3f318000
+DATA all3f318000<>+16(SB)/4, $0x3f318000
+DATA all3f318000<>+20(SB)/4, $0x3f318000
+DATA all3f318000<>+24(SB)/4, $0x3f318000
+DATA all3f318000<>+28(SB)/4, $0x3f318000
+DATA all3f318000<>+32(SB)/4, $0x3f318000
+DATA all3f318000<>+36(SB)/4, $0x3f318000
+DATA all3f318000<>+40(SB)/4, $0x3f318000
+DATA all3f318000<>+44(SB)/4, $0x3f318000
+DATA all3f318000<>+48(SB)/4, $0x3f318000
+DATA all3f318000<>+52(SB)/4, $0x3f318000
+DATA all3f318000<>+56(SB)/4, $0x3f318000
+DATA all3f318000<>+60(SB)/4, $0x3f318000
+GLOBL all3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA allb95e8083<>+0(SB)/4, $0xb95e8083
+DATA allb95e8083<>+4(SB)/4, $0xb95e8083
+DATA allb95e8083<>+8(SB)/4, $0xb95e8083
+DATA allb95e8083<>+12(SB)/4, $0xb95e8083
+DATA allb95e8083<>+16(SB)/4, $0xb95e8083
+DATA allb95e8083<>+20(SB)/4, $0xb95e8083
+DATA allb95e8083<>+24(SB)/4, $0xb95e8083
+DATA allb95e8083<>+28(SB)/4, $0xb95e8083
+DATA allb95e8083<>+32(SB)/4, $0xb95e8083
+DATA allb95e8083<>+36(SB)/4, $0xb95e8083
+DATA allb95e8083<>+40(SB)/4, $0xb95e8083
+DATA allb95e8083<>+44(SB)/4, $0xb95e8083
+DATA allb95e8083<>+48(SB)/4, $0xb95e8083
+DATA allb95e8083<>+52(SB)/4, $0xb95e8083
+DATA allb95e8083<>+56(SB)/4, $0xb95e8083
+DATA allb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL allb95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA all3ab511d4<>+0(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+4(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+8(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+12(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+16(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+20(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+24(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+28(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+32(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+36(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+40(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+44(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+48(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+52(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+56(SB)/4, $0x3ab511d4
+DATA all3ab511d4<>+60(SB)/4, $0x3ab511d4
+GLOBL all3ab511d4<>(SB), RODATA|NOPTR, $64
+
+DATA all3c091d1b<>+0(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+4(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+8(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+12(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+16(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+20(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+24(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+28(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+32(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+36(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+40(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+44(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+48(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+52(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+56(SB)/4, $0x3c091d1b
+DATA all3c091d1b<>+60(SB)/4, $0x3c091d1b
+GLOBL all3c091d1b<>(SB), RODATA|NOPTR, $64
+
+DATA all3d2aac7a<>+0(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+4(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+8(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+12(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+16(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+20(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+24(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+28(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+32(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+36(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+40(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+44(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+48(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+52(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+56(SB)/4, $0x3d2aac7a
+DATA all3d2aac7a<>+60(SB)/4, $0x3d2aac7a
+GLOBL all3d2aac7a<>(SB), RODATA|NOPTR, $64
+
+DATA all3e2aaa48<>+0(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+4(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+8(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+12(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+16(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+20(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+24(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+28(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+32(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+36(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+40(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+44(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+48(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+52(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+56(SB)/4, $0x3e2aaa48
+DATA all3e2aaa48<>+60(SB)/4, $0x3e2aaa48
+GLOBL all3e2aaa48<>(SB), RODATA|NOPTR, $64
+
+DATA all3efffffe<>+0(SB)/4, $0x3efffffe
+DATA all3efffffe<>+4(SB)/4, $0x3efffffe
+DATA all3efffffe<>+8(SB)/4, $0x3efffffe
+DATA all3efffffe<>+12(SB)/4, $0x3efffffe
+DATA all3efffffe<>+16(SB)/4, $0x3efffffe
+DATA all3efffffe<>+20(SB)/4, $0x3efffffe
+DATA all3efffffe<>+24(SB)/4, $0x3efffffe
+DATA all3efffffe<>+28(SB)/4, $0x3efffffe
+DATA all3efffffe<>+32(SB)/4, $0x3efffffe
+DATA all3efffffe<>+36(SB)/4, $0x3efffffe
+DATA all3efffffe<>+40(SB)/4, $0x3efffffe
+DATA all3efffffe<>+44(SB)/4, $0x3efffffe
+DATA all3efffffe<>+48(SB)/4, $0x3efffffe
+DATA all3efffffe<>+52(SB)/4, $0x3efffffe
+DATA all3efffffe<>+56(SB)/4, $0x3efffffe
+DATA all3efffffe<>+60(SB)/4, $0x3efffffe
+GLOBL all3efffffe<>(SB), RODATA|NOPTR, $64
+
+DATA all3f800000<>+0(SB)/4, $0x3f800000
+DATA all3f800000<>+4(SB)/4, $0x3f800000
+DATA all3f800000<>+8(SB)/4, $0x3f800000
+DATA all3f800000<>+12(SB)/4, $0x3f800000
+DATA all3f800000<>+16(SB)/4, $0x3f800000
+DATA all3f800000<>+20(SB)/4, $0x3f800000
+DATA all3f800000<>+24(SB)/4, $0x3f800000
+DATA all3f800000<>+28(SB)/4, $0x3f800000
+DATA all3f800000<>+32(SB)/4, $0x3f800000
+DATA all3f800000<>+36(SB)/4, $0x3f800000
+DATA all3f800000<>+40(SB)/4, $0x3f800000
+DATA all3f800000<>+44(SB)/4, $0x3f800000
+DATA all3f800000<>+48(SB)/4, $0x3f800000
+DATA all3f800000<>+52(SB)/4, $0x3f800000
+DATA all3f800000<>+56(SB)/4, $0x3f800000
+DATA all3f800000<>+60(SB)/4, $0x3f800000
+GLOBL all3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA all00000000<>+0(SB)/4, $0x00000000
+DATA all00000000<>+4(SB)/4, $0x00000000
+DATA all00000000<>+8(SB)/4, $0x00000000
+DATA all00000000<>+12(SB)/4, $0x00000000
+DATA all00000000<>+16(SB)/4, $0x00000000
+DATA all00000000<>+20(SB)/4, $0x00000000
+DATA all00000000<>+24(SB)/4, $0x00000000
+DATA all00000000<>+28(SB)/4, $0x00000000
+DATA all00000000<>+32(SB)/4, $0x00000000
+DATA all00000000<>+36(SB)/4, $0x00000000
+DATA all00000000<>+40(SB)/4, $0x00000000
+DATA all00000000<>+44(SB)/4, $0x00000000
+DATA all00000000<>+48(SB)/4, $0x00000000
+DATA all00000000<>+52(SB)/4, $0x00000000
+DATA all00000000<>+56(SB)/4, $0x00000000
+DATA all00000000<>+60(SB)/4, $0x00000000
+GLOBL all00000000<>(SB), RODATA|NOPTR, $64
+
+DATA all0000007f<>+0(SB)/4, $0x0000007f
+DATA all0000007f<>+4(SB)/4, $0x0000007f
+DATA all0000007f<>+8(SB)/4, $0x0000007f
+DATA all0000007f<>+12(SB)/4, $0x0000007f
+DATA all0000007f<>+16(SB)/4, $0x0000007f
+DATA all0000007f<>+20(SB)/4, $0x0000007f
+DATA all0000007f<>+24(SB)/4, $0x0000007f
+DATA all0000007f<>+28(SB)/4, $0x0000007f
+DATA all0000007f<>+32(SB)/4, $0x0000007f
+DATA all0000007f<>+36(SB)/4, $0x0000007f
+DATA all0000007f<>+40(SB)/4, $0x0000007f
+DATA all0000007f<>+44(SB)/4, $0x0000007f
+DATA all0000007f<>+48(SB)/4, $0x0000007f
+DATA all0000007f<>+52(SB)/4, $0x0000007f
+DATA all0000007f<>+56(SB)/4, $0x0000007f
+DATA all0000007f<>+60(SB)/4, $0x0000007f
+GLOBL all0000007f<>(SB), RODATA|NOPTR, $64
+
+DATA laneMasks<>+0(SB)/4, $0xffffffff
+DATA laneMasks<>+4(SB)/4, $0xffffffff
+DATA laneMasks<>+8(SB)/4, $0xffffffff
+DATA laneMasks<>+12(SB)/4, $0xffffffff
+DATA laneMasks<>+16(SB)/4, $0xffffffff
+DATA laneMasks<>+20(SB)/4, $0xffffffff
+DATA laneMasks<>+24(SB)/4, $0xffffffff
+DATA laneMasks<>+28(SB)/4, $0xffffffff
+DATA laneMasks<>+32(SB)/4, $0x00000000
+DATA laneMasks<>+36(SB)/4, $0x00000000
+DATA laneMasks<>+40(SB)/4, $0x00000000
+DATA laneMasks<>+44(SB)/4, $0x00000000
+DATA laneMasks<>+48(SB)/4, $0x00000000
+DATA laneMasks<>+52(SB)/4, $0x00000000
+DATA laneMasks<>+56(SB)/4, $0x00000000
+DATA laneMasks<>+60(SB)/4, $0x00000000
+GLOBL laneMasks<>(SB), RODATA|NOPTR, $64
+
+// func expAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·expAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VMOVUPS   allc2aeac4f<>+0(SB), Z1
+	VMAXPS    Z0, Z1, Z1
+	VMOVUPS   all42b20000<>+0(SB), Z2
+	VMINPS    Z1, Z2, Z1
+	VMULPS    all3fb8aa3b<>+0(SB), Z1, Z2
+	VADDPS    all4b400000<>+0(SB), Z2, Z2
+	VSUBPS    all4b400000<>+0(SB), Z2, Z2
+	VMULPS    all3f318000<>+0(SB), Z2, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMULPS    allb95e8083<>+0(SB), Z2, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMULPS    all3ab511d4<>+0(SB), Z1, Z5
+	VADDPS    all3c091d1b<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    all3d2aac7a<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    all3e2aaa48<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    all3efffffe<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    Z1, Z5, Z1
+	VADDPS    all3f800000<>+0(SB), Z1, Z1
+	VSCALEFPS Z2, Z1, Z1
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z0, K1
+	VBLENDMPS all00000000<>+0(SB), Z1, K1, Z3
+	VMOVUPS   Z3, (DX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   allc2aeac4f<>+0(SB), Z1
+	VMAXPS    Z0, Z1, Z1
+	VMOVUPS   all42b20000<>+0(SB), Z2
+	VMINPS    Z1, Z2, Z1
+	VMULPS    all3fb8aa3b<>+0(SB), Z1, Z2
+	VADDPS    all4b400000<>+0(SB), Z2, Z2
+	VSUBPS    all4b400000<>+0(SB), Z2, Z2
+	VMULPS    all3f318000<>+0(SB), Z2, Z3
+	VSUBPS    Z3, Z1, Z1
+	VMULPS    allb95e8083<>+0(SB), Z2, Z3
+	VSUBPS    Z3, Z1, Z1
+	VMULPS    all3ab511d4<>+0(SB), Z1, Z3
+	VADDPS    all3c091d1b<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3d2aac7a<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3e2aaa48<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3efffffe<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    Z1, Z3, Z1
+	VADDPS    all3f800000<>+0(SB), Z1, Z1
+	VSCALEFPS Z2, Z1, Z1
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z0, K2
+	VBLENDMPS all00000000<>+0(SB), Z1, K2, Z4
+	VMOVUPS   Z4, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func erfAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX
+TEXT ·erfAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS allc079999a<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS all4079999a<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMULPS  Y0, Y0, Y1
+	VMULPS  all360aae15<>+0(SB), Y1, Y2
+	VADDPS  all3995740d<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  all3b74fd27<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  all3d57ba21<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  all3e423756<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  all3f906eba<>+0(SB), Y2, Y2
+	VMULPS  all38208432<>+0(SB), Y1, Y3
+	VADDPS  all3a97b22e<>+0(SB), Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VADDPS  all3c745a13<>+0(SB), Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VADDPS  all3de9195a<>+0(SB), Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VADDPS  all3f005cf3<>+0(SB), Y3, Y3
+	VMULPS  Y1, Y3, Y1
+	VADDPS  all3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y0, Y0
+	VDIVPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    allc079999a<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VMOVUPS    all4079999a<>+0(SB), Y2
+	VMINPS     Y1, Y2, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     all360aae15<>+0(SB), Y2, Y3
+	VADDPS     all3995740d<>+0(SB), Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VADDPS     all3b74fd27<>+0(SB), Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VADDPS     all3d57ba21<>+0(SB), Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VADDPS     all3e423756<>+0(SB), Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VADDPS     all3f906eba<>+0(SB), Y3, Y3
+	VMULPS     all38208432<>+0(SB), Y2, Y4
+	VADDPS     all3a97b22e<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3c745a13<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3de9195a<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3f005cf3<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y2
+	VADDPS     all3f800000<>+0(SB), Y2, Y2
+	VMULPS     Y3, Y1, Y1
+	VDIVPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all4079999a<>+0(SB)/4, $0x4079999a
+DATA all4079999a<>+4(SB)/4, $0x4079999a
+DATA all4079999a<>+8(SB)/4, $0x4079999a
+DATA all4079999a<>+12(SB)/4, $0x4079999a
+DATA all4079999a<>+16(SB)/4, $0x4079999a
+DATA all4079999a<>+20(SB)/4, $0x4079999a
+DATA all4079999a<>+24(SB)/4, $0x4079999a
+DATA all4079999a<>+28(SB)/4, $0x4079999a
+DATA all4079999a<>+32(SB)/4, $0x4079999a
+DATA all4079999a<>+36(SB)/4, $0x4079999a
+DATA all4079999a<>+40(SB)/4, $0x4079999a
+DATA all4079999a<>+44(SB)/4, $0x4079999a
+DATA all4079999a<>+48(SB)/4, $0x4079999a
+DATA all4079999a<>+52(SB)/4, $0x4079999a
+DATA all4079999a<>+56(SB)/4, $0x4079999a
+DATA all4079999a<>+60(SB)/4, $0x4079999a
+GLOBL all4079999a<>(SB), RODATA|NOPTR, $64
+
+DATA allc079999a<>+0(SB)/4, $0xc079999a
+DATA allc079999a<>+4(SB)/4, $0xc079999a
+DATA allc079999a<>+8(SB)/4, $0xc079999a
+DATA allc079999a<>+12(SB)/4, $0xc079999a
+DATA allc079999a<>+16(SB)/4, $0xc079999a
+DATA allc079999a<>+20(SB)/4, $0xc079999a
+DATA allc079999a<>+24(SB)/4, $0xc079999a
+DATA allc079999a<>+28(SB)/4, $0xc079999a
+DATA allc079999a<>+32(SB)/4, $0xc079999a
+DATA allc079999a<>+36(SB)/4, $0xc079999a
+DATA allc079999a<>+40(SB)/4, $0xc079999a
+DATA allc079999a<>+44(SB)/4, $0xc079999a
+DATA allc079999a<>+48(SB)/4, $0xc079999a
+DATA allc079999a<>+52(SB)/4, $0xc079999a
+DATA allc079999a<>+56(SB)/4, $0xc079999a
+DATA allc079999a<>+60(SB)/4, $0xc079999a
+GLOBL allc079999a<>(SB), RODATA|NOPTR, $64
+
+DATA all360aae15<>+0(SB)/4, $0x360aae15
+DATA all360aae15<>+4(SB)/4, $0x360aae15
+DATA all360aae15<>+8(SB)/4, $0x360aae15
+DATA all360aae15<>+12(SB)/4, $0x360aae15
+DATA all360aae15<>+16(SB)/4, $0x360aae15
+DATA all360aae15<>+20(SB)/4, $0x360aae15
+DATA all360aae15<>+24(SB)/4, $0x360aae15
+DATA all360aae15<>+28(SB)/4, $0x360aae15
+DATA all360aae15<>+32(SB)/4, $0x360aae15
+DATA all360aae15<>+36(SB)/4, $0x360aae15
+DATA all360aae15<>+40(SB)/4, $0x360aae15
+DATA all360aae15<>+44(SB)/4, $0x360aae15
+DATA all360aae15<>+48(SB)/4, $0x360aae15
+DATA all360aae15<>+52(SB)/4, $0x360aae15
+DATA all360aae15<>+56(SB)/4, $0x360aae15
+DATA all360aae15<>+60(SB)/4, $0x360aae15
+GLOBL all360aae15<>(SB), RODATA|NOPTR, $64
+
+DATA all3995740d<>+0(SB)/4, $0x3995740d
+DATA all3995740d<>+4(SB)/4, $0x3995740d
+DATA all3995740d<>+8(SB)/4, $0x3995740d
+DATA all3995740d<>+12(SB)/4, $0x3995740d
+DATA all3995740d<>+16(SB)/4, $0x3995740d
+DATA all3995740d<>+20(SB)/4, $0x3995740d
+DATA all3995740d<>+24(SB)/4, $0x3995740d
+DATA all3995740d<>+28(SB)/4, $0x3995740d
+DATA all3995740d<>+32(SB)/4, $0x3995740d
+DATA all3995740d<>+36(SB)/4, $0x3995740d
+DATA all3995740d<>+40(SB)/4, $0x3995740d
+DATA all3995740d<>+44(SB)/4, $0x3995740d
+DATA all3995740d<>+48(SB)/4, $0x3995740d
+DATA all3995740d<>+52(SB)/4, $0x3995740d
+DATA all3995740d<>+56(SB)/4, $0x3995740d
+DATA all3995740d<>+60(SB)/4, $0x3995740d
+GLOBL all3995740d<>(SB), RODATA|NOPTR, $64
+
+DATA all3b74fd27<>+0(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+4(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+8(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+12(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+16(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+20(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+24(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+28(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+32(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+36(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+40(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+44(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+48(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+52(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+56(SB)/4, $0x3b74fd27
+DATA all3b74fd27<>+60(SB)/4, $0x3b74fd27
+GLOBL all3b74fd27<>(SB), RODATA|NOPTR, $64
+
+DATA all3d57ba21<>+0(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+4(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+8(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+12(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+16(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+20(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+24(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+28(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+32(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+36(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+40(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+44(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+48(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+52(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+56(SB)/4, $0x3d57ba21
+DATA all3d57ba21<>+60(SB)/4, $0x3d57ba21
+GLOBL all3d57ba21<>(SB), RODATA|NOPTR, $64
+
+DATA all3e423756<>+0(SB)/4, $0x3e423756
+DATA all3e423756<>+4(SB)/4, $0x3e423756
+DATA all3e423756<>+8(SB)/4, $0x3e423756
+DATA all3e423756<>+12(SB)/4, $0x3e423756
+DATA all3e423756<>+16(SB)/4, $0x3e423756
+DATA all3e423756<>+20(SB)/4, $0x3e423756
+DATA all3e423756<>+24(SB)/4, $0x3e423756
+DATA all3e423756<>+28(SB)/4, $0x3e423756
+DATA all3e423756<>+32(SB)/4, $0x3e423756
+DATA all3e423756<>+36(SB)/4, $0x3e423756
+DATA all3e423756<>+40(SB)/4, $0x3e423756
+DATA all3e423756<>+44(SB)/4, $0x3e423756
+DATA all3e423756<>+48(SB)/4, $0x3e423756
+DATA all3e423756<>+52(SB)/4, $0x3e423756
+DATA all3e423756<>+56(SB)/4, $0x3e423756
+DATA all3e423756<>+60(SB)/4, $0x3e423756
+GLOBL all3e423756<>(SB), RODATA|NOPTR, $64
+
+DATA all3f906eba<>+0(SB)/4, $0x3f906eba
+DATA all3f906eba<>+4(SB)/4, $0x3f906eba
+DATA all3f906eba<>+8(SB)/4, $0x3f906eba
+DATA all3f906eba<>+12(SB)/4, $0x3f906eba
+DATA all3f906eba<>+16(SB)/4, $0x3f906eba
+DATA all3f906eba<>+20(SB)/4, $0x3f906eba
+DATA all3f906eba<>+24(SB)/4, $0x3f906eba
+DATA all3f906eba<>+28(SB)/4, $0x3f906eba
+DATA all3f906eba<>+32(SB)/4, $0x3f906eba
+DATA all3f906eba<>+36(SB)/4, $0x3f906eba
+DATA all3f906eba<>+40(SB)/4, $0x3f906eba
+DATA all3f906eba<>+44(SB)/4, $0x3f906eba
+DATA all3f906eba<>+48(SB)/4, $0x3f906eba
+DATA all3f906eba<>+52(SB)/4, $0x3f906eba
+DATA all3f906eba<>+56(SB)/4, $0x3f906eba
+DATA all3f906eba<>+60(SB)/4, $0x3f906eba
+GLOBL all3f906eba<>(SB), RODATA|NOPTR, $64
+
+DATA all38208432<>+0(SB)/4, $0x38208432
+DATA all38208432<>+4(SB)/4, $0x38208432
+DATA all38208432<>+8(SB)/4, $0x38208432
+DATA all38208432<>+12(SB)/4, $0x38208432
+DATA all38208432<>+16(SB)/4, $0x38208432
+DATA all38208432<>+20(SB)/4, $0x38208432
+DATA all38208432<>+24(SB)/4, $0x38208432
+DATA all38208432<>+28(SB)/4, $0x38208432
+DATA all38208432<>+32(SB)/4, $0x38208432
+DATA all38208432<>+36(SB)/4, $0x38208432
+DATA all38208432<>+40(SB)/4, $0x38208432
+DATA all38208432<>+44(SB)/4, $0x38208432
+DATA all38208432<>+48(SB)/4, $0x38208432
+DATA all38208432<>+52(SB)/4, $0x38208432
+DATA all38208432<>+56(SB)/4, $0x38208432
+DATA all38208432<>+60(SB)/4, $0x38208432
+GLOBL all38208432<>(SB), RODATA|NOPTR, $64
+
+DATA all3a97b22e<>+0(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+4(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+8(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+12(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+16(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+20(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+24(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+28(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+32(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+36(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+40(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+44(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+48(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+52(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+56(SB)/4, $0x3a97b22e
+DATA all3a97b22e<>+60(SB)/4, $0x3a97b22e
+GLOBL all3a97b22e<>(SB), RODATA|NOPTR, $64
+
+DATA all3c745a13<>+0(SB)/4, $0x3c745a13
+DATA all3c745a13<>+4(SB)/4, $0x3c745a13
+DATA all3c745a13<>+8(SB)/4, $0x3c745a13
+DATA all3c745a13<>+12(SB)/4, $0x3c745a13
+DATA all3c745a13<>+16(SB)/4, $0x3c745a13
+DATA all3c745a13<>+20(SB)/4, $0x3c745a13
+DATA all3c745a13<>+24(SB)/4, $0x3c745a13
+DATA all3c745a13<>+28(SB)/4, $0x3c745a13
+DATA all3c745a13<>+32(SB)/4, $0x3c745a13
+DATA all3c745a13<>+36(SB)/4, $0x3c745a13
+DATA all3c745a13<>+40(SB)/4, $0x3c745a13
+DATA all3c745a13<>+44(SB)/4, $0x3c745a13
+DATA all3c745a13<>+48(SB)/4, $0x3c745a13
+DATA all3c745a13<>+52(SB)/4, $0x3c745a13
+DATA all3c745a13<>+56(SB)/4, $0x3c745a13
+DATA all3c745a13<>+60(SB)/4, $0x3c745a13
+GLOBL all3c745a13<>(SB), RODATA|NOPTR, $64
+
+DATA all3de9195a<>+0(SB)/4, $0x3de9195a
+DATA all3de9195a<>+4(SB)/4, $0x3de9195a
+DATA all3de9195a<>+8(SB)/4, $0x3de9195a
+DATA all3de9195a<>+12(SB)/4, $0x3de9195a
+DATA all3de9195a<>+16(SB)/4, $0x3de9195a
+DATA all3de9195a<>+20(SB)/4, $0x3de9195a
+DATA all3de9195a<>+24(SB)/4, $0x3de9195a
+DATA all3de9195a<>+28(SB)/4, $0x3de9195a
+DATA all3de9195a<>+32(SB)/4, $0x3de9195a
+DATA all3de9195a<>+36(SB)/4, $0x3de9195a
+DATA all3de9195a<>+40(SB)/4, $0x3de9195a
+DATA all3de9195a<>+44(SB)/4, $0x3de9195a
+DATA all3de9195a<>+48(SB)/4, $0x3de9195a
+DATA all3de9195a<>+52(SB)/4, $0x3de9195a
+DATA all3de9195a<>+56(SB)/4, $0x3de9195a
+DATA all3de9195a<>+60(SB)/4, $0x3de9195a
+GLOBL all3de9195a<>(SB), RODATA|NOPTR, $64
+
+DATA all3f005cf3<>+0(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+4(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+8(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+12(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+16(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+20(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+24(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+28(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+32(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+36(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+40(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+44(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+48(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+52(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+56(SB)/4, $0x3f005cf3
+DATA all3f005cf3<>+60(SB)/4, $0x3f005cf3
+GLOBL all3f005cf3<>(SB), RODATA|NOPTR, $64
+
+// func erfAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·erfAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS allc079999a<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS all4079999a<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMULPS  Z0, Z0, Z1
+	VMULPS  all360aae15<>+0(SB), Z1, Z2
+	VADDPS  all3995740d<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  all3b74fd27<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  all3d57ba21<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  all3e423756<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  all3f906eba<>+0(SB), Z2, Z2
+	VMULPS  all38208432<>+0(SB), Z1, Z3
+	VADDPS  all3a97b22e<>+0(SB), Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VADDPS  all3c745a13<>+0(SB), Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VADDPS  all3de9195a<>+0(SB), Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VADDPS  all3f005cf3<>+0(SB), Z3, Z3
+	VMULPS  Z1, Z3, Z1
+	VADDPS  all3f800000<>+0(SB), Z1, Z1
+	VMULPS  Z2, Z0, Z0
+	VDIVPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   allc079999a<>+0(SB), Z1
+	VMAXPS    Z0, Z1, Z0
+	VMOVUPS   all4079999a<>+0(SB), Z1
+	VMINPS    Z0, Z1, Z0
+	VMULPS    Z0, Z0, Z1
+	VMULPS    all360aae15<>+0(SB), Z1, Z2
+	VADDPS    all3995740d<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    all3b74fd27<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    all3d57ba21<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    all3e423756<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    all3f906eba<>+0(SB), Z2, Z2
+	VMULPS    all38208432<>+0(SB), Z1, Z3
+	VADDPS    all3a97b22e<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3c745a13<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3de9195a<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VADDPS    all3f005cf3<>+0(SB), Z3, Z3
+	VMULPS    Z1, Z3, Z1
+	VADDPS    all3f800000<>+0(SB), Z1, Z1
+	VMULPS    Z2, Z0, Z0
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMULPS  all3f000000<>+0(SB), Y0, Y1
+	VMULPS  all3f3504f3<>+0(SB), Y0, Y0
+	VMOVUPS allc079999a<>+0(SB), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMOVUPS all4079999a<>+0(SB), Y2
+	VMINPS  Y0, Y2, Y0
+	VMULPS  Y0, Y0, Y2
+	VMULPS  all360aae15<>+0(SB), Y2, Y3
+	VADDPS  all3995740d<>+0(SB), Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VADDPS  all3b74fd27<>+0(SB), Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VADDPS  all3d57ba21<>+0(SB), Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VADDPS  all3e423756<>+0(SB), Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VADDPS  all3f906eba<>+0(SB), Y3, Y3
+	VMULPS  all38208432<>+0(SB), Y2, Y4
+	VADDPS  all3a97b22e<>+0(SB), Y4, Y4
+	VMULPS  Y2, Y4, Y4
+	VADDPS  all3c745a13<>+0(SB), Y4, Y4
+	VMULPS  Y2, Y4, Y4
+	VADDPS  all3de9195a<>+0(SB), Y4, Y4
+	VMULPS  Y2, Y4, Y4
+	VADDPS  all3f005cf3<>+0(SB), Y4, Y4
+	VMULPS  Y2, Y4, Y2
+	VADDPS  all3f800000<>+0(SB), Y2, Y2
+	VMULPS  Y3, Y0, Y0
+	VDIVPS  Y2, Y0, Y0
+	VADDPS  all3f800000<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMULPS     all3f000000<>+0(SB), Y1, Y2
+	VMULPS     all3f3504f3<>+0(SB), Y1, Y1
+	VMOVUPS    allc079999a<>+0(SB), Y3
+	VMAXPS     Y1, Y3, Y1
+	VMOVUPS    all4079999a<>+0(SB), Y3
+	VMINPS     Y1, Y3, Y1
+	VMULPS     Y1, Y1, Y3
+	VMULPS     all360aae15<>+0(SB), Y3, Y4
+	VADDPS     all3995740d<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     all3b74fd27<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     all3d57ba21<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     all3e423756<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     all3f906eba<>+0(SB), Y4, Y4
+	VMULPS     all38208432<>+0(SB), Y3, Y5
+	VADDPS     all3a97b22e<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3c745a13<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3de9195a<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3f005cf3<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y3
+	VADDPS     all3f800000<>+0(SB), Y3, Y3
+	VMULPS     Y4, Y1, Y1
+	VDIVPS     Y3, Y1, Y1
+	VADDPS     all3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y1, Y2, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all3f000000<>+0(SB)/4, $0x3f000000
+DATA all3f000000<>+4(SB)/4, $0x3f000000
+DATA all3f000000<>+8(SB)/4, $0x3f000000
+DATA all3f000000<>+12(SB)/4, $0x3f000000
+DATA all3f000000<>+16(SB)/4, $0x3f000000
+DATA all3f000000<>+20(SB)/4, $0x3f000000
+DATA all3f000000<>+24(SB)/4, $0x3f000000
+DATA all3f000000<>+28(SB)/4, $0x3f000000
+DATA all3f000000<>+32(SB)/4, $0x3f000000
+DATA all3f000000<>+36(SB)/4, $0x3f000000
+DATA all3f000000<>+40(SB)/4, $0x3f000000
+DATA all3f000000<>+44(SB)/4, $0x3f000000
+DATA all3f000000<>+48(SB)/4, $0x3f000000
+DATA all3f000000<>+52(SB)/4, $0x3f000000
+DATA all3f000000<>+56(SB)/4, $0x3f000000
+DATA all3f000000<>+60(SB)/4, $0x3f000000
+GLOBL all3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA all3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL all3f3504f3<>(SB), RODATA|NOPTR, $64
+
+// func geluAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMULPS  all3f000000<>+0(SB), Z0, Z1
+	VMULPS  all3f3504f3<>+0(SB), Z0, Z0
+	VMOVUPS allc079999a<>+0(SB), Z2
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS all4079999a<>+0(SB), Z2
+	VMINPS  Z0, Z2, Z0
+	VMULPS  Z0, Z0, Z2
+	VMULPS  all360aae15<>+0(SB), Z2, Z3
+	VADDPS  all3995740d<>+0(SB), Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VADDPS  all3b74fd27<>+0(SB), Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VADDPS  all3d57ba21<>+0(SB), Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VADDPS  all3e423756<>+0(SB), Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VADDPS  all3f906eba<>+0(SB), Z3, Z3
+	VMULPS  all38208432<>+0(SB), Z2, Z4
+	VADDPS  all3a97b22e<>+0(SB), Z4, Z4
+	VMULPS  Z2, Z4, Z4
+	VADDPS  all3c745a13<>+0(SB), Z4, Z4
+	VMULPS  Z2, Z4, Z4
+	VADDPS  all3de9195a<>+0(SB), Z4, Z4
+	VMULPS  Z2, Z4, Z4
+	VADDPS  all3f005cf3<>+0(SB), Z4, Z4
+	VMULPS  Z2, Z4, Z2
+	VADDPS  all3f800000<>+0(SB), Z2, Z2
+	VMULPS  Z3, Z0, Z0
+	VDIVPS  Z2, Z0, Z0
+	VADDPS  all3f800000<>+0(SB), Z0, Z0
+	VMULPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMULPS    all3f000000<>+0(SB), Z0, Z1
+	VMULPS    all3f3504f3<>+0(SB), Z0, Z0
+	VMOVUPS   allc079999a<>+0(SB), Z2
+	VMAXPS    Z0, Z2, Z0
+	VMOVUPS   all4079999a<>+0(SB), Z2
+	VMINPS    Z0, Z2, Z0
+	VMULPS    Z0, Z0, Z2
+	VMULPS    all360aae15<>+0(SB), Z2, Z3
+	VADDPS    all3995740d<>+0(SB), Z3, Z3
+	VMULPS    Z2, Z3, Z3
+	VADDPS    all3b74fd27<>+0(SB), Z3, Z3
+	VMULPS    Z2, Z3, Z3
+	VADDPS    all3d57ba21<>+0(SB), Z3, Z3
+	VMULPS    Z2, Z3, Z3
+	VADDPS    all3e423756<>+0(SB), Z3, Z3
+	VMULPS    Z2, Z3, Z3
+	VADDPS    all3f906eba<>+0(SB), Z3, Z3
+	VMULPS    all38208432<>+0(SB), Z2, Z4
+	VADDPS    all3a97b22e<>+0(SB), Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VADDPS    all3c745a13<>+0(SB), Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VADDPS    all3de9195a<>+0(SB), Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VADDPS    all3f005cf3<>+0(SB), Z4, Z4
+	VMULPS    Z2, Z4, Z2
+	VADDPS    all3f800000<>+0(SB), Z2, Z2
+	VMULPS    Z3, Z0, Z0
+	VDIVPS    Z2, Z0, Z0
+	VADDPS    all3f800000<>+0(SB), Z0, Z0
+	VMULPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluTanhAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX2
+TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VMULPS    Y0, Y0, Y1
+	VMULPS    allbd922279<>+0(SB), Y1, Y1
+	VADDPS    allbfcc422a<>+0(SB), Y1, Y1
+	VMULPS    Y1, Y0, Y1
+	VMOVUPS   allc2aeac4f<>+0(SB), Y2
+	VMAXPS    Y1, Y2, Y2
+	VMOVUPS   all42b20000<>+0(SB), Y3
+	VMINPS    Y2, Y3, Y2
+	VMULPS    all3fb8aa3b<>+0(SB), Y2, Y3
+	VADDPS    all4b400000<>+0(SB), Y3, Y3
+	VSUBPS    all4b400000<>+0(SB), Y3, Y3
+	VMULPS    all3f318000<>+0(SB), Y3, Y4
+	VSUBPS    Y4, Y2, Y2
+	VMULPS    allb95e8083<>+0(SB), Y3, Y4
+	VSUBPS    Y4, Y2, Y2
+	VMULPS    all3ab511d4<>+0(SB), Y2, Y4
+	VADDPS    all3c091d1b<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VADDPS    all3d2aac7a<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VADDPS    all3e2aaa48<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VADDPS    all3efffffe<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VADDPS    Y2, Y4, Y2
+	VADDPS    all3f800000<>+0(SB), Y2, Y2
+	VCVTPS2DQ Y3, Y3
+	VPSRAD    $0x01, Y3, Y4
+	VPSUBD    Y4, Y3, Y3
+	VPADDD    all0000007f<>+0(SB), Y4, Y4
+	VPSLLD    $0x17, Y4, Y4
+	VMULPS    Y4, Y2, Y2
+	VPADDD    all0000007f<>+0(SB), Y3, Y4
+	VPSLLD    $0x17, Y4, Y4
+	VMULPS    Y4, Y2, Y2
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y1, Y1
+	VBLENDVPS Y1, all00000000<>+0(SB), Y2, Y1
+	VADDPS    all3f800000<>+0(SB), Y1, Y1
+	VDIVPS    Y1, Y0, Y0
+	VMOVUPS   Y0, (DX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     allbd922279<>+0(SB), Y2, Y2
+	VADDPS     allbfcc422a<>+0(SB), Y2, Y2
+	VMULPS     Y2, Y1, Y2
+	VMOVUPS    allc2aeac4f<>+0(SB), Y3
+	VMAXPS     Y2, Y3, Y3
+	VMOVUPS    all42b20000<>+0(SB), Y4
+	VMINPS     Y3, Y4, Y3
+	VMULPS     all3fb8aa3b<>+0(SB), Y3, Y4
+	VADDPS     all4b400000<>+0(SB), Y4, Y4
+	VSUBPS     all4b400000<>+0(SB), Y4, Y4
+	VMULPS     all3f318000<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y3, Y3
+	VMULPS     allb95e8083<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y3, Y3
+	VMULPS     all3ab511d4<>+0(SB), Y3, Y5
+	VADDPS     all3c091d1b<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3d2aac7a<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3e2aaa48<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     all3efffffe<>+0(SB), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     Y3, Y5, Y3
+	VADDPS     all3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ  Y4, Y4
+	VPSRAD     $0x01, Y4, Y5
+	VPSUBD     Y5, Y4, Y4
+	VPADDD     all0000007f<>+0(SB), Y5, Y5
+	VPSLLD     $0x17, Y5, Y5
+	VMULPS     Y5, Y3, Y3
+	VPADDD     all0000007f<>+0(SB), Y4, Y5
+	VPSLLD     $0x17, Y5, Y5
+	VMULPS     Y5, Y3, Y3
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y2, Y2
+	VBLENDVPS  Y2, all00000000<>+0(SB), Y3, Y2
+	VADDPS     all3f800000<>+0(SB), Y2, Y2
+	VDIVPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA allbd922279<>+0(SB)/4, $0xbd922279
+DATA allbd922279<>+4(SB)/4, $0xbd922279
+DATA allbd922279<>+8(SB)/4, $0xbd922279
+DATA allbd922279<>+12(SB)/4, $0xbd922279
+DATA allbd922279<>+16(SB)/4, $0xbd922279
+DATA allbd922279<>+20(SB)/4, $0xbd922279
+DATA allbd922279<>+24(SB)/4, $0xbd922279
+DATA allbd922279<>+28(SB)/4, $0xbd922279
+DATA allbd922279<>+32(SB)/4, $0xbd922279
+DATA allbd922279<>+36(SB)/4, $0xbd922279
+DATA allbd922279<>+40(SB)/4, $0xbd922279
+DATA allbd922279<>+44(SB)/4, $0xbd922279
+DATA allbd922279<>+48(SB)/4, $0xbd922279
+DATA allbd922279<>+52(SB)/4, $0xbd922279
+DATA allbd922279<>+56(SB)/4, $0xbd922279
+DATA allbd922279<>+60(SB)/4, $0xbd922279
+GLOBL allbd922279<>(SB), RODATA|NOPTR, $64
+
+DATA allbfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+28(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA allbfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL allbfcc422a<>(SB), RODATA|NOPTR, $64
+
+// func geluTanhAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VMULPS    Z0, Z0, Z1
+	VMULPS    allbd922279<>+0(SB), Z1, Z1
+	VADDPS    allbfcc422a<>+0(SB), Z1, Z1
+	VMULPS    Z1, Z0, Z1
+	VMOVUPS   allc2aeac4f<>+0(SB), Z4
+	VMAXPS    Z1, Z4, Z4
+	VMOVUPS   all42b20000<>+0(SB), Z5
+	VMINPS    Z4, Z5, Z4
+	VMULPS    all3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS    all4b400000<>+0(SB), Z5, Z5
+	VSUBPS    all4b400000<>+0(SB), Z5, Z5
+	VMULPS    all3f318000<>+0(SB), Z5, Z6
+	VSUBPS    Z6, Z4, Z4
+	VMULPS    allb95e8083<>+0(SB), Z5, Z6
+	VSUBPS    Z6, Z4, Z4
+	VMULPS    all3ab511d4<>+0(SB), Z4, Z6
+	VADDPS    all3c091d1b<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3d2aac7a<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3e2aaa48<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3efffffe<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z4, Z6, Z4
+	VADDPS    all3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS Z5, Z4, Z4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z1, K1
+	VBLENDMPS all00000000<>+0(SB), Z4, K1, Z2
+	VADDPS    all3f800000<>+0(SB), Z2, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, (DX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMULPS    Z0, Z0, Z1
+	VMULPS    allbd922279<>+0(SB), Z1, Z1
+	VADDPS    allbfcc422a<>+0(SB), Z1, Z1
+	VMULPS    Z1, Z0, Z1
+	VMOVUPS   allc2aeac4f<>+0(SB), Z2
+	VMAXPS    Z1, Z2, Z2
+	VMOVUPS   all42b20000<>+0(SB), Z4
+	VMINPS    Z2, Z4, Z2
+	VMULPS    all3fb8aa3b<>+0(SB), Z2, Z4
+	VADDPS    all4b400000<>+0(SB), Z4, Z4
+	VSUBPS    all4b400000<>+0(SB), Z4, Z4
+	VMULPS    all3f318000<>+0(SB), Z4, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMULPS    allb95e8083<>+0(SB), Z4, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMULPS    all3ab511d4<>+0(SB), Z2, Z5
+	VADDPS    all3c091d1b<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3d2aac7a<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3e2aaa48<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3efffffe<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    Z2, Z5, Z2
+	VADDPS    all3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS Z4, Z2, Z2
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z1, K2
+	VBLENDMPS all00000000<>+0(SB), Z2, K2, Z3
+	VADDPS    all3f800000<>+0(SB), Z3, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func tanhAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX2
+TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VPAND     all7fffffff<>+0(SB), Y0, Y1
+	VPAND     all80000000<>+0(SB), Y0, Y2
+	VMULPS    Y0, Y0, Y3
+	VMULPS    allbbb4b832<>+0(SB), Y3, Y4
+	VADDPS    all3ca7af67<>+0(SB), Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VADDPS    allbd5be7f6<>+0(SB), Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VADDPS    all3e0881f9<>+0(SB), Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VADDPS    allbeaaaa92<>+0(SB), Y4, Y4
+	VMULPS    Y3, Y4, Y3
+	VMULPS    Y0, Y3, Y3
+	VADDPS    Y0, Y3, Y0
+	VADDPS    Y1, Y1, Y3
+	VMOVUPS   allc2aeac4f<>+0(SB), Y4
+	VMAXPS    Y3, Y4, Y4
+	VMOVUPS   all42b20000<>+0(SB), Y5
+	VMINPS    Y4, Y5, Y4
+	VMULPS    all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS    all4b400000<>+0(SB), Y5, Y5
+	VSUBPS    all4b400000<>+0(SB), Y5, Y5
+	VMULPS    all3f318000<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS    all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3efffffe<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    Y4, Y6, Y4
+	VADDPS    all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ Y5, Y5
+	VPSRAD    $0x01, Y5, Y6
+	VPSUBD    Y6, Y5, Y5
+	VPADDD    all0000007f<>+0(SB), Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VPADDD    all0000007f<>+0(SB), Y5, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y3, Y3
+	VBLENDVPS Y3, all00000000<>+0(SB), Y4, Y3
+	VADDPS    all3f800000<>+0(SB), Y3, Y3
+	VMOVUPS   all40000000<>+0(SB), Y4
+	VDIVPS    Y3, Y4, Y3
+	VMOVUPS   all3f800000<>+0(SB), Y4
+	VSUBPS    Y3, Y4, Y3
+	VPOR      Y2, Y3, Y2
+	VCMPPS    $0x11, all3f200000<>+0(SB), Y1, Y1
+	VBLENDVPS Y1, Y0, Y2, Y0
+	VMOVUPS   Y0, (DX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VPAND      all7fffffff<>+0(SB), Y1, Y2
+	VPAND      all80000000<>+0(SB), Y1, Y3
+	VMULPS     Y1, Y1, Y4
+	VMULPS     allbbb4b832<>+0(SB), Y4, Y5
+	VADDPS     all3ca7af67<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     allbd5be7f6<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     all3e0881f9<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     allbeaaaa92<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y4
+	VMULPS     Y1, Y4, Y4
+	VADDPS     Y1, Y4, Y1
+	VADDPS     Y2, Y2, Y4
+	VMOVUPS    allc2aeac4f<>+0(SB), Y5
+	VMAXPS     Y4, Y5, Y5
+	VMOVUPS    all42b20000<>+0(SB), Y6
+	VMINPS     Y5, Y6, Y5
+	VMULPS     all3fb8aa3b<>+0(SB), Y5, Y6
+	VADDPS     all4b400000<>+0(SB), Y6, Y6
+	VSUBPS     all4b400000<>+0(SB), Y6, Y6
+	VMULPS     all3f318000<>+0(SB), Y6, Y7
+	VSUBPS     Y7, Y5, Y5
+	VMULPS     allb95e8083<>+0(SB), Y6, Y7
+	VSUBPS     Y7, Y5, Y5
+	VMULPS     all3ab511d4<>+0(SB), Y5, Y7
+	VADDPS     all3c091d1b<>+0(SB), Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VADDPS     all3d2aac7a<>+0(SB), Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VADDPS     all3e2aaa48<>+0(SB), Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VADDPS     all3efffffe<>+0(SB), Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VADDPS     Y5, Y7, Y5
+	VADDPS     all3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ  Y6, Y6
+	VPSRAD     $0x01, Y6, Y7
+	VPSUBD     Y7, Y6, Y6
+	VPADDD     all0000007f<>+0(SB), Y7, Y7
+	VPSLLD     $0x17, Y7, Y7
+	VMULPS     Y7, Y5, Y5
+	VPADDD     all0000007f<>+0(SB), Y6, Y7
+	VPSLLD     $0x17, Y7, Y7
+	VMULPS     Y7, Y5, Y5
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, all00000000<>+0(SB), Y5, Y4
+	VADDPS     all3f800000<>+0(SB), Y4, Y4
+	VMOVUPS    all40000000<>+0(SB), Y5
+	VDIVPS     Y4, Y5, Y4
+	VMOVUPS    all3f800000<>+0(SB), Y5
+	VSUBPS     Y4, Y5, Y4
+	VPOR       Y3, Y4, Y3
+	VCMPPS     $0x11, all3f200000<>+0(SB), Y2, Y2
+	VBLENDVPS  Y2, Y1, Y3, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all7fffffff<>+0(SB)/4, $0x7fffffff
+DATA all7fffffff<>+4(SB)/4, $0x7fffffff
+DATA all7fffffff<>+8(SB)/4, $0x7fffffff
+DATA all7fffffff<>+12(SB)/4, $0x7fffffff
+DATA all7fffffff<>+16(SB)/4, $0x7fffffff
+DATA all7fffffff<>+20(SB)/4, $0x7fffffff
+DATA all7fffffff<>+24(SB)/4, $0x7fffffff
+DATA all7fffffff<>+28(SB)/4, $0x7fffffff
+DATA all7fffffff<>+32(SB)/4, $0x7fffffff
+DATA all7fffffff<>+36(SB)/4, $0x7fffffff
+DATA all7fffffff<>+40(SB)/4, $0x7fffffff
+DATA all7fffffff<>+44(SB)/4, $0x7fffffff
+DATA all7fffffff<>+48(SB)/4, $0x7fffffff
+DATA all7fffffff<>+52(SB)/4, $0x7fffffff
+DATA all7fffffff<>+56(SB)/4, $0x7fffffff
+DATA all7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL all7fffffff<>(SB), RODATA|NOPTR, $64
+
+DATA all80000000<>+0(SB)/4, $0x80000000
+DATA all80000000<>+4(SB)/4, $0x80000000
+DATA all80000000<>+8(SB)/4, $0x80000000
+DATA all80000000<>+12(SB)/4, $0x80000000
+DATA all80000000<>+16(SB)/4, $0x80000000
+DATA all80000000<>+20(SB)/4, $0x80000000
+DATA all80000000<>+24(SB)/4, $0x80000000
+DATA all80000000<>+28(SB)/4, $0x80000000
+DATA all80000000<>+32(SB)/4, $0x80000000
+DATA all80000000<>+36(SB)/4, $0x80000000
+DATA all80000000<>+40(SB)/4, $0x80000000
+DATA all80000000<>+44(SB)/4, $0x80000000
+DATA all80000000<>+48(SB)/4, $0x80000000
+DATA all80000000<>+52(SB)/4, $0x80000000
+DATA all80000000<>+56(SB)/4, $0x80000000
+DATA all80000000<>+60(SB)/4, $0x80000000
+GLOBL all80000000<>(SB), RODATA|NOPTR, $64
+
+DATA allbbb4b832<>+0(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+4(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+8(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+12(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+16(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+20(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+24(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+28(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+32(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+36(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+40(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+44(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+48(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+52(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+56(SB)/4, $0xbbb4b832
+DATA allbbb4b832<>+60(SB)/4, $0xbbb4b832
+GLOBL allbbb4b832<>(SB), RODATA|NOPTR, $64
+
+DATA all3ca7af67<>+0(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+4(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+8(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+12(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+16(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+20(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+24(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+28(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+32(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+36(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+40(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+44(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+48(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+52(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+56(SB)/4, $0x3ca7af67
+DATA all3ca7af67<>+60(SB)/4, $0x3ca7af67
+GLOBL all3ca7af67<>(SB), RODATA|NOPTR, $64
+
+DATA allbd5be7f6<>+0(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+4(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+8(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+12(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+16(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+20(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+24(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+28(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+32(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+36(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+40(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+44(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+48(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+52(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+56(SB)/4, $0xbd5be7f6
+DATA allbd5be7f6<>+60(SB)/4, $0xbd5be7f6
+GLOBL allbd5be7f6<>(SB), RODATA|NOPTR, $64
+
+DATA all3e0881f9<>+0(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+4(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+8(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+12(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+16(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+20(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+24(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+28(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+32(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+36(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+40(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+44(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+48(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+52(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+56(SB)/4, $0x3e0881f9
+DATA all3e0881f9<>+60(SB)/4, $0x3e0881f9
+GLOBL all3e0881f9<>(SB), RODATA|NOPTR, $64
+
+DATA allbeaaaa92<>+0(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+4(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+8(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+12(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+16(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+20(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+24(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+28(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+32(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+36(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+40(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+44(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+48(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+52(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+56(SB)/4, $0xbeaaaa92
+DATA allbeaaaa92<>+60(SB)/4, $0xbeaaaa92
+GLOBL allbeaaaa92<>(SB), RODATA|NOPTR, $64
+
+DATA all40000000<>+0(SB)/4, $0x40000000
+DATA all40000000<>+4(SB)/4, $0x40000000
+DATA all40000000<>+8(SB)/4, $0x40000000
+DATA all40000000<>+12(SB)/4, $0x40000000
+DATA all40000000<>+16(SB)/4, $0x40000000
+DATA all40000000<>+20(SB)/4, $0x40000000
+DATA all40000000<>+24(SB)/4, $0x40000000
+DATA all40000000<>+28(SB)/4, $0x40000000
+DATA all40000000<>+32(SB)/4, $0x40000000
+DATA all40000000<>+36(SB)/4, $0x40000000
+DATA all40000000<>+40(SB)/4, $0x40000000
+DATA all40000000<>+44(SB)/4, $0x40000000
+DATA all40000000<>+48(SB)/4, $0x40000000
+DATA all40000000<>+52(SB)/4, $0x40000000
+DATA all40000000<>+56(SB)/4, $0x40000000
+DATA all40000000<>+60(SB)/4, $0x40000000
+GLOBL all40000000<>(SB), RODATA|NOPTR, $64
+
+DATA all3f200000<>+0(SB)/4, $0x3f200000
+DATA all3f200000<>+4(SB)/4, $0x3f200000
+DATA all3f200000<>+8(SB)/4, $0x3f200000
+DATA all3f200000<>+12(SB)/4, $0x3f200000
+DATA all3f200000<>+16(SB)/4, $0x3f200000
+DATA all3f200000<>+20(SB)/4, $0x3f200000
+DATA all3f200000<>+24(SB)/4, $0x3f200000
+DATA all3f200000<>+28(SB)/4, $0x3f200000
+DATA all3f200000<>+32(SB)/4, $0x3f200000
+DATA all3f200000<>+36(SB)/4, $0x3f200000
+DATA all3f200000<>+40(SB)/4, $0x3f200000
+DATA all3f200000<>+44(SB)/4, $0x3f200000
+DATA all3f200000<>+48(SB)/4, $0x3f200000
+DATA all3f200000<>+52(SB)/4, $0x3f200000
+DATA all3f200000<>+56(SB)/4, $0x3f200000
+DATA all3f200000<>+60(SB)/4, $0x3f200000
+GLOBL all3f200000<>(SB), RODATA|NOPTR, $64
+
+// func tanhAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VPANDD    all7fffffff<>+0(SB), Z0, Z1
+	VPANDD    all80000000<>+0(SB), Z0, Z2
+	VMULPS    Z0, Z0, Z3
+	VMULPS    allbbb4b832<>+0(SB), Z3, Z4
+	VADDPS    all3ca7af67<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    allbd5be7f6<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    all3e0881f9<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    allbeaaaa92<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z0, Z3, Z0
+	VADDPS    Z1, Z1, Z3
+	VMOVUPS   allc2aeac4f<>+0(SB), Z4
+	VMAXPS    Z3, Z4, Z4
+	VMOVUPS   all42b20000<>+0(SB), Z9
+	VMINPS    Z4, Z9, Z4
+	VMULPS    all3fb8aa3b<>+0(SB), Z4, Z9
+	VADDPS    all4b400000<>+0(SB), Z9, Z9
+	VSUBPS    all4b400000<>+0(SB), Z9, Z9
+	VMULPS    all3f318000<>+0(SB), Z9, Z10
+	VSUBPS    Z10, Z4, Z4
+	VMULPS    allb95e8083<>+0(SB), Z9, Z10
+	VSUBPS    Z10, Z4, Z4
+	VMULPS    all3ab511d4<>+0(SB), Z4, Z10
+	VADDPS    all3c091d1b<>+0(SB), Z10, Z10
+	VMULPS    Z4, Z10, Z10
+	VADDPS    all3d2aac7a<>+0(SB), Z10, Z10
+	VMULPS    Z4, Z10, Z10
+	VADDPS    all3e2aaa48<>+0(SB), Z10, Z10
+	VMULPS    Z4, Z10, Z10
+	VADDPS    all3efffffe<>+0(SB), Z10, Z10
+	VMULPS    Z4, Z10, Z10
+	VMULPS    Z4, Z10, Z10
+	VADDPS    Z4, Z10, Z4
+	VADDPS    all3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS Z9, Z4, Z4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z3, K1
+	VBLENDMPS all00000000<>+0(SB), Z4, K1, Z5
+	VADDPS    all3f800000<>+0(SB), Z5, Z3
+	VMOVUPS   all40000000<>+0(SB), Z4
+	VDIVPS    Z3, Z4, Z3
+	VMOVUPS   all3f800000<>+0(SB), Z4
+	VSUBPS    Z3, Z4, Z3
+	VPORD     Z2, Z3, Z2
+	VCMPPS    $0x11, all3f200000<>+0(SB), Z1, K1
+	VBLENDMPS Z0, Z2, K1, Z6
+	VMOVUPS   Z6, (DX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VPANDD    all7fffffff<>+0(SB), Z0, Z1
+	VPANDD    all80000000<>+0(SB), Z0, Z2
+	VMULPS    Z0, Z0, Z3
+	VMULPS    allbbb4b832<>+0(SB), Z3, Z4
+	VADDPS    all3ca7af67<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    allbd5be7f6<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    all3e0881f9<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VADDPS    allbeaaaa92<>+0(SB), Z4, Z4
+	VMULPS    Z3, Z4, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z0, Z3, Z0
+	VADDPS    Z1, Z1, Z3
+	VMOVUPS   allc2aeac4f<>+0(SB), Z4
+	VMAXPS    Z3, Z4, Z4
+	VMOVUPS   all42b20000<>+0(SB), Z5
+	VMINPS    Z4, Z5, Z4
+	VMULPS    all3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS    all4b400000<>+0(SB), Z5, Z5
+	VSUBPS    all4b400000<>+0(SB), Z5, Z5
+	VMULPS    all3f318000<>+0(SB), Z5, Z6
+	VSUBPS    Z6, Z4, Z4
+	VMULPS    allb95e8083<>+0(SB), Z5, Z6
+	VSUBPS    Z6, Z4, Z4
+	VMULPS    all3ab511d4<>+0(SB), Z4, Z6
+	VADDPS    all3c091d1b<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3d2aac7a<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3e2aaa48<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    all3efffffe<>+0(SB), Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z4, Z6, Z4
+	VADDPS    all3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS Z5, Z4, Z4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z3, K2
+	VBLENDMPS all00000000<>+0(SB), Z4, K2, Z7
+	VADDPS    all3f800000<>+0(SB), Z7, Z3
+	VMOVUPS   all40000000<>+0(SB), Z4
+	VDIVPS    Z3, Z4, Z3
+	VMOVUPS   all3f800000<>+0(SB), Z4
+	VSUBPS    Z3, Z4, Z3
+	VPORD     Z2, Z3, Z2
+	VCMPPS    $0x11, all3f200000<>+0(SB), Z1, K2
+	VBLENDMPS Z0, Z2, K2, Z8
+	VMOVUPS   Z8, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sigmoidAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX2
+TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VMULPS    allbf800000<>+0(SB), Y0, Y0
+	VMOVUPS   allc2aeac4f<>+0(SB), Y1
+	VMAXPS    Y0, Y1, Y1
+	VMOVUPS   all42b20000<>+0(SB), Y2
+	VMINPS    Y1, Y2, Y1
+	VMULPS    all3fb8aa3b<>+0(SB), Y1, Y2
+	VADDPS    all4b400000<>+0(SB), Y2, Y2
+	VSUBPS    all4b400000<>+0(SB), Y2, Y2
+	VMULPS    all3f318000<>+0(SB), Y2, Y3
+	VSUBPS    Y3, Y1, Y1
+	VMULPS    allb95e8083<>+0(SB), Y2, Y3
+	VSUBPS    Y3, Y1, Y1
+	VMULPS    all3ab511d4<>+0(SB), Y1, Y3
+	VADDPS    all3c091d1b<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3d2aac7a<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3e2aaa48<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    all3efffffe<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    Y1, Y3, Y1
+	VADDPS    all3f800000<>+0(SB), Y1, Y1
+	VCVTPS2DQ Y2, Y2
+	VPSRAD    $0x01, Y2, Y3
+	VPSUBD    Y3, Y2, Y2
+	VPADDD    all0000007f<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y1, Y1
+	VPADDD    all0000007f<>+0(SB), Y2, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y1, Y1
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y0, Y0
+	VBLENDVPS Y0, all00000000<>+0(SB), Y1, Y0
+	VADDPS    all3f800000<>+0(SB), Y0, Y0
+	VMOVUPS   all3f800000<>+0(SB), Y1
+	VDIVPS    Y0, Y1, Y0
+	VMOVUPS   Y0, (DX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMULPS     allbf800000<>+0(SB), Y1, Y1
+	VMOVUPS    allc2aeac4f<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y2
+	VMOVUPS    all42b20000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMULPS     all3fb8aa3b<>+0(SB), Y2, Y3
+	VADDPS     all4b400000<>+0(SB), Y3, Y3
+	VSUBPS     all4b400000<>+0(SB), Y3, Y3
+	VMULPS     all3f318000<>+0(SB), Y3, Y4
+	VSUBPS     Y4, Y2, Y2
+	VMULPS     allb95e8083<>+0(SB), Y3, Y4
+	VSUBPS     Y4, Y2, Y2
+	VMULPS     all3ab511d4<>+0(SB), Y2, Y4
+	VADDPS     all3c091d1b<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3d2aac7a<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3e2aaa48<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     all3efffffe<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VADDPS     Y2, Y4, Y2
+	VADDPS     all3f800000<>+0(SB), Y2, Y2
+	VCVTPS2DQ  Y3, Y3
+	VPSRAD     $0x01, Y3, Y4
+	VPSUBD     Y4, Y3, Y3
+	VPADDD     all0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y2, Y2
+	VPADDD     all0000007f<>+0(SB), Y3, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y2, Y2
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y1, Y1
+	VBLENDVPS  Y1, all00000000<>+0(SB), Y2, Y1
+	VADDPS     all3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    all3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA allbf800000<>+0(SB)/4, $0xbf800000
+DATA allbf800000<>+4(SB)/4, $0xbf800000
+DATA allbf800000<>+8(SB)/4, $0xbf800000
+DATA allbf800000<>+12(SB)/4, $0xbf800000
+DATA allbf800000<>+16(SB)/4, $0xbf800000
+DATA allbf800000<>+20(SB)/4, $0xbf800000
+DATA allbf800000<>+24(SB)/4, $0xbf800000
+DATA allbf800000<>+28(SB)/4, $0xbf800000
+DATA allbf800000<>+32(SB)/4, $0xbf800000
+DATA allbf800000<>+36(SB)/4, $0xbf800000
+DATA allbf800000<>+40(SB)/4, $0xbf800000
+DATA allbf800000<>+44(SB)/4, $0xbf800000
+DATA allbf800000<>+48(SB)/4, $0xbf800000
+DATA allbf800000<>+52(SB)/4, $0xbf800000
+DATA allbf800000<>+56(SB)/4, $0xbf800000
+DATA allbf800000<>+60(SB)/4, $0xbf800000
+GLOBL allbf800000<>(SB), RODATA|NOPTR, $64
+
+// func sigmoidAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VMULPS    allbf800000<>+0(SB), Z0, Z0
+	VMOVUPS   allc2aeac4f<>+0(SB), Z3
+	VMAXPS    Z0, Z3, Z3
+	VMOVUPS   all42b20000<>+0(SB), Z4
+	VMINPS    Z3, Z4, Z3
+	VMULPS    all3fb8aa3b<>+0(SB), Z3, Z4
+	VADDPS    all4b400000<>+0(SB), Z4, Z4
+	VSUBPS    all4b400000<>+0(SB), Z4, Z4
+	VMULPS    all3f318000<>+0(SB), Z4, Z5
+	VSUBPS    Z5, Z3, Z3
+	VMULPS    allb95e8083<>+0(SB), Z4, Z5
+	VSUBPS    Z5, Z3, Z3
+	VMULPS    all3ab511d4<>+0(SB), Z3, Z5
+	VADDPS    all3c091d1b<>+0(SB), Z5, Z5
+	VMULPS    Z3, Z5, Z5
+	VADDPS    all3d2aac7a<>+0(SB), Z5, Z5
+	VMULPS    Z3, Z5, Z5
+	VADDPS    all3e2aaa48<>+0(SB), Z5, Z5
+	VMULPS    Z3, Z5, Z5
+	VADDPS    all3efffffe<>+0(SB), Z5, Z5
+	VMULPS    Z3, Z5, Z5
+	VMULPS    Z3, Z5, Z5
+	VADDPS    Z3, Z5, Z3
+	VADDPS    all3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS Z4, Z3, Z3
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z0, K1
+	VBLENDMPS all00000000<>+0(SB), Z3, K1, Z1
+	VADDPS    all3f800000<>+0(SB), Z1, Z0
+	VMOVUPS   all3f800000<>+0(SB), Z3
+	VDIVPS    Z0, Z3, Z0
+	VMOVUPS   Z0, (DX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMULPS    allbf800000<>+0(SB), Z0, Z0
+	VMOVUPS   allc2aeac4f<>+0(SB), Z1
+	VMAXPS    Z0, Z1, Z1
+	VMOVUPS   all42b20000<>+0(SB), Z3
+	VMINPS    Z1, Z3, Z1
+	VMULPS    all3fb8aa3b<>+0(SB), Z1, Z3
+	VADDPS    all4b400000<>+0(SB), Z3, Z3
+	VSUBPS    all4b400000<>+0(SB), Z3, Z3
+	VMULPS    all3f318000<>+0(SB), Z3, Z4
+	VSUBPS    Z4, Z1, Z1
+	VMULPS    allb95e8083<>+0(SB), Z3, Z4
+	VSUBPS    Z4, Z1, Z1
+	VMULPS    all3ab511d4<>+0(SB), Z1, Z4
+	VADDPS    all3c091d1b<>+0(SB), Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    all3d2aac7a<>+0(SB), Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    all3e2aaa48<>+0(SB), Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    all3efffffe<>+0(SB), Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    Z1, Z4, Z1
+	VADDPS    all3f800000<>+0(SB), Z1, Z1
+	VSCALEFPS Z3, Z1, Z1
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z0, K2
+	VBLENDMPS all00000000<>+0(SB), Z1, K2, Z2
+	VADDPS    all3f800000<>+0(SB), Z2, Z0
+	VMOVUPS   all3f800000<>+0(SB), Z1
+	VDIVPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluAVX2(n int, x0 *float32, z *float32)
+// Requires: AVX
+TEXT ·reluAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS all00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VADDPS  all00000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    all00000000<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VADDPS     all00000000<>+0(SB), Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluAVX512(n int, x0 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·reluAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ z+16(FP), DX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS all00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VADDPS  all00000000<>+0(SB), Z0, Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   all00000000<>+0(SB), Z1
+	VMAXPS    Z0, Z1, Z0
+	VADDPS    all00000000<>+0(SB), Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func expSumAVX2(n int, x0 *float32, z *float32, sums *float32, n0 float32)
+// Requires: AVX, AVX2
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+32(FP), Y0
+	MOVQ         sums+24(FP), BX
+	VMOVUPS      (BX), Y1
+	VMOVUPS      32(BX), Y2
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Y3
+	VSUBPS    Y0, Y3, Y3
+	VMOVUPS   allc2aeac4f<>+0(SB), Y4
+	VMAXPS    Y3, Y4, Y4
+	VMOVUPS   all42b20000<>+0(SB), Y5
+	VMINPS    Y4, Y5, Y4
+	VMULPS    all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS    all4b400000<>+0(SB), Y5, Y5
+	VSUBPS    all4b400000<>+0(SB), Y5, Y5
+	VMULPS    all3f318000<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS    all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3efffffe<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    Y4, Y6, Y4
+	VADDPS    all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ Y5, Y5
+	VPSRAD    $0x01, Y5, Y6
+	VPSUBD    Y6, Y5, Y5
+	VPADDD    all0000007f<>+0(SB), Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VPADDD    all0000007f<>+0(SB), Y5, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y3, Y3
+	VBLENDVPS Y3, all00000000<>+0(SB), Y4, Y3
+	VMOVUPS   Y3, (DX)
+	VADDPS    Y3, Y1, Y1
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	VMOVUPS   (CX), Y3
+	VSUBPS    Y0, Y3, Y3
+	VMOVUPS   allc2aeac4f<>+0(SB), Y4
+	VMAXPS    Y3, Y4, Y4
+	VMOVUPS   all42b20000<>+0(SB), Y5
+	VMINPS    Y4, Y5, Y4
+	VMULPS    all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS    all4b400000<>+0(SB), Y5, Y5
+	VSUBPS    all4b400000<>+0(SB), Y5, Y5
+	VMULPS    all3f318000<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS    Y6, Y4, Y4
+	VMULPS    all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS    all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    all3efffffe<>+0(SB), Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VMULPS    Y4, Y6, Y6
+	VADDPS    Y4, Y6, Y4
+	VADDPS    all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ Y5, Y5
+	VPSRAD    $0x01, Y5, Y6
+	VPSUBD    Y6, Y5, Y5
+	VPADDD    all0000007f<>+0(SB), Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VPADDD    all0000007f<>+0(SB), Y5, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Y3, Y3
+	VBLENDVPS Y3, all00000000<>+0(SB), Y4, Y3
+	VMOVUPS   Y3, (DX)
+	VADDPS    Y3, Y2, Y2
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	CMPQ       AX, $0x08
+	JLT        first
+	VMOVUPS    (CX), Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    allc2aeac4f<>+0(SB), Y4
+	VMAXPS     Y3, Y4, Y4
+	VMOVUPS    all42b20000<>+0(SB), Y5
+	VMINPS     Y4, Y5, Y4
+	VMULPS     all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS     all4b400000<>+0(SB), Y5, Y5
+	VSUBPS     all4b400000<>+0(SB), Y5, Y5
+	VMULPS     all3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS     all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3efffffe<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     Y4, Y6, Y4
+	VADDPS     all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ  Y5, Y5
+	VPSRAD     $0x01, Y5, Y6
+	VPSUBD     Y6, Y5, Y5
+	VPADDD     all0000007f<>+0(SB), Y6, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VPADDD     all0000007f<>+0(SB), Y5, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, all00000000<>+0(SB), Y4, Y3
+	VMOVUPS    Y3, (DX)
+	VADDPS     Y3, Y1, Y1
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, DX
+	SUBQ       $0x08, AX
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y3
+	NEGQ       AX
+	VMASKMOVPS (CX), Y3, Y4
+	VSUBPS     Y0, Y4, Y0
+	VMOVUPS    allc2aeac4f<>+0(SB), Y4
+	VMAXPS     Y0, Y4, Y4
+	VMOVUPS    all42b20000<>+0(SB), Y5
+	VMINPS     Y4, Y5, Y4
+	VMULPS     all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS     all4b400000<>+0(SB), Y5, Y5
+	VSUBPS     all4b400000<>+0(SB), Y5, Y5
+	VMULPS     all3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS     all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3efffffe<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     Y4, Y6, Y4
+	VADDPS     all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ  Y5, Y5
+	VPSRAD     $0x01, Y5, Y6
+	VPSUBD     Y6, Y5, Y5
+	VPADDD     all0000007f<>+0(SB), Y6, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VPADDD     all0000007f<>+0(SB), Y5, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, all00000000<>+0(SB), Y4, Y0
+	VMASKMOVPS Y0, Y3, (DX)
+	VPAND      Y3, Y0, Y0
+	VADDPS     Y0, Y2, Y2
+	JMP        done
+
+first:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y3
+	NEGQ       AX
+	VMASKMOVPS (CX), Y3, Y4
+	VSUBPS     Y0, Y4, Y0
+	VMOVUPS    allc2aeac4f<>+0(SB), Y4
+	VMAXPS     Y0, Y4, Y4
+	VMOVUPS    all42b20000<>+0(SB), Y5
+	VMINPS     Y4, Y5, Y4
+	VMULPS     all3fb8aa3b<>+0(SB), Y4, Y5
+	VADDPS     all4b400000<>+0(SB), Y5, Y5
+	VSUBPS     all4b400000<>+0(SB), Y5, Y5
+	VMULPS     all3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     allb95e8083<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y4, Y4
+	VMULPS     all3ab511d4<>+0(SB), Y4, Y6
+	VADDPS     all3c091d1b<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3d2aac7a<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3e2aaa48<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     all3efffffe<>+0(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VADDPS     Y4, Y6, Y4
+	VADDPS     all3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ  Y5, Y5
+	VPSRAD     $0x01, Y5, Y6
+	VPSUBD     Y6, Y5, Y5
+	VPADDD     all0000007f<>+0(SB), Y6, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VPADDD     all0000007f<>+0(SB), Y5, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y4, Y4
+	VCMPPS     $0x11, allc2aeac4f<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, all00000000<>+0(SB), Y4, Y0
+	VMASKMOVPS Y0, Y3, (DX)
+	VPAND      Y3, Y0, Y0
+	VADDPS     Y0, Y1, Y1
+
+done:
+	VMOVUPS Y1, (BX)
+	VMOVUPS Y2, 32(BX)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(n int, x0 *float32, z *float32, sums *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+32(FP), Z0
+	MOVQ         sums+24(FP), BX
+	VMOVUPS      (BX), Z1
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z2
+	VSUBPS    Z0, Z2, Z2
+	VMOVUPS   allc2aeac4f<>+0(SB), Z5
+	VMAXPS    Z2, Z5, Z5
+	VMOVUPS   all42b20000<>+0(SB), Z6
+	VMINPS    Z5, Z6, Z5
+	VMULPS    all3fb8aa3b<>+0(SB), Z5, Z6
+	VADDPS    all4b400000<>+0(SB), Z6, Z6
+	VSUBPS    all4b400000<>+0(SB), Z6, Z6
+	VMULPS    all3f318000<>+0(SB), Z6, Z7
+	VSUBPS    Z7, Z5, Z5
+	VMULPS    allb95e8083<>+0(SB), Z6, Z7
+	VSUBPS    Z7, Z5, Z5
+	VMULPS    all3ab511d4<>+0(SB), Z5, Z7
+	VADDPS    all3c091d1b<>+0(SB), Z7, Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    all3d2aac7a<>+0(SB), Z7, Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    all3e2aaa48<>+0(SB), Z7, Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    all3efffffe<>+0(SB), Z7, Z7
+	VMULPS    Z5, Z7, Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z5, Z7, Z5
+	VADDPS    all3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS Z6, Z5, Z5
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z2, K1
+	VBLENDMPS all00000000<>+0(SB), Z5, K1, Z3
+	VMOVUPS   Z3, (DX)
+	VADDPS    Z3, Z1, Z1
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VSUBPS    Z0, Z2, Z0
+	VMOVUPS   allc2aeac4f<>+0(SB), Z2
+	VMAXPS    Z0, Z2, Z2
+	VMOVUPS   all42b20000<>+0(SB), Z3
+	VMINPS    Z2, Z3, Z2
+	VMULPS    all3fb8aa3b<>+0(SB), Z2, Z3
+	VADDPS    all4b400000<>+0(SB), Z3, Z3
+	VSUBPS    all4b400000<>+0(SB), Z3, Z3
+	VMULPS    all3f318000<>+0(SB), Z3, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMULPS    allb95e8083<>+0(SB), Z3, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMULPS    all3ab511d4<>+0(SB), Z2, Z5
+	VADDPS    all3c091d1b<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3d2aac7a<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3e2aaa48<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    all3efffffe<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    Z2, Z5, Z2
+	VADDPS    all3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS Z3, Z2, Z2
+	VCMPPS    $0x11, allc2aeac4f<>+0(SB), Z0, K2
+	VBLENDMPS all00000000<>+0(SB), Z2, K2, Z4
+	VMOVUPS   Z4, K1, (DX)
+	VADDPS    Z4, Z1, K1, Z1
+
+done:
+	VMOVUPS Z1, (BX)
+	VZEROUPPER
+	RET
+
+// func addAVX2(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addAVX512(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func subAVX2(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX
+TEXT ·subAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VSUBPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func subAVX512(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·subAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulAVX2(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX
+TEXT ·mulAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulAVX512(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·mulAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func divAVX2(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX
+TEXT ·divAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VDIVPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VDIVPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func divAVX512(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VDIVPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·addOneAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VADDPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addOneAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VADDPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func subOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·subOneAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VSUBPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VSUBPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func subOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·subOneAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VSUBPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VSUBPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·mulOneAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VMULPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·mulOneAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VMULPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func divOneAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·divOneAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VDIVPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func divOneAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divOneAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VDIVPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneSubAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·oneSubAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VSUBPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneSubAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·oneSubAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneDivAVX2(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX
+TEXT ·oneDivAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y1
+	NEGQ       AX
+	VMASKMOVPS (CX), Y1, Y2
+	VDIVPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneDivAVX512(n int, x0 *float32, z *float32, n0 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·oneDivAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterAVX2(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX
+TEXT ·greaterAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VMOVUPS   (DX), Y1
+	VMAXPS    Y1, Y0, Y2
+	VMAXPS    Y0, Y1, Y3
+	VMAXPS    Y3, Y2, Y2
+	VCMPPS    $0x11, Y0, Y1, Y3
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VCMPPS    $0x11, Y1, Y0, Y0
+	VBLENDVPS Y0, Y1, Y2, Y0
+	VMOVUPS   Y0, (BX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	ADDQ      $0x20, BX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VMAXPS     Y2, Y1, Y3
+	VMAXPS     Y1, Y2, Y4
+	VMAXPS     Y4, Y3, Y3
+	VCMPPS     $0x11, Y1, Y2, Y4
+	VBLENDVPS  Y4, Y1, Y3, Y3
+	VCMPPS     $0x11, Y2, Y1, Y1
+	VBLENDVPS  Y1, Y2, Y3, Y1
+	VMASKMOVPS Y1, Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterAVX512(n int, x0 *float32, x1 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·greaterAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VMOVUPS   (DX), Z1
+	VMAXPS    Z1, Z0, Z2
+	VMAXPS    Z0, Z1, Z3
+	VMAXPS    Z3, Z2, Z2
+	VCMPPS    $0x11, Z0, Z1, K1
+	VBLENDMPS Z0, Z2, K1, Z4
+	VCMPPS    $0x11, Z1, Z0, K1
+	VBLENDMPS Z1, Z4, K1, Z5
+	VMOVUPS   Z5, (BX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VMAXPS    Z1, Z0, Z2
+	VMAXPS    Z0, Z1, Z3
+	VMAXPS    Z3, Z2, Z2
+	VCMPPS    $0x11, Z0, Z1, K2
+	VBLENDMPS Z0, Z2, K2, Z6
+	VCMPPS    $0x11, Z1, Z0, K2
+	VBLENDMPS Z1, Z6, K2, Z7
+	VMOVUPS   Z7, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func affineAVX2(n int, x0 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX
+TEXT ·affineAVX2(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+	VBROADCASTSS n1+28(FP), Y1
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VMOVUPS Y2, (DX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), BX
+	NEGQ       AX
+	VMOVUPS    32(BX)(AX*4), Y2
+	NEGQ       AX
+	VMASKMOVPS (CX), Y2, Y3
+	VMULPS     Y0, Y3, Y0
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y2, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func affineAVX512(n int, x0 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·affineAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+	VBROADCASTSS n1+28(FP), Z1
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (DX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, BX
+	SHLXL     AX, BX, BX
+	NOTL      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMULPS    Z0, Z2, Z0
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normAVX2(n int, x0 *float32, x1 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX
+TEXT ·normAVX2(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         z+24(FP), BX
+	VBROADCASTSS n0+32(FP), Y0
+	VBROADCASTSS n1+36(FP), Y1
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMOVUPS Y2, (BX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y2
+	NEGQ       AX
+	VMASKMOVPS (CX), Y2, Y3
+	VMASKMOVPS (DX), Y2, Y4
+	VSUBPS     Y0, Y3, Y0
+	VMULPS     Y1, Y0, Y0
+	VMULPS     Y4, Y0, Y0
+	VMASKMOVPS Y0, Y2, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normAVX512(n int, x0 *float32, x1 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normAVX512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         z+24(FP), BX
+	VBROADCASTSS n0+32(FP), Z0
+	VBROADCASTSS n1+36(FP), Z1
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VMULPS  Z3, Z2, Z2
+	VMOVUPS Z2, (BX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, SI
+	SHLXL     AX, SI, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VSUBPS    Z0, Z2, Z0
+	VMULPS    Z1, Z0, Z0
+	VMULPS    Z3, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normBiasAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX
+TEXT ·normBiasAVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Y0
+	VBROADCASTSS n1+44(FP), Y1
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VMOVUPS (BX), Y4
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS Y2, (SI)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, SI
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y2
+	NEGQ       AX
+	VMASKMOVPS (CX), Y2, Y3
+	VMASKMOVPS (DX), Y2, Y4
+	VMASKMOVPS (BX), Y2, Y5
+	VSUBPS     Y0, Y3, Y0
+	VMULPS     Y1, Y0, Y0
+	VMULPS     Y4, Y0, Y0
+	VADDPS     Y5, Y0, Y0
+	VMASKMOVPS Y0, Y2, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normBiasAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normBiasAVX512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Z0
+	VBROADCASTSS n1+44(FP), Z1
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VMOVUPS (BX), Z4
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VMULPS  Z3, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS Z2, (SI)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, SI
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, DI
+	SHLXL     AX, DI, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VMOVUPS.Z (BX), K1, Z4
+	VSUBPS    Z0, Z2, Z0
+	VMULPS    Z1, Z0, Z0
+	VMULPS    Z3, Z0, Z0
+	VADDPS    Z4, Z0, Z0
+	VMOVUPS   Z0, K1, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func quantizeAVX2(n int, x0 *float32, z *uint8, n0 float32, n1 float32, n2 float32, n3 float32)
+// Requires: AVX, AVX2
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+	VBROADCASTSS n1+28(FP), Y1
+	VBROADCASTSS n2+32(FP), Y2
+	VBROADCASTSS n3+36(FP), Y3
+
+loop:
+	CMPQ         AX, $0x08
+	JLT          rest
+	VMOVUPS      (CX), Y4
+	VDIVPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VMINPS       Y2, Y4, Y4
+	VADDPS       all4b400000<>+0(SB), Y4, Y4
+	VSUBPS       all4b400000<>+0(SB), Y4, Y4
+	VADDPS       Y3, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPAND        all000000ff<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X5
+	VPACKUSWB    X5, X5, X5
+	VMOVQ        X5, (DX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x08, DX
+	SUBQ         $0x08, AX
+	JMP          loop
+
+rest:
+	VZEROUPPER
+	RET
+
+DATA all000000ff<>+0(SB)/4, $0x000000ff
+DATA all000000ff<>+4(SB)/4, $0x000000ff
+DATA all000000ff<>+8(SB)/4, $0x000000ff
+DATA all000000ff<>+12(SB)/4, $0x000000ff
+DATA all000000ff<>+16(SB)/4, $0x000000ff
+DATA all000000ff<>+20(SB)/4, $0x000000ff
+DATA all000000ff<>+24(SB)/4, $0x000000ff
+DATA all000000ff<>+28(SB)/4, $0x000000ff
+DATA all000000ff<>+32(SB)/4, $0x000000ff
+DATA all000000ff<>+36(SB)/4, $0x000000ff
+DATA all000000ff<>+40(SB)/4, $0x000000ff
+DATA all000000ff<>+44(SB)/4, $0x000000ff
+DATA all000000ff<>+48(SB)/4, $0x000000ff
+DATA all000000ff<>+52(SB)/4, $0x000000ff
+DATA all000000ff<>+56(SB)/4, $0x000000ff
+DATA all000000ff<>+60(SB)/4, $0x000000ff
+GLOBL all000000ff<>(SB), RODATA|NOPTR, $64
+
+// func quantizeAVX512(n int, x0 *float32, z *uint8, n0 float32, n1 float32, n2 float32, n3 float32)
+// Requires: AVX, AVX512F
+TEXT ·quantizeAVX512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+	VBROADCASTSS n1+28(FP), Z1
+	VBROADCASTSS n2+32(FP), Z2
+	VBROADCASTSS n3+36(FP), Z3
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z4
+	VDIVPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VADDPS    all4b400000<>+0(SB), Z4, Z4
+	VSUBPS    all4b400000<>+0(SB), Z4, Z4
+	VADDPS    Z3, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPMOVDB   Z4, (DX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x10, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	VZEROUPPER
+	RET
+
+// func dequantizeAVX2(n int, x0 *uint8, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX2
+TEXT ·dequantizeAVX2(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Y0
+	VBROADCASTSS n1+28(FP), Y1
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VPMOVZXBD (CX), Y2
+	VCVTDQ2PS Y2, Y2
+	VSUBPS    Y0, Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, (DX)
+	ADDQ      $0x08, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	VZEROUPPER
+	RET
+
+// func dequantizeAVX512(n int, x0 *uint8, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX512F
+TEXT ·dequantizeAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         z+16(FP), DX
+	VBROADCASTSS n0+24(FP), Z0
+	VBROADCASTSS n1+28(FP), Z1
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VPMOVZXBD (CX), Z2
+	VCVTDQ2PS Z2, Z2
+	VSUBPS    Z0, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VMOVUPS   Z2, (DX)
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	VZEROUPPER
+	RET
+
+// func requantizeAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *uint8, n0 float32, n1 float32, n2 float32)
+// Requires: AVX, AVX2
+TEXT ·requantizeAVX2(SB), NOSPLIT, $0-52
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Y0
+	VBROADCASTSS n1+44(FP), Y1
+	VBROADCASTSS n2+48(FP), Y2
+
+loop:
+	CMPQ         AX, $0x08
+	JLT          rest
+	VMOVUPS      (CX), Y3
+	VMOVUPS      (DX), Y4
+	VMOVUPS      (BX), Y5
+	VPADDD       Y4, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VMAXPS       Y0, Y3, Y3
+	VMINPS       Y1, Y3, Y3
+	VADDPS       all4b400000<>+0(SB), Y3, Y3
+	VSUBPS       all4b400000<>+0(SB), Y3, Y3
+	VADDPS       Y2, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPAND        all000000ff<>+0(SB), Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, (SI)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x08, SI
+	SUBQ         $0x08, AX
+	JMP          loop
+
+rest:
+	VZEROUPPER
+	RET
+
+// func requantizeAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *uint8, n0 float32, n1 float32, n2 float32)
+// Requires: AVX, AVX512F
+TEXT ·requantizeAVX512(SB), NOSPLIT, $0-52
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Z0
+	VBROADCASTSS n1+44(FP), Z1
+	VBROADCASTSS n2+48(FP), Z2
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z3
+	VMOVUPS   (DX), Z4
+	VMOVUPS   (BX), Z5
+	VPADDD    Z4, Z3, Z3
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z5, Z3, Z3
+	VMAXPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VADDPS    all4b400000<>+0(SB), Z3, Z3
+	VSUBPS    all4b400000<>+0(SB), Z3, Z3
+	VADDPS    Z2, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMOVDB   Z3, (SI)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x10, SI
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	VZEROUPPER
+	RET
+
+// func rescaleAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
+// Requires: AVX, AVX2
+TEXT ·rescaleAVX2(SB), NOSPLIT, $0-40
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ x2+24(FP), BX
+	MOVQ z+32(FP), SI
+
+loop:
+	CMPQ      AX, $0x08
+	JLT       rest
+	VMOVUPS   (CX), Y0
+	VMOVUPS   (DX), Y1
+	VMOVUPS   (BX), Y2
+	VPADDD    Y1, Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS    Y2, Y0, Y0
+	VMOVUPS   Y0, (SI)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	ADDQ      $0x20, BX
+	ADDQ      $0x20, SI
+	SUBQ      $0x08, AX
+	JMP       loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VMASKMOVPS (BX), Y0, Y3
+	VPADDD     Y2, Y1, Y1
+	VCVTDQ2PS  Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VMASKMOVPS Y1, Y0, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func rescaleAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rescaleAVX512(SB), NOSPLIT, $0-40
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ x2+24(FP), BX
+	MOVQ z+32(FP), SI
+
+loop:
+	CMPQ      AX, $0x10
+	JLT       rest
+	VMOVUPS   (CX), Z0
+	VMOVUPS   (DX), Z1
+	VMOVUPS   (BX), Z2
+	VPADDD    Z1, Z0, Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS    Z2, Z0, Z0
+	VMOVUPS   Z0, (SI)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x40, SI
+	SUBQ      $0x10, AX
+	JMP       loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, DI
+	SHLXL     AX, DI, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VMOVUPS.Z (BX), K1, Z2
+	VPADDD    Z1, Z0, Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func largestAVX2(n int, x *float32, lanes *float32)
+// Requires: AVX
+TEXT ·largestAVX2(SB), NOSPLIT, $0-24
+	MOVQ    n+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    lanes+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+
+loop:
+	TESTQ   AX, AX
+	JZ      done
+	VMOVUPS (CX), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMOVUPS 32(CX), Y2
+	VMAXPS  Y1, Y2, Y1
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+done:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VZEROUPPER
+	RET
+
+// func sumAVX2(n int, x *float32, lanes *float64)
+// Requires: AVX
+TEXT ·sumAVX2(SB), NOSPLIT, $0-24
+	MOVQ    n+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    lanes+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+
+loop:
+	TESTQ        AX, AX
+	JZ           done
+	VMOVUPS      (CX), Y4
+	VCVTPS2PD    X4, Y5
+	VADDPD       Y5, Y0, Y0
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y5
+	VADDPD       Y5, Y1, Y1
+	VMOVUPS      32(CX), Y4
+	VCVTPS2PD    X4, Y5
+	VADDPD       Y5, Y2, Y2
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y5
+	VADDPD       Y5, Y3, Y3
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          loop
+
+done:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(n int, x *float32, lanes *float64, mean float32)
+// Requires: AVX
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         lanes+16(FP), DX
+	VBROADCASTSS mean+24(FP), Y0
+	VMOVUPS      (DX), Y1
+	VMOVUPS      32(DX), Y2
+	VMOVUPS      64(DX), Y3
+	VMOVUPS      96(DX), Y4
+
+loop:
+	TESTQ        AX, AX
+	JZ           done
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y5, Y5, Y5
+	VCVTPS2PD    X5, Y6
+	VADDPD       Y6, Y1, Y1
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y6
+	VADDPD       Y6, Y2, Y2
+	VMOVUPS      32(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y5, Y5, Y5
+	VCVTPS2PD    X5, Y6
+	VADDPD       Y6, Y3, Y3
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y6
+	VADDPD       Y6, Y4, Y4
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          loop
+
+done:
+	VMOVUPS Y1, (DX)
+	VMOVUPS Y2, 32(DX)
+	VMOVUPS Y3, 64(DX)
+	VMOVUPS Y4, 96(DX)
+	VZEROUPPER
+	RET
+
+// func largestAVX512(n int, x *float32, lanes *float32)
+// Requires: AVX, AVX512F
+TEXT ·largestAVX512(SB), NOSPLIT, $0-24
+	MOVQ    n+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    lanes+16(FP), DX
+	VMOVUPS (DX), Z0
+
+loop:
+	TESTQ   AX, AX
+	JZ      done
+	VMOVUPS (CX), Z1
+	VMAXPS  Z0, Z1, Z0
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     loop
+
+done:
+	VMOVUPS Z0, (DX)
+	VZEROUPPER
+	RET
+
+// func sumAVX512(n int, x *float32, lanes *float64)
+// Requires: AVX, AVX512F
+TEXT ·sumAVX512(SB), NOSPLIT, $0-24
+	MOVQ    n+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    lanes+16(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+
+loop:
+	TESTQ         AX, AX
+	JZ            done
+	VMOVUPS       (CX), Z2
+	VCVTPS2PD     Y2, Z3
+	VADDPD        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z3
+	VADDPD        Z3, Z1, Z1
+	ADDQ          $0x40, CX
+	SUBQ          $0x10, AX
+	JMP           loop
+
+done:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VZEROUPPER
+	RET
+
+// func squaresAVX512(n int, x *float32, lanes *float64, mean float32)
+// Requires: AVX, AVX512F
+TEXT ·squaresAVX512(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         lanes+16(FP), DX
+	VBROADCASTSS mean+24(FP), Z0
+	VMOVUPS      (DX), Z1
+	VMOVUPS      64(DX), Z2
+
+loop:
+	TESTQ         AX, AX
+	JZ            done
+	VMOVUPS       (CX), Z3
+	VSUBPS        Z0, Z3, Z3
+	VMULPS        Z3, Z3, Z3
+	VCVTPS2PD     Y3, Z4
+	VADDPD        Z4, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z4
+	VADDPD        Z4, Z2, Z2
+	ADDQ          $0x40, CX
+	SUBQ          $0x10, AX
+	JMP           loop
+
+done:
+	VMOVUPS Z1, (DX)
+	VMOVUPS Z2, 64(DX)
+	VZEROUPPER
+	RET

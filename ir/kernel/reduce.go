@@ -16,18 +16,47 @@ var folds = map[string]func(x []float32) float64{
 		}
 		total := 0.0
 		for _, v := range x {
-			total += math.Exp(float64(v) - most)
+			total += exp64(float64(v) - most)
 		}
-		return most + math.Log(total)
+		return most + log64(total)
 	},
 }
 
+// sum adds in 16 sums (see lanes).
 func sum(x []float32) float64 {
-	total := 0.0
-	for _, v := range x {
-		total += float64(v)
+	var s [16]float64
+	whole := sumLanes(x, &s)
+	for i, v := range x[whole:] {
+		s[i&15] += float64(v)
 	}
-	return total
+	return lanes(s)
+}
+
+// sumSquares is the sum of (x - mean)^2, each rounded to float32.
+func sumSquares(x []float32, mean float32) float64 {
+	var s [16]float64
+	whole := squaresLanes(x, &s, mean)
+	for i, v := range x[whole:] {
+		d := v - mean
+		s[i&15] += float64(d * d)
+	}
+	return lanes(s)
+}
+
+// greatest is the maximum of what is not NaN.
+func greatest(x []float32) float32 {
+	s := [16]float32{negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf}
+	whole := largestLanes(x, &s)
+	for i, v := range x[whole:] {
+		if v > s[i&15] {
+			s[i&15] = v
+		}
+	}
+	m := negInf
+	for _, v := range s {
+		m = max(m, v)
+	}
+	return m
 }
 
 // largest is the maximum; NaN where one is among the elements.

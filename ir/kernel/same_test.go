@@ -181,3 +181,111 @@ func TestChoose(t *testing.T) {
 	name, err := CPU()
 	require.Equal(t, os.Getenv("SYNCSAM_CPU") == "" || os.Getenv("SYNCSAM_CPU") == name, err == nil)
 }
+
+// Functions of elements have the same bits with every set of instructions, at lengths that do not divide into vectors.
+func TestSameFunctions(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	for _, n := range []int{1, 7, 8, 15, 16, 17, 100, 1000, 20_000} {
+		x := wild(rng, n)
+		for i := range x {
+			if i%3 == 0 {
+				x[i] *= 30
+			}
+		}
+		for _, f := range []struct {
+			name string
+			f    func(x, y []float32)
+		}{{"Erf", Erf}, {"Exp", Exp}, {"Gelu", Gelu}, {"GeluTanh", GeluTanh}, {"Tanh", Tanh}, {"Sigmoid", Sigmoid}, {"Relu", Relu}, {"Log", Log}, {"Sqrt", Sqrt}} {
+			sameBits(t, fmt.Sprint(f.name, n), n, func(y []float32) { f.f(x, y) })
+			sameBits(t, fmt.Sprint(f.name, n, " in place"), n, func(y []float32) { copy(y, x); f.f(y, y) })
+		}
+		for _, op := range []string{"Add", "Sub", "Mul", "Div", "Min", "Max", "PRelu"} {
+			y := wild(rng, n)
+			sameBits(t, fmt.Sprint(op, n), n, func(z []float32) { Binary(op, []int{n}, x, []int{n}, y, []int{n}, z) })
+			sameBits(t, fmt.Sprint(op, n, 1), n, func(z []float32) { Binary(op, []int{n}, x, []int{n}, y[:1], []int{1}, z) })
+			sameBits(t, fmt.Sprint(op, 1, n), n, func(z []float32) { Binary(op, []int{n}, x[:1], []int{1}, y, []int{n}, z) })
+		}
+		for _, numbers := range []func(*rand.Rand, int) []float32{random, wild} {
+			rows := []int{1, 3, 40}[n%3]
+			x, gamma, beta := numbers(rng, rows*n), numbers(rng, n), numbers(rng, n)
+			sameBits(t, fmt.Sprint("Softmax", n), rows*n, func(y []float32) { Softmax(rows, n, x, y) })
+			sameBits(t, fmt.Sprint("LayerNorm", n), rows*n, func(y []float32) { LayerNorm(rows, n, x, gamma, beta, 1e-6, y) })
+			sameBits(t, fmt.Sprint("LayerNorm without beta", n), rows*n, func(y []float32) { LayerNorm(rows, n, x, gamma, nil, 1e-6, y) })
+			sameBits(t, fmt.Sprint("BatchNorm", n), rows*n, func(y []float32) { BatchNorm(1, rows, n, x, x[:rows], x[:rows], x[:rows], x[:rows], 1e-5, y) })
+			for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceLogSumExp"} {
+				sameBits(t, fmt.Sprint(op, n), rows, func(y []float32) { Reduce(op, []int{rows, n}, []int{1}, x, y) })
+			}
+		}
+		for _, scale := range []float32{0.03, 1, 1e-30, 1e30} {
+			u, i8 := make([]uint8, n), make([]int8, n)
+			sameBits(t, fmt.Sprint("QuantizeUint8", n, scale), n, func(y []float32) {
+				QuantizeUint8(1, 1, n, x, []float32{scale}, []uint8{77}, u)
+				for i, v := range u {
+					y[i] = float32(v)
+				}
+			})
+			sameBits(t, fmt.Sprint("QuantizeInt8", n, scale), n, func(y []float32) {
+				QuantizeInt8(1, 1, n, x, []float32{scale}, []int8{-5}, i8)
+				for i, v := range i8 {
+					y[i] = float32(v)
+				}
+			})
+			sameBits(t, fmt.Sprint("DequantizeUint8", n, scale), n, func(y []float32) { DequantizeUint8(u, scale, 77, y) })
+		}
+	}
+}
+
+// Errors of the functions, of all float32 bit patterns in steps and of a dense range.
+func TestAccuracy(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		f     func(x, y []float32)
+		want  func(float64) float64
+		ulps  int64   // of float32, or
+		error float64 // absolute
+	}{
+		{"Exp", Exp, math.Exp, 1, 0},
+		{"Tanh", Tanh, math.Tanh, 2, 0},
+		{"Sigmoid", Sigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, 3, 0},
+		{"Erf", Erf, math.Erf, 0, 4e-7},
+		{"Gelu", Gelu, func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 }, 0, 1e-6},
+		{"GeluTanh", GeluTanh, func(x float64) float64 { return x / (1 + math.Exp(-2*0.7978845608028654*(x+0.044715*x*x*x))) }, 0, 1e-6},
+		{"Log", Log, math.Log, 1, 0},
+		{"Sin", Sin, math.Sin, 1, 0},
+		{"Cos", Cos, math.Cos, 1, 0},
+	} {
+		var x []float32
+		for bits := uint64(0); bits < 1<<32; bits += 40_009 {
+			x = append(x, math.Float32frombits(uint32(bits)))
+		}
+		for i := range 200_000 {
+			x = append(x, float32(i-100_000)/5000)
+		}
+		y := make([]float32, len(x))
+		c.f(x, y)
+		var worst int64
+		var error float64
+		for i, v := range x {
+			want := c.want(float64(v))
+			if math.Abs(want) < 0x1p-126 { // flushed results, by Exp and what uses it
+				if want != 0 && y[i] == 0 {
+					continue
+				}
+			}
+			if want != want || y[i] != y[i] {
+				require.True(t, want != want && y[i] != y[i] || math.IsInf(float64(v), 0), "%s(%g): have %g, want %g", c.name, v, y[i], want)
+				continue
+			}
+			worst = max(worst, ulps(y[i], float32(want)))
+			if !math.IsInf(float64(float32(want)), 0) {
+				error = max(error, math.Abs(float64(y[i])-want)/max(1, math.Abs(want)))
+			}
+		}
+		t.Logf("%s: at most %d ulp, error %.2g (absolute up to 1, relative beyond)", c.name, worst, error)
+		if c.ulps > 0 {
+			require.LessOrEqual(t, worst, c.ulps, c.name)
+		} else {
+			require.LessOrEqual(t, error, c.error, c.name)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package main
 
 import (
 	"flag"
-	"os"
 
 	"github.com/mmcloughlin/avo/build"
 )
@@ -17,6 +16,12 @@ func main() {
 	build.ConstraintExpr("amd64")
 	tile("tileAVX2", avx2)
 	tile("tileAVX512", avx512)
+	for _, f := range functions {
+		f.assembly(avx2)
+		f.assembly(avx512)
+	}
+	folds(avx2)
+	folds(avx512)
 	build.Generate()
-	_ = os.Args
+	plainFunctions()
 }
