@@ -47,57 +47,97 @@ func Conv2D(p Conv, x, w []float32, packed []*Packed, bias, y []float32) {
 			}
 			if pointwise {
 				j.b = rightOf(mg, false, xg, pixels)
-			} else {
-				j.b.fill = func(pixel, pixels, k0, kb int, out []float32) { fillPixels(p, xg, pixel, pixels, k0, kb, out) }
+				j.run()
+				continue
 			}
-			j.run()
+			l := newLayout(p, cg)
+			scratch(l.size, func(padded []float32) {
+				l.fill(xg, padded)
+				j.b.fill = func(pixel, pixels, k0, kb int, out []float32) { l.panel(padded, pixel, pixels, l.rows[k0:][:kb], out) }
+				j.run()
+			})
 		}
 	}
 }
 
-// fillPixels lays out a panel of the input under output pixels: row k holds the kernel element k (of [C,KH,KW]) of each.
-func fillPixels(p Conv, x []float32, pixel, pixels, k0, kb int, out []float32) {
+// A layout is an image with its padding, where columns that are a stride apart lie side by side: [channels, height, StrideW, width]. The inputs
+// of output pixels in one row under one kernel element are then neighbours.
+type layout struct {
+	Conv
+	channels, height, width, size int
+	rows                          []int // of each kernel element [channels,KH,KW], where the input under the first output pixel lies
+}
+
+func newLayout(p Conv, channels int) layout {
+	l := layout{Conv: p, channels: channels, height: p.H + p.PadTop + p.PadBottom, width: ceilDiv(p.W+p.PadLeft+p.PadRight, p.StrideW)}
+	l.size = channels*l.height*p.StrideW*l.width + 8 // what is past the last pixel is read, and not used
+	l.rows = make([]int, 0, channels*p.KH*p.KW)
+	for c := range channels {
+		for kh := range p.KH {
+			for kw := range p.KW {
+				column := kw * p.DilW
+				l.rows = append(l.rows, ((c*l.height+kh*p.DilH)*p.StrideW+column%p.StrideW)*l.width+column/p.StrideW)
+			}
+		}
+	}
+	return l
+}
+
+// fill copies an image [channels,H,W].
+func (l layout) fill(x, to []float32) {
+	clear(to[l.size-8:])
+	Parallel(l.channels*l.height, max(1, grain/(l.StrideW*l.width)), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			out := to[r*l.StrideW*l.width:][:l.StrideW*l.width]
+			h := r%l.height - l.PadTop
+			if h < 0 || h >= l.H {
+				clear(out)
+				continue
+			}
+			row := x[(r/l.height*l.H+h)*l.W:][:l.W]
+			if l.StrideW == 1 {
+				clear(out[:l.PadLeft])
+				clear(out[l.PadLeft+copy(out[l.PadLeft:], row):])
+				continue
+			}
+			clear(out)
+			part, at := l.PadLeft%l.StrideW, l.PadLeft/l.StrideW
+			for _, v := range row {
+				out[part*l.width+at] = v
+				if part++; part == l.StrideW {
+					part = 0
+					at++
+				}
+			}
+		}
+	})
+}
+
+// at is where the inputs of an output pixel lie, less a kernel element's row.
+func (l layout) at(pixel int) int {
+	return pixel/l.OutW*l.StrideH*l.StrideW*l.width + pixel%l.OutW
+}
+
+// panel lays out the inputs of output pixels: a row for each kernel element.
+func (l layout) panel(x []float32, pixel, pixels int, rows []int, out []float32) {
 	_, width := tileShape()
+	if l.OutW%8 == 0 && hasGather() {
+		var at [4]int
+		for i := range at {
+			at[i] = l.at(min(pixel+8*i, pixel+pixels-8))
+		}
+		gather(x, rows, &at, out)
+		return
+	}
 	if pixels < width {
 		clear(out)
 	}
-	c, rest := k0/(p.KH*p.KW), k0%(p.KH*p.KW)
-	kh, kw := rest/p.KW, rest%p.KW
-	for k := range kb {
-		plane, to := x[c*p.H*p.W:][:p.H*p.W], out[k*width:][:pixels]
-		for i := 0; i < pixels; { // the part of one output row
-			oh, ow := (pixel+i)/p.OutW, (pixel+i)%p.OutW
-			count := min(pixels-i, p.OutW-ow)
-			run(p, plane, oh*p.StrideH-p.PadTop+kh*p.DilH, ow*p.StrideW-p.PadLeft+kw*p.DilW, to[i:][:count])
-			i += count
+	for i := 0; i < pixels; { // the part of one output row
+		count, at := min(pixels-i, l.OutW-(pixel+i)%l.OutW), l.at(pixel+i)
+		for k, row := range rows {
+			copy(out[k*width+i:][:count], x[row+at:])
 		}
-		if kw++; kw == p.KW {
-			kw = 0
-			if kh++; kh == p.KH {
-				kh = 0
-				c++
-			}
-		}
-	}
-}
-
-// run copies inputs of one row of a plane, from a column on in steps of the stride; 0 outside.
-func run(p Conv, plane []float32, h, at int, to []float32) {
-	if h < 0 || h >= p.H {
-		clear(to)
-		return
-	}
-	row := plane[h*p.W:][:p.W]
-	if p.StrideW == 1 && at >= 0 && at+len(to) <= p.W {
-		copy(to, row[at:])
-		return
-	}
-	first := min(len(to), max(0, ceilDiv(-at, p.StrideW)))
-	last := max(first, min(len(to), ceilDiv(p.W-at, p.StrideW)))
-	clear(to[:first])
-	clear(to[last:])
-	for j := first; j < last; j++ {
-		to[j] = row[at+j*p.StrideW]
+		i += count
 	}
 }
 

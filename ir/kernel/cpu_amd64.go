@@ -100,3 +100,54 @@ func largestLanes(x []float32, lanes *[16]float32) int {
 	}
 	return n
 }
+
+// transposed does the part of layOut that vectors can: so many elements of each row.
+func transposed(rows, k int, x []float32, ldx int, y []float32, ldy int) int {
+	k &^= 7
+	if rows < 4 || k == 0 || use == generic {
+		return 0
+	}
+	_, _ = x[(rows-1)*ldx+k-1], y[(k-1)*ldy+rows-1]
+	for i := 0; i < rows; i += 4 {
+		i = min(i, rows-4)
+		transpose4(k, &x[i*ldx], ldx, &y[i], ldy)
+	}
+	return k
+}
+
+// copyRows lays out a panel of k rows that are ldx apart.
+func copyRows(k int, x []float32, ldx int, y []float32) {
+	_, width := tileShape()
+	if k == 0 {
+		return
+	}
+	_, _ = x[(k-1)*ldx+width-1], y[k*width-1]
+	switch use {
+	case avx512:
+		copyRowsAVX512(k, &x[0], ldx, &y[0])
+	case avx2:
+		copyRowsAVX2(k, &x[0], ldx, &y[0])
+	default:
+		plainCopyRows(k, x, ldx, y)
+	}
+}
+
+func hasGather() bool { return use != generic }
+
+// gather lays out a panel: for each row the eight elements from x[row+at[i]] on, for as many i as the panel is wide.
+func gather(x []float32, rows []int, at *[4]int, y []float32) {
+	_, width := tileShape()
+	first, last := rows[0], rows[0]
+	for _, r := range rows {
+		first, last = min(first, r), max(last, r)
+	}
+	for _, a := range at {
+		_, _ = x[first+a], x[last+a+7]
+	}
+	_ = y[len(rows)*width-1]
+	if use == avx512 {
+		gather4(len(rows), &x[0], &rows[0], at, &y[0])
+	} else {
+		gather2(len(rows), &x[0], &rows[0], at, &y[0])
+	}
+}

@@ -276,6 +276,31 @@ func rescaleAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
 //go:noescape
 func rescaleAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
 
+// transpose4 writes four rows of k elements, a multiple of 8 and ldx apart, as k rows of four, ldy apart.
+//
+//go:noescape
+func transpose4(k int, x *float32, ldx int, y *float32, ldy int)
+
+// copyRowsAVX2 writes k rows of two vectors, ldx elements apart, side by side.
+//
+//go:noescape
+func copyRowsAVX2(k int, x *float32, ldx int, y *float32)
+
+// copyRowsAVX512 writes k rows of two vectors, ldx elements apart, side by side.
+//
+//go:noescape
+func copyRowsAVX512(k int, x *float32, ldx int, y *float32)
+
+// gather2 writes k rows of 16 elements: eight from x[rows[i]+at[0]] on, eight from x[rows[i]+at[1]] on, and so on.
+//
+//go:noescape
+func gather2(k int, x *float32, rows *int, at *[4]int, y *float32)
+
+// gather4 writes k rows of 32 elements: eight from x[rows[i]+at[0]] on, eight from x[rows[i]+at[1]] on, and so on.
+//
+//go:noescape
+func gather4(k int, x *float32, rows *int, at *[4]int, y *float32)
+
 // largestAVX2 folds n elements, a multiple of 16, into 16 lanes.
 //
 //go:noescape

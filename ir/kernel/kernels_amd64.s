@@ -7496,6 +7496,150 @@ done:
 	VZEROUPPER
 	RET
 
+// func transpose4(k int, x *float32, ldx int, y *float32, ldy int)
+// Requires: AVX
+TEXT ·transpose4(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ldx+16(FP), DX
+	MOVQ y+24(FP), BX
+	MOVQ ldy+32(FP), SI
+	SHLQ $0x02, DX
+	SHLQ $0x02, SI
+	LEAQ (DX)(DX*2), DI
+	LEAQ (SI)(SI*2), R8
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      (CX)(DX*1), Y1
+	VMOVUPS      (CX)(DX*2), Y2
+	VMOVUPS      (CX)(DI*1), Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y3
+	VSHUFPS      $0x44, Y1, Y4, Y0
+	VSHUFPS      $0xee, Y1, Y4, Y1
+	VSHUFPS      $0x44, Y3, Y5, Y2
+	VSHUFPS      $0xee, Y3, Y5, Y3
+	VMOVUPS      X0, (BX)
+	VMOVUPS      X1, (BX)(SI*1)
+	VMOVUPS      X2, (BX)(SI*2)
+	VMOVUPS      X3, (BX)(R8*1)
+	LEAQ         (BX)(SI*4), BX
+	VEXTRACTF128 $0x01, Y0, (BX)
+	VEXTRACTF128 $0x01, Y1, (BX)(SI*1)
+	VEXTRACTF128 $0x01, Y2, (BX)(SI*2)
+	VEXTRACTF128 $0x01, Y3, (BX)(R8*1)
+	LEAQ         (BX)(SI*4), BX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, AX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func copyRowsAVX2(k int, x *float32, ldx int, y *float32)
+// Requires: AVX
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ldx+16(FP), DX
+	MOVQ y+24(FP), BX
+	SHLQ $0x02, DX
+
+loop:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	ADDQ    DX, CX
+	ADDQ    $0x40, BX
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func copyRowsAVX512(k int, x *float32, ldx int, y *float32)
+// Requires: AVX, AVX512F
+TEXT ·copyRowsAVX512(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ldx+16(FP), DX
+	MOVQ y+24(FP), BX
+	SHLQ $0x02, DX
+
+loop:
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    DX, CX
+	ADDQ    $0x80, BX
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func gather2(k int, x *float32, rows *int, at *[4]int, y *float32)
+// Requires: AVX
+TEXT ·gather2(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ at+24(FP), BX
+	MOVQ y+32(FP), SI
+	MOVQ (BX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(BX), BX
+	LEAQ (CX)(BX*4), BX
+
+loop:
+	MOVQ    (DX), CX
+	VMOVUPS (DI)(CX*4), Y0
+	VMOVUPS (BX)(CX*4), Y1
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    $0x08, DX
+	ADDQ    $0x40, SI
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func gather4(k int, x *float32, rows *int, at *[4]int, y *float32)
+// Requires: AVX
+TEXT ·gather4(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ at+24(FP), BX
+	MOVQ y+32(FP), SI
+	MOVQ (BX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(BX), R8
+	LEAQ (CX)(R8*4), R8
+	MOVQ 16(BX), R9
+	LEAQ (CX)(R9*4), R9
+	MOVQ 24(BX), BX
+	LEAQ (CX)(BX*4), BX
+
+loop:
+	MOVQ    (DX), CX
+	VMOVUPS (DI)(CX*4), Y0
+	VMOVUPS (R8)(CX*4), Y1
+	VMOVUPS (R9)(CX*4), Y2
+	VMOVUPS (BX)(CX*4), Y3
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	ADDQ    $0x08, DX
+	ADDQ    $0x80, SI
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 // func largestAVX2(n int, x *float32, lanes *float32)
 // Requires: AVX
 TEXT ·largestAVX2(SB), NOSPLIT, $0-24

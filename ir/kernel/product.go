@@ -77,6 +77,10 @@ func panelHeight(m int) int {
 
 // run computes the product: columns are shared out when the right factor must be laid out, rows when the left one must.
 func (j job) run() {
+	if j.k == 0 {
+		j.begin()
+		return
+	}
 	_, width := tileShape()
 	j.height = panelHeight(j.m)
 	if j.a.packed != nil {
@@ -107,6 +111,21 @@ func (j job) run() {
 	})
 }
 
+// begin is what a product over nothing leaves: the chains' starts.
+func (j job) begin() {
+	for i := range j.m {
+		row := j.c[i*j.ldc:][:j.n]
+		switch j.start {
+		case startZero:
+			clear(row)
+		case startBias:
+			for x := range row {
+				row[x] = j.bias[i]
+			}
+		}
+	}
+}
+
 // piece computes rows [r0,r1) and columns [c0,c1), which start at panels.
 func (j job) piece(r0, r1, c0, c1 int) {
 	_, width := tileShape()
@@ -127,7 +146,7 @@ func (j job) piece(r0, r1, c0, c1 int) {
 	}
 	scratch(sizeA+sizeB+j.height*width, func(buf []float32) {
 		bufA, bufB, edge := buf[:sizeA], buf[sizeA:][:sizeB], buf[sizeA+sizeB:]
-		for k0 := 0; k0 < max(1, j.k); k0 += blockK {
+		for k0 := 0; k0 < j.k; k0 += blockK {
 			kb, start := min(blockK, j.k-k0), j.start
 			if k0 > 0 {
 				start = startC
@@ -266,11 +285,22 @@ func fillLeft(trans bool, alpha float32, a []float32, lda, r0, rows, k0, kb int,
 		}
 		return
 	}
+	layOut(rows, kb, a[r0*lda+k0:], lda, out, rows)
+	if alpha != 1 {
+		for i := range out[:rows*kb] {
+			out[i] *= alpha
+		}
+	}
+}
+
+// layOut writes rows of k elements, ldx apart, as k rows of so many, ldy apart.
+func layOut(rows, k int, x []float32, ldx int, y []float32, ldy int) {
+	done := transposed(rows, k, x, ldx, y, ldy)
 	for i := range rows {
-		at := i
-		for _, v := range a[(r0+i)*lda+k0:][:kb] {
-			out[at] = alpha * v
-			at += rows
+		at := done*ldy + i
+		for _, v := range x[i*ldx:][:k][done:] {
+			y[at] = v
+			at += ldy
 		}
 	}
 }
@@ -282,16 +312,21 @@ func fillRight(trans bool, b []float32, ldb, c0, cols, k0, kb int, out []float32
 		clear(out)
 	}
 	if trans {
-		for j := range cols {
-			at := j
-			for _, v := range b[(c0+j)*ldb+k0:][:kb] {
-				out[at] = v
-				at += width
-			}
-		}
+		layOut(cols, kb, b[c0*ldb+k0:], ldb, out, width)
+		return
+	}
+	if cols == width {
+		copyRows(kb, b[k0*ldb+c0:], ldb, out)
 		return
 	}
 	for k := range kb {
 		copy(out[k*width:][:cols], b[(k0+k)*ldb+c0:])
+	}
+}
+
+// plainCopyRows is copyRows for other processors.
+func plainCopyRows(k int, x []float32, ldx int, y []float32) {
+	for l := range k {
+		copy(y[l*plainCols:][:plainCols], x[l*ldx:])
 	}
 }

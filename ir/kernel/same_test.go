@@ -117,12 +117,16 @@ func TestSameProducts(t *testing.T) {
 // Convolutions have the same bits with weights laid out before or not, and are their definition.
 func TestSameConvolutions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
-	for i := range 60 {
+	for i := range 90 {
 		p := Conv{N: 1 + rng.IntN(2), Groups: 1 + rng.IntN(2), H: 1 + rng.IntN(12), W: 1 + rng.IntN(45), KH: 1 + rng.IntN(3), KW: 1 + rng.IntN(3), StrideH: 1 + rng.IntN(2), StrideW: 1 + rng.IntN(2),
 			PadTop: rng.IntN(3), PadLeft: rng.IntN(3), PadBottom: rng.IntN(3), PadRight: rng.IntN(3), DilH: 1 + rng.IntN(2), DilW: 1 + rng.IntN(2)}
 		p.C, p.M = p.Groups*(1+rng.IntN(5)), p.Groups*(1+rng.IntN(20))
 		if i%4 == 0 {
 			p.KH, p.KW, p.StrideH, p.StrideW, p.PadTop, p.PadLeft, p.PadBottom, p.PadRight = 1, 1, 1, 1, 0, 0, 0, 0
+		}
+		if i%3 == 0 { // rows of whole vectors
+			p.KW, p.PadLeft, p.PadRight, p.DilW = 3, 1, 1, 1
+			p.W = 8 * p.StrideW * (1 + rng.IntN(6))
 		}
 		p.OutH = (p.H+p.PadTop+p.PadBottom-p.DilH*(p.KH-1)-1)/p.StrideH + 1
 		p.OutW = (p.W+p.PadLeft+p.PadRight-p.DilW*(p.KW-1)-1)/p.StrideW + 1

@@ -20,6 +20,7 @@ func main() {
 		f.assembly(avx2)
 		f.assembly(avx512)
 	}
+	moves()
 	folds(avx2)
 	folds(avx512)
 	build.Generate()
