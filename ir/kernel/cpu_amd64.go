@@ -151,3 +151,30 @@ func gather(x []float32, rows []int, at *[4]int, y []float32) {
 		gather2(len(rows), &x[0], &rows[0], at, &y[0])
 	}
 }
+
+// byteTile is plainByteTile for all eight rows, and tells whether it could.
+func byteTile(groups int, a []uint8, lda int, b []int8, c []int32) bool {
+	if use == generic || groups == 0 {
+		return false
+	}
+	_, _, _ = a[(qRows-1)*lda+4*groups-1], b[groups*4*qCols-1], c[qRows*qCols-1]
+	if use == avx512 && hasVNNI {
+		vnniTile(groups, &a[0], lda, &b[0], &c[0])
+	} else {
+		avx2ByteTile(groups, &a[0], lda, &b[0], &c[0])
+	}
+	return true
+}
+
+// transposedBytes does the part of transposeBytes in whole eights of rows and sixteens of columns.
+func transposedBytes(rows, cols int, x []uint8, ldx int, y []uint8, ldy int) (r, c int) {
+	r, c = rows&^7, cols&^15
+	if use == generic || r == 0 || c == 0 {
+		return 0, 0
+	}
+	_, _ = x[(r-1)*ldx+c-1], y[(c-1)*ldy+r-1]
+	for i := 0; i < r; i += 8 {
+		transpose8(c, &x[i*ldx], ldx, &y[i], ldy)
+	}
+	return r, c
+}

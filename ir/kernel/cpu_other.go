@@ -21,3 +21,7 @@ func copyRows(k int, x []float32, ldx int, y []float32) { plainCopyRows(k, x, ld
 func hasGather() bool { return false }
 
 func gather([]float32, []int, *[4]int, []float32) { panic("BUG: there is no gathering here") }
+
+func byteTile(int, []uint8, int, []int8, []int32) bool { return false }
+
+func transposedBytes(int, int, []uint8, int, []uint8, int) (int, int) { return 0, 0 }

@@ -276,6 +276,21 @@ func rescaleAVX2(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
 //go:noescape
 func rescaleAVX512(n int, x0 *int32, x1 *int32, x2 *float32, z *float32)
 
+// vnniTile is plainByteTile with AVX-512 VNNI; groups must not be 0.
+//
+//go:noescape
+func vnniTile(groups int, a *uint8, lda int, b *int8, c *int32)
+
+// avx2ByteTile is plainByteTile with AVX2; groups must not be 0.
+//
+//go:noescape
+func avx2ByteTile(groups int, a *uint8, lda int, b *int8, c *int32)
+
+// transpose8 writes eight rows of n bytes, a multiple of 16 and ldx apart, as n rows of eight, ldy apart.
+//
+//go:noescape
+func transpose8(n int, x *uint8, ldx int, y *uint8, ldy int)
+
 // transpose4 writes four rows of k elements, a multiple of 8 and ldx apart, as k rows of four, ldy apart.
 //
 //go:noescape

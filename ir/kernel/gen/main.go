@@ -20,6 +20,7 @@ func main() {
 		f.assembly(avx2)
 		f.assembly(avx512)
 	}
+	byteTiles()
 	moves()
 	folds(avx2)
 	folds(avx512)
