@@ -169,47 +169,80 @@ func ceilDiv(a, b int) int {
 	return (a + b - 1) / b
 }
 
-// ConvTranspose2D spreads x [N,C,H,W] by w [C,M/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil.
-func ConvTranspose2D(p Conv, x, w, bias, y []float32) {
+// PackConvTranspose lays out the weights of each group for ConvTranspose2D.
+func PackConvTranspose(p Conv, w []float32) []*Packed {
+	cg, k := p.C/p.Groups, p.M/p.Groups*p.KH*p.KW
+	out := make([]*Packed, p.Groups)
+	for g := range out {
+		out[g] = pack(k, cg, panelHeight(k), k, func(line, lines, k0, kb int, panel []float32) {
+			fillLeft(true, 1, w[g*cg*k:], k, line, lines, k0, kb, panel)
+		})
+	}
+	return out
+}
+
+// ConvTranspose2D spreads x [N,C,H,W] by w [C,M/Groups,KH,KW], as PackConvTranspose lays it out, into y [N,M,OutH,OutW]; bias [M] may be nil. Each kernel element is a product over
+// the channels, a chain from 0; they are added to the bias in the order of the input rows, kernel rows and kernel columns.
+func ConvTranspose2D(p Conv, x []float32, w []*Packed, bias, y []float32) {
 	cg, mg, in, out := p.C/p.Groups, p.M/p.Groups, p.H*p.W, p.OutH*p.OutW
 	k := mg * p.KH * p.KW
 	fillBias(p, bias, y)
+	if k*in == 0 {
+		return
+	}
+	const elements = 1 << 17 // of a product, so that it is still in cache when it is added
+	rows := min(p.H, max(1, elements/max(1, k*p.W)))
 	for n := range p.N {
 		for g := range p.Groups {
 			xg := x[(n*p.C+g*cg)*in:][:cg*in]
-			wg := w[g*cg*k:][:cg*k]
 			yg := y[(n*p.M+g*mg)*out:][:mg*out]
-			scratch(k*in, func(col []float32) {
-				Gemm(true, false, k, in, cg, 1, wg, k, xg, in, 0, col, in)
-				Parallel(mg, max(1, grain/max(1, in*p.KH*p.KW)), func(lo, hi int) {
-					for m := lo; m < hi; m++ {
-						col2im(p, col[m*p.KH*p.KW*in:], yg[m*out:][:out])
-					}
-				})
+			scratch(k*rows*p.W, func(col []float32) {
+				for h := 0; h < p.H; h += rows {
+					size := min(rows, p.H-h) * p.W
+					job{m: k, n: size, k: cg, a: factor{packed: w[g]}, b: rightOf(k, false, xg[h*p.W:], in), c: col, ldc: size}.run()
+					Parallel(mg, max(1, grain/max(1, size*p.KH*p.KW)), func(lo, hi int) {
+						for m := lo; m < hi; m++ {
+							col2im(p, h, size, col[m*p.KH*p.KW*size:], yg[m*out:][:out])
+						}
+					})
+				}
 			})
 		}
 	}
 }
 
-// col2im adds one output channel's kernel elements, each a plane of H x W, at their output pixels.
-func col2im(p Conv, col, y []float32) {
-	for kh := range p.KH {
-		for kw := range p.KW {
-			plane := col[(kh*p.KW+kw)*p.H*p.W:][:p.H*p.W]
-			for i := range p.H {
-				h := i*p.StrideH - p.PadTop + kh
-				if h < 0 || h >= p.OutH {
-					continue
-				}
-				row := y[h*p.OutW:][:p.OutW]
-				at := kw - p.PadLeft
+// col2im adds one output channel's kernel elements, each size values under whole input rows from h0 on, at their output pixels.
+func col2im(p Conv, h0, size int, col, y []float32) {
+	for i := range size / max(1, p.W) {
+		for kh := range p.KH {
+			h := (h0+i)*p.StrideH - p.PadTop + kh
+			if h < 0 || h >= p.OutH {
+				continue
+			}
+			row := y[h*p.OutW:][:p.OutW]
+			part := func(kw int) []float32 { return col[(kh*p.KW+kw)*size+i*p.W:][:p.W] }
+			if p.StrideW == 2 && p.KW == 2 && p.PadLeft == 0 && p.OutW == 2*p.W { // every pixel once
+				addPairs(part(0), part(1), row)
+				continue
+			}
+			for kw := range p.KW {
+				plane, at := part(kw), kw-p.PadLeft
 				first := min(p.W, max(0, ceilDiv(-at, p.StrideW)))
 				last := max(first, min(p.W, ceilDiv(p.OutW-at, p.StrideW)))
 				for j := first; j < last; j++ {
-					row[at+j*p.StrideW] += plane[i*p.W+j]
+					row[at+j*p.StrideW] += plane[j]
 				}
 			}
 		}
+	}
+}
+
+// addPairs adds x to the even elements of z, y to the odd ones.
+func addPairs(x, y, z []float32) {
+	done := addedPairs(x, y, z)
+	for j := done; j < len(x); j++ {
+		z[2*j] += x[j]
+		z[2*j+1] += y[j]
 	}
 }
 
@@ -230,19 +263,38 @@ func pool(p Conv, f func(plane []float32, h0, h1, w0, w1 int) float32, x, y []fl
 	})
 }
 
-// MaxPool2D takes the maximum under each window; padding never wins. A window that is all padding gives -Inf.
+// MaxPool2D takes the maximum under each window, NaN where one is under it; padding never wins. A window that is all padding gives -Inf.
 func MaxPool2D(p Conv, x, y []float32) {
-	pool(p, func(plane []float32, h0, h1, w0, w1 int) float32 {
-		m := negInf
-		for h := h0; h < h1; h++ {
-			for _, v := range plane[h*p.W+w0 : max(h*p.W+w0, h*p.W+w1)] {
-				if v > m || v != v {
-					m = v
+	Parallel(p.N*p.C*p.OutH, max(1, grain/max(1, p.OutW*(p.KH+p.KW))), func(lo, hi int) {
+		scratch(p.W, func(highest []float32) {
+			for r := lo; r < hi; r++ {
+				plane, out := x[r/p.OutH*p.H*p.W:][:p.H*p.W], y[r*p.OutW:][:p.OutW]
+				h := r%p.OutH*p.StrideH - p.PadTop
+				h0, h1 := max(0, h), min(p.H, h+p.KH)
+				if h0 >= h1 {
+					h0, h1 = 0, 0
+					for j := range highest {
+						highest[j] = negInf
+					}
+				} else {
+					copy(highest, plane[h0*p.W:])
+				}
+				for h := h0 + 1; h < h1; h++ {
+					greaterAll(highest, plane[h*p.W:], highest)
+				}
+				for j := range out {
+					w := j*p.StrideW - p.PadLeft
+					m := negInf
+					for _, v := range highest[min(p.W, max(0, w)):max(0, min(p.W, w+p.KW))] {
+						if v > m || v != v {
+							m = v
+						}
+					}
+					out[j] = m
 				}
 			}
-		}
-		return m
-	}, x, y)
+		})
+	})
 }
 
 // AveragePool2D takes the mean under each window, of the window's size when padding counts, else of the pixels in it.

@@ -178,3 +178,13 @@ func transposedBytes(rows, cols int, x []uint8, ldx int, y []uint8, ldy int) (r,
 	}
 	return r, c
 }
+
+// addedPairs does the part of addPairs that vectors can: so many elements.
+func addedPairs(x, y, z []float32) int {
+	n := min(len(x), len(y), len(z)/2) &^ 7
+	if n == 0 || use == generic {
+		return 0
+	}
+	addPairs8(n, &x[0], &y[0], &z[0])
+	return n
+}

@@ -432,27 +432,16 @@ func greaterPlain(x0 []float32, x1 []float32, z []float32) {
 	for i := range z {
 		t1 := x0[i]
 		t2 := x1[i]
-		t3 := t2
+		t3 := math.Float32frombits(math.Float32bits(t1) | math.Float32bits(t2))
+		t4 := t3
 		if t2 < t1 {
-			t3 = t1
-		}
-		t4 := t1
-		if t1 < t2 {
-			t4 = t2
+			t4 = t1
 		}
 		t5 := t4
-		if t4 < t3 {
-			t5 = t3
-		}
-		t6 := t5
-		if t2 < t1 {
-			t6 = t1
-		}
-		t7 := t6
 		if t1 < t2 {
-			t7 = t2
+			t5 = t2
 		}
-		z[i] = t7
+		z[i] = t5
 	}
 }
 

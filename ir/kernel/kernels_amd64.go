@@ -306,6 +306,11 @@ func copyRowsAVX2(k int, x *float32, ldx int, y *float32)
 //go:noescape
 func copyRowsAVX512(k int, x *float32, ldx int, y *float32)
 
+// addPairs8 adds n elements of x, a multiple of 8, to the even elements of z, those of y to the odd ones.
+//
+//go:noescape
+func addPairs8(n int, x *float32, y *float32, z *float32)
+
 // gather2 writes k rows of 16 elements: eight from x[rows[i]+at[0]] on, eight from x[rows[i]+at[1]] on, and so on.
 //
 //go:noescape

@@ -6831,7 +6831,7 @@ done:
 	RET
 
 // func greaterAVX2(n int, x0 *float32, x1 *float32, z *float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·greaterAVX2(SB), NOSPLIT, $0-32
 	MOVQ n+0(FP), AX
 	MOVQ x0+8(FP), CX
@@ -6843,9 +6843,7 @@ loop:
 	JLT       rest
 	VMOVUPS   (CX), Y0
 	VMOVUPS   (DX), Y1
-	VMAXPS    Y1, Y0, Y2
-	VMAXPS    Y0, Y1, Y3
-	VMAXPS    Y3, Y2, Y2
+	VPOR      Y1, Y0, Y2
 	VCMPPS    $0x11, Y0, Y1, Y3
 	VBLENDVPS Y3, Y0, Y2, Y2
 	VCMPPS    $0x11, Y1, Y0, Y0
@@ -6866,9 +6864,7 @@ rest:
 	NEGQ       AX
 	VMASKMOVPS (CX), Y0, Y1
 	VMASKMOVPS (DX), Y0, Y2
-	VMAXPS     Y2, Y1, Y3
-	VMAXPS     Y1, Y2, Y4
-	VMAXPS     Y4, Y3, Y3
+	VPOR       Y2, Y1, Y3
 	VCMPPS     $0x11, Y1, Y2, Y4
 	VBLENDVPS  Y4, Y1, Y3, Y3
 	VCMPPS     $0x11, Y2, Y1, Y1
@@ -6892,14 +6888,12 @@ loop:
 	JLT       rest
 	VMOVUPS   (CX), Z0
 	VMOVUPS   (DX), Z1
-	VMAXPS    Z1, Z0, Z2
-	VMAXPS    Z0, Z1, Z3
-	VMAXPS    Z3, Z2, Z2
+	VPORD     Z1, Z0, Z2
 	VCMPPS    $0x11, Z0, Z1, K1
-	VBLENDMPS Z0, Z2, K1, Z4
+	VBLENDMPS Z0, Z2, K1, Z3
 	VCMPPS    $0x11, Z1, Z0, K1
-	VBLENDMPS Z1, Z4, K1, Z5
-	VMOVUPS   Z5, (BX)
+	VBLENDMPS Z1, Z3, K1, Z4
+	VMOVUPS   Z4, (BX)
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
@@ -6915,14 +6909,12 @@ rest:
 	KMOVW     SI, K1
 	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z (DX), K1, Z1
-	VMAXPS    Z1, Z0, Z2
-	VMAXPS    Z0, Z1, Z3
-	VMAXPS    Z3, Z2, Z2
+	VPORD     Z1, Z0, Z2
 	VCMPPS    $0x11, Z0, Z1, K2
-	VBLENDMPS Z0, Z2, K2, Z6
+	VBLENDMPS Z0, Z2, K2, Z5
 	VCMPPS    $0x11, Z1, Z0, K2
-	VBLENDMPS Z1, Z6, K2, Z7
-	VMOVUPS   Z7, K1, (BX)
+	VBLENDMPS Z1, Z5, K2, Z6
+	VMOVUPS   Z6, K1, (BX)
 
 done:
 	VZEROUPPER
@@ -8051,6 +8043,33 @@ loop:
 	ADDQ    $0x80, BX
 	DECQ    AX
 	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func addPairs8(n int, x *float32, y *float32, z *float32)
+// Requires: AVX
+TEXT ·addPairs8(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ z+24(FP), BX
+
+loop:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (DX), Y1
+	VUNPCKLPS  Y1, Y0, Y2
+	VUNPCKHPS  Y1, Y0, Y0
+	VPERM2F128 $0x20, Y0, Y2, Y1
+	VPERM2F128 $0x31, Y0, Y2, Y0
+	VADDPS     (BX), Y1, Y1
+	VADDPS     32(BX), Y0, Y0
+	VMOVUPS    Y1, (BX)
+	VMOVUPS    Y0, 32(BX)
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, DX
+	ADDQ       $0x40, BX
+	SUBQ       $0x08, AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 

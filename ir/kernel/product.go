@@ -278,14 +278,11 @@ func rightOf(m int, trans bool, b []float32, ldb int) factor {
 func fillLeft(trans bool, alpha float32, a []float32, lda, r0, rows, k0, kb int, out []float32) {
 	if trans {
 		for k := range kb {
-			to := out[k*rows:][:rows]
-			for i, v := range a[(k0+k)*lda+r0:][:rows] {
-				to[i] = alpha * v
-			}
+			copy(out[k*rows:][:rows], a[(k0+k)*lda+r0:])
 		}
-		return
+	} else {
+		layOut(rows, kb, a[r0*lda+k0:], lda, out, rows)
 	}
-	layOut(rows, kb, a[r0*lda+k0:], lda, out, rows)
 	if alpha != 1 {
 		for i := range out[:rows*kb] {
 			out[i] *= alpha

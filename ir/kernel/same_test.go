@@ -170,6 +170,91 @@ func TestSameConvolutions(t *testing.T) {
 	}
 }
 
+// Transposed convolutions have the same bits, and are their definition.
+func TestSameConvTranspose(t *testing.T) {
+	rng := rand.New(rand.NewPCG(17, 18))
+	for i := range 60 {
+		p := Conv{N: 1 + rng.IntN(2), Groups: 1 + rng.IntN(2), H: 1 + rng.IntN(9), W: 1 + rng.IntN(30), KH: 1 + rng.IntN(4), KW: 1 + rng.IntN(4), StrideH: 1 + rng.IntN(3), StrideW: 1 + rng.IntN(3), PadTop: rng.IntN(2), PadLeft: rng.IntN(2), DilH: 1, DilW: 1}
+		if i%2 == 0 {
+			p.KH, p.KW, p.StrideH, p.StrideW, p.PadTop, p.PadLeft = 2, 2, 2, 2, 0, 0
+		}
+		if i%10 == 0 {
+			p.H, p.W = 40, 70
+		}
+		p.C, p.M = p.Groups*(1+rng.IntN(5)), p.Groups*(1+rng.IntN(20))
+		p.OutH, p.OutW = (p.H-1)*p.StrideH+p.KH-2*p.PadTop, (p.W-1)*p.StrideW+p.KW-2*p.PadLeft
+		if p.OutH < 1 || p.OutW < 1 {
+			continue
+		}
+		numbers := random
+		if i%3 == 1 {
+			numbers = wild
+		}
+		cg, mg := p.C/p.Groups, p.M/p.Groups
+		x, w, bias := numbers(rng, p.N*p.C*p.H*p.W), numbers(rng, p.C*mg*p.KH*p.KW), numbers(rng, p.M)
+		want := make([]float32, p.N*p.M*p.OutH*p.OutW)
+		for at := range want {
+			want[at] = bias[at/(p.OutH*p.OutW)%p.M]
+		}
+		for n := range p.N {
+			for h := range p.H {
+				for kh := range p.KH {
+					for kw := range p.KW {
+						for v := range p.W {
+							for m := range p.M {
+								sum := float32(0)
+								for c := range cg {
+									c += m / mg * cg
+									sum = fma(w[((c*mg+m%mg)*p.KH+kh)*p.KW+kw], x[((n*p.C+c)*p.H+h)*p.W+v], sum)
+								}
+								if oh, ow := h*p.StrideH+kh-p.PadTop, v*p.StrideW+kw-p.PadLeft; oh >= 0 && oh < p.OutH && ow >= 0 && ow < p.OutW {
+									want[((n*p.M+m)*p.OutH+oh)*p.OutW+ow] += sum
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+		sameBits(t, fmt.Sprintf("ConvTranspose2D %+v", p), len(want), func(y []float32) {
+			ConvTranspose2D(p, x, PackConvTranspose(p, w), bias, y)
+			for i := range y {
+				if !sameFloat(want[i], y[i]) {
+					t.Fatalf("%+v: element %d: have %g, want %g", p, i, y[i], want[i])
+				}
+			}
+		})
+	}
+}
+
+// Pooling takes the maximum of every window, with NaN and infinities among the numbers.
+func TestSameMaxPool(t *testing.T) {
+	rng := rand.New(rand.NewPCG(19, 20))
+	for range 60 {
+		p := Conv{N: 1, C: 1 + rng.IntN(3), H: 1 + rng.IntN(9), W: 1 + rng.IntN(40), KH: 1 + rng.IntN(4), KW: 1 + rng.IntN(4), StrideH: 1 + rng.IntN(3), StrideW: 1 + rng.IntN(3), PadTop: rng.IntN(5), PadLeft: rng.IntN(5), PadBottom: 3, PadRight: 3, DilH: 1, DilW: 1, Groups: 1}
+		p.M, p.OutH, p.OutW = p.C, (p.H+p.PadTop+3-p.KH)/p.StrideH+1, (p.W+p.PadLeft+3-p.KW)/p.StrideW+1
+		x := wild(rng, p.C*p.H*p.W)
+		want := make([]float32, p.C*p.OutH*p.OutW)
+		for at := range want {
+			c, h, w := at/(p.OutH*p.OutW), at/p.OutW%p.OutH*p.StrideH-p.PadTop, at%p.OutW*p.StrideW-p.PadLeft
+			want[at] = negInf
+			for i := max(0, h); i < min(p.H, h+p.KH); i++ {
+				for j := max(0, w); j < min(p.W, w+p.KW); j++ {
+					if v := x[(c*p.H+i)*p.W+j]; v > want[at] || v != v {
+						want[at] = v
+					}
+				}
+			}
+		}
+		sameBits(t, fmt.Sprintf("MaxPool2D %+v", p), len(want), func(y []float32) {
+			MaxPool2D(p, x, y)
+			for i := range y {
+				require.True(t, y[i] == want[i] || y[i] != y[i] && want[i] != want[i], "%+v: element %d: have %g, want %g", p, i, y[i], want[i])
+			}
+		})
+	}
+}
+
 // The variable picks the kernels, or is refused.
 func TestChoose(t *testing.T) {
 	for _, s := range sets() {

@@ -75,7 +75,7 @@ var functions = []function{
 	{name: "oneSub", doc: "n0 - x", in: []stream{floats}, numbers: 1, f: func(m machine, x, n []value) value { return m.sub(n[0], x[0]) }},
 	{name: "oneDiv", doc: "n0 / x", in: []stream{floats}, numbers: 1, f: func(m machine, x, n []value) value { return m.div(n[0], x[0]) }},
 	{name: "greater", doc: "the greater of x and y, NaN where one is NaN", in: []stream{floats, floats}, f: func(m machine, x, _ []value) value {
-		return m.less(x[0], x[1], x[1], m.less(x[1], x[0], x[0], m.max(m.max(x[0], x[1]), m.max(x[1], x[0]))))
+		return m.less(x[0], x[1], x[1], m.less(x[1], x[0], x[0], m.or(x[0], x[1]))) // the same number, or NaN
 	}},
 	{name: "affine", doc: "x n0 + n1", in: []stream{floats}, numbers: 2, f: func(m machine, x, n []value) value { return m.add(m.mul(x[0], n[0]), n[1]) }},
 	{name: "norm", doc: "(x - n0) n1 y", in: []stream{floats, floats}, numbers: 2, f: func(m machine, x, n []value) value {

@@ -72,6 +72,30 @@ func moves() {
 		RET()
 	}
 
+	TEXT("addPairs8", NOSPLIT, "func(n int, x, y, z *float32)")
+	Pragma("noescape")
+	Doc("addPairs8 adds n elements of x, a multiple of 8, to the even elements of z, those of y to the odd ones.")
+	n, px, py, pz := Load(Param("n"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64()), Load(Param("z"), GP64())
+	Label("loop")
+	even, odd, lo, hi, first := YMM(), YMM(), YMM(), YMM(), YMM()
+	VMOVUPS(Mem{Base: px}, even)
+	VMOVUPS(Mem{Base: py}, odd)
+	VUNPCKLPS(odd, even, lo) // of each half
+	VUNPCKHPS(odd, even, hi)
+	VPERM2F128(Imm(0x20), hi, lo, first)
+	VPERM2F128(Imm(0x31), hi, lo, hi)
+	VADDPS(Mem{Base: pz}, first, first)
+	VADDPS(Mem{Base: pz, Disp: 32}, hi, hi)
+	VMOVUPS(first, Mem{Base: pz})
+	VMOVUPS(hi, Mem{Base: pz, Disp: 32})
+	ADDQ(Imm(32), px)
+	ADDQ(Imm(32), py)
+	ADDQ(Imm(64), pz)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+
 	for _, segments := range []int{2, 4} {
 		name := fmt.Sprintf("gather%d", segments)
 		TEXT(name, NOSPLIT, "func(k int, x *float32, rows *int, at *[4]int, y *float32)")
