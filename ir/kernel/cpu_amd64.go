@@ -1,8 +1,6 @@
 package kernel
 
-import (
-	"golang.org/x/sys/cpu"
-)
+import "golang.org/x/sys/cpu"
 
 const (
 	avx2   set = "avx2"   // with FMA
@@ -36,28 +34,24 @@ func tileShape() (rows, cols int) {
 
 // tile continues chains: see plainTile.
 func tile(rows, vectors, k int, a, b []float32, ldb int, c []float32, ldc int, bias []float32, start int) {
-	var pa, pb, pBias *float32
-	cols := 8 * vectors
-	if use == avx512 {
-		cols = 16 * vectors
-	}
 	if use == generic {
 		plainTile(rows, vectors, k, a, b, ldb, c, ldc, bias, start)
 		return
 	}
-	_ = c[(rows-1)*ldc+cols-1] // the assembly does not check
-	if k > 0 {
-		_, _ = a[k*rows-1], b[(k-1)*ldb+cols-1]
-		pa, pb = &a[0], &b[0]
+	cols := 8 * vectors
+	if use == avx512 {
+		cols = 16 * vectors
 	}
+	_, _, _ = a[k*rows-1], b[(k-1)*ldb+cols-1], c[(rows-1)*ldc+cols-1] // the assembly does not check
+	var pBias *float32
 	if start == startBias {
 		_ = bias[rows-1]
 		pBias = &bias[0]
 	}
 	if use == avx512 {
-		tileAVX512(rows, vectors, k, pa, pb, ldb, &c[0], ldc, pBias, start)
+		tileAVX512(rows, vectors, k, &a[0], &b[0], ldb, &c[0], ldc, pBias, start)
 	} else {
-		tileAVX2(rows, vectors, k, pa, pb, ldb, &c[0], ldc, pBias, start)
+		tileAVX2(rows, vectors, k, &a[0], &b[0], ldb, &c[0], ldc, pBias, start)
 	}
 }
 

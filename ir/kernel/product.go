@@ -323,7 +323,8 @@ func fillRight(trans bool, b []float32, ldb, c0, cols, k0, kb int, out []float32
 
 // plainCopyRows is copyRows for other processors.
 func plainCopyRows(k int, x []float32, ldx int, y []float32) {
+	_, width := tileShape()
 	for l := range k {
-		copy(y[l*plainCols:][:plainCols], x[l*ldx:])
+		copy(y[l*width:][:width], x[l*ldx:])
 	}
 }

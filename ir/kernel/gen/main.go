@@ -26,4 +26,5 @@ func main() {
 	folds(avx512)
 	build.Generate()
 	plainFunctions()
+	neonTile()
 }
