@@ -42,7 +42,7 @@ engine            : frontends/onnx artifact internal/trthost ir ir/tensor passes
 compare           : ir ir/tensor
 bench             : frontends/onnx engine ir ir/kernel ir/tensor
 golden                   : dataset engine pictures golden/clicks artifact internal/mapfile ir/tensor
-cmd/syncsam-convert      : backends/onnx backends/tensorrt calib calib/reconstruct frontends frontends/checkpoint frontends/onnx golden bench compare dataset engine pictures artifact internal/mapfile internal/onnxpb internal/trthost ir ir/quant ir/tensor safetensors passes
+cmd/syncsam-convert      : backends/onnx backends/tensorrt calib calib/reconstruct frontends frontends/checkpoint frontends/onnx golden bench compare dataset engine pictures artifact internal/mapfile internal/onnxpb internal/trthost ir ir/kernel ir/quant ir/tensor safetensors passes
 `
 
 const module = "syncsam-convert/"
