@@ -173,17 +173,40 @@ func mergeBroadcast(out, sa, sb []int) (dims, ma, mb []int) {
 // Where takes elements of size bytes from x where the condition byte is not 0, else from y, broadcasting all three.
 func Where(size int, out []int, cond []byte, condDims []int, x []byte, xDims []int, y []byte, yDims []int, z []byte) {
 	sc, sx, sy := broadcastStrides(out, condDims), broadcastStrides(out, xDims), broadcastStrides(out, yDims)
-	for i := 0; i*size < len(z); i++ {
-		oc, ox, oy := 0, 0, 0
-		for a, r := len(out)-1, i; a >= 0; a-- {
-			k := r % out[a]
-			r /= out[a]
-			oc, ox, oy = oc+k*sc[a], ox+k*sx[a], oy+k*sy[a]
-		}
-		src, at := y, oy
-		if cond[oc] != 0 {
-			src, at = x, ox
-		}
-		copy(z[i*size:(i+1)*size], src[at*size:])
+	last := len(out) - 1
+	n, dc, dx, dy := 1, 0, 0, 0
+	if last >= 0 {
+		n, dc, dx, dy = out[last], sc[last], sx[last], sy[last]
 	}
+	if len(z) == 0 {
+		return
+	}
+	Parallel(len(z)/(n*size), max(1, grain/4/n), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			oc, ox, oy := 0, 0, 0
+			for a, i := last-1, r; a >= 0; a-- {
+				k := i % out[a]
+				i /= out[a]
+				oc, ox, oy = oc+k*sc[a], ox+k*sx[a], oy+k*sy[a]
+			}
+			row := z[r*n*size:][:n*size]
+			if dc == 0 { // one condition for the row
+				from, at, step := y, oy, dy
+				if cond[oc] != 0 {
+					from, at, step = x, ox, dx
+				}
+				if step == 1 {
+					copy(row, from[at*size:])
+					continue
+				}
+			}
+			for j := range n {
+				from, at := y, oy+j*dy
+				if cond[oc+j*dc] != 0 {
+					from, at = x, ox+j*dx
+				}
+				copy(row[j*size:][:size], from[at*size:])
+			}
+		}
+	})
 }

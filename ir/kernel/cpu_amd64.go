@@ -95,7 +95,7 @@ func largestLanes(x []float32, lanes *[16]float32) int {
 	return n
 }
 
-// transposed does the part of layOut that vectors can: so many elements of each row.
+// transposed does the part of Transpose that vectors can: so many elements of each row.
 func transposed(rows, k int, x []float32, ldx int, y []float32, ldy int) int {
 	k &^= 7
 	if rows < 4 || k == 0 || use == generic {
@@ -160,7 +160,7 @@ func byteTile(groups int, a []uint8, lda int, b []int8, c []int32) bool {
 	return true
 }
 
-// transposedBytes does the part of transposeBytes in whole eights of rows and sixteens of columns.
+// transposedBytes does the part of Transpose in whole eights of rows and sixteens of columns.
 func transposedBytes(rows, cols int, x []uint8, ldx int, y []uint8, ldy int) (r, c int) {
 	r, c = rows&^7, cols&^15
 	if use == generic || r == 0 || c == 0 {

@@ -281,23 +281,11 @@ func fillLeft(trans bool, alpha float32, a []float32, lda, r0, rows, k0, kb int,
 			copy(out[k*rows:][:rows], a[(k0+k)*lda+r0:])
 		}
 	} else {
-		layOut(rows, kb, a[r0*lda+k0:], lda, out, rows)
+		Transpose(rows, kb, a[r0*lda+k0:], lda, out, rows)
 	}
 	if alpha != 1 {
 		for i := range out[:rows*kb] {
 			out[i] *= alpha
-		}
-	}
-}
-
-// layOut writes rows of k elements, ldx apart, as k rows of so many, ldy apart.
-func layOut(rows, k int, x []float32, ldx int, y []float32, ldy int) {
-	done := transposed(rows, k, x, ldx, y, ldy)
-	for i := range rows {
-		at := done*ldy + i
-		for _, v := range x[i*ldx:][:k][done:] {
-			y[at] = v
-			at += ldy
 		}
 	}
 }
@@ -309,7 +297,7 @@ func fillRight(trans bool, b []float32, ldb, c0, cols, k0, kb int, out []float32
 		clear(out)
 	}
 	if trans {
-		layOut(cols, kb, b[c0*ldb+k0:], ldb, out, width)
+		Transpose(cols, kb, b[c0*ldb+k0:], ldb, out, width)
 		return
 	}
 	if cols == width {

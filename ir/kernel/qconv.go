@@ -47,22 +47,12 @@ func im2row(p Conv, x []uint8, zero uint8, r, count int, rows []uint8) []uint8 {
 
 // transposeBytes writes x [a,b] as y [b,a], in squares that stay in cache.
 func transposeBytes(a, b int, x, y []uint8) {
-	const square = 32
+	const square = 64
 	Parallel((a+square-1)/square, max(1, grain/(square*max(1, b))), func(lo, hi int) {
 		for s := lo; s < hi; s++ {
 			i0, i1 := s*square, min((s+1)*square, a)
 			for j0 := 0; j0 < b; j0 += square {
-				j1 := min(j0+square, b)
-				rows, cols := transposedBytes(i1-i0, j1-j0, x[i0*b+j0:], b, y[j0*a+i0:], a)
-				for i := i0; i < i1; i++ {
-					row, from := x[i*b:][:b], j0
-					if i < i0+rows {
-						from += cols
-					}
-					for j := from; j < j1; j++ {
-						y[j*a+i] = row[j]
-					}
-				}
+				Transpose(i1-i0, min(square, b-j0), x[i0*b+j0:], b, y[j0*a+i0:], a)
 			}
 		}
 	})

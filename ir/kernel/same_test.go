@@ -255,6 +255,39 @@ func TestSameMaxPool(t *testing.T) {
 	}
 }
 
+// Transposing moves every element where it belongs, of each type and at sizes that are not whole vectors.
+func TestTranspose(t *testing.T) {
+	for _, s := range sets() {
+		on(s, func() {
+			for _, size := range [][2]int{{1, 1}, {3, 8}, {4, 7}, {4, 8}, {5, 19}, {8, 16}, {9, 17}, {14, 256}, {32, 32}, {33, 5}, {16, 40}} {
+				checkTranspose(t, size, func(i int) float32 { return float32(i) })
+				checkTranspose(t, size, func(i int) uint8 { return uint8(i) })
+				checkTranspose(t, size, func(i int) int64 { return int64(i) })
+			}
+		})
+	}
+}
+
+func checkTranspose[T comparable](t *testing.T, size [2]int, number func(i int) T) {
+	rows, cols := size[0], size[1]
+	ldx, ldy := cols+3, rows+2
+	x, y := make([]T, rows*ldx), make([]T, cols*ldy)
+	for i := range x {
+		x[i] = number(i + 1)
+	}
+	Transpose(rows, cols, x, ldx, y, ldy)
+	var none T
+	for j := range cols {
+		for i := range ldy {
+			want := none
+			if i < rows {
+				want = x[i*ldx+j]
+			}
+			require.Equal(t, want, y[j*ldy+i], "%v: row %d, column %d", size, j, i)
+		}
+	}
+}
+
 // The variable picks the kernels, or is refused.
 func TestChoose(t *testing.T) {
 	for _, s := range sets() {
