@@ -58,10 +58,15 @@ func MatMul(outDims []int, a []float32, aDims []int, b []float32, bDims []int, y
 		}
 		return oa * m * k, ob * k * n
 	}
-	Parallel(count, max(1, 1<<15/max(1, m*n*k)), func(lo, hi int) {
+	if m*n == 0 {
+		return
+	}
+	Parallel(count, max(1, threadWork/max(1, m*n*k)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			oa, ob := offsets(i)
-			Gemm(false, false, m, n, k, 1, a[oa:oa+m*k], k, b[ob:ob+k*n], n, 0, y[i*m*n:(i+1)*m*n], n)
+			j := job{m: m, n: n, k: k, a: leftOf(false, 1, a[oa:oa+m*k], k), b: rightOf(m, false, b[ob:ob+k*n], n), c: y[i*m*n:][:m*n], ldc: n}
+			j.alone = hi-lo < count // the other threads have products of their own
+			j.run()
 		}
 	})
 }

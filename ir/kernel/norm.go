@@ -6,7 +6,7 @@ var negInf = float32(math.Inf(-1))
 
 // BatchNorm normalises x [N,C,inner] with fixed statistics: (x - mean) / sqrt(variance + eps) * scale + bias.
 func BatchNorm(n, c, inner int, x, scale, bias, mean, variance []float32, eps float32, y []float32) {
-	Parallel(n*c, max(1, grain/max(1, inner)), func(lo, hi int) {
+	Parallel(n*c, max(1, vectorGrain/max(1, inner)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			ch := i % c
 			s := float64(scale[ch]) / math.Sqrt(float64(variance[ch])+float64(eps))
@@ -19,7 +19,7 @@ func BatchNorm(n, c, inner int, x, scale, bias, mean, variance []float32, eps fl
 
 // LayerNorm normalises each row: (x - mean) / sqrt(variance + eps) * gamma + beta, in two passes with sums in float64; beta may be nil.
 func LayerNorm(rows, cols int, x, gamma, beta []float32, eps float32, y []float32) {
-	Parallel(rows, max(1, grain/4/max(1, cols)), func(lo, hi int) {
+	Parallel(rows, max(1, vectorGrain/4/max(1, cols)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			in, out := x[r*cols:][:cols], y[r*cols:][:cols]
 			mean := float32(sum(in) / float64(cols))
@@ -35,7 +35,7 @@ func LayerNorm(rows, cols int, x, gamma, beta []float32, eps float32, y []float3
 
 // Softmax of each row, shifted by the row's maximum. x and y may be the same. Exponentials are added in 16 sums (see lanes).
 func Softmax(rows, cols int, x, y []float32) {
-	Parallel(rows, max(1, grain/8/max(1, cols)), func(lo, hi int) {
+	Parallel(rows, max(1, vectorGrain/8/max(1, cols)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			in, out := x[r*cols:][:cols], y[r*cols:][:cols]
 			var sums [16]float32

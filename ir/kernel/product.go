@@ -18,6 +18,7 @@ const (
 	blockPanels = 10
 	chunkCols   = 512
 	tiledWork   = 1 << 12 // multiply-adds from which laying out a constant factor once pays
+	threadWork  = 1 << 18 // multiply-adds that are worth a goroutine
 )
 
 // The portable tile.
@@ -65,7 +66,8 @@ type job struct {
 	bias    []float32
 	c       []float32
 	ldc     int
-	height  int // of a's panels
+	height  int  // of a's panels
+	alone   bool // in one thread
 }
 
 // panelHeight splits m rows into as few panels as the tile allows, of equal height.
@@ -88,8 +90,8 @@ func (j job) run() {
 	}
 	tall, wide := (j.m+j.height-1)/j.height, (j.n+width-1)/width // in panels
 	threads := 1
-	if j.m*j.n*j.k > 1<<16 {
-		threads = runtime.GOMAXPROCS(0)
+	if !j.alone && j.m*j.n*j.k >= 2*threadWork {
+		threads = min(runtime.GOMAXPROCS(0), j.m*j.n*j.k/threadWork)
 	}
 	rows, cols := 1, 1 // pieces
 	if j.b.fill != nil {

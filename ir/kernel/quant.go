@@ -22,10 +22,10 @@ func quantize[T int8 | uint8](outer, n, inner int, x, scale []float32, zero, y [
 		quantizeAll(x[from:to], unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out))), len(out)), s, least, most, z)
 	}
 	if n == 1 { // one scale: cut anywhere
-		Parallel(outer*inner, grain/8, func(from, to int) { part(from, to, 0) })
+		Parallel(outer*inner, vectorGrain/2, func(from, to int) { part(from, to, 0) })
 		return
 	}
-	Parallel(outer*n, max(1, grain/8/max(1, inner)), func(from, to int) {
+	Parallel(outer*n, max(1, vectorGrain/2/max(1, inner)), func(from, to int) {
 		for i := from; i < to; i++ {
 			part(i*inner, (i+1)*inner, i%n)
 		}
@@ -34,5 +34,5 @@ func quantize[T int8 | uint8](outer, n, inner int, x, scale []float32, zero, y [
 
 // DequantizeUint8 is (x - zero) * scale.
 func DequantizeUint8(x []uint8, scale float32, zero uint8, y []float32) {
-	Parallel(len(x), grain, func(lo, hi int) { dequantizeAll(x[lo:hi], y[lo:hi], float32(zero), scale) })
+	Parallel(len(x), vectorGrain, func(lo, hi int) { dequantizeAll(x[lo:hi], y[lo:hi], float32(zero), scale) })
 }

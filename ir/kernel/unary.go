@@ -2,10 +2,10 @@ package kernel
 
 import "math"
 
-// unary makes an elementwise function of one of slices; cost is its time relative to an addition.
-func unary(cost int, f func(x, y []float32)) func(x, y []float32) {
+// spread makes an elementwise function of one of slices; so many elements are worth a goroutine.
+func spread(grain int, f func(x, y []float32)) func(x, y []float32) {
 	return func(x, y []float32) {
-		Parallel(len(x), grain/cost, func(lo, hi int) { f(x[lo:hi], y[lo:hi]) })
+		Parallel(len(x), grain, func(lo, hi int) { f(x[lo:hi], y[lo:hi]) })
 	}
 }
 
@@ -24,23 +24,23 @@ func wide(f func(float64) float64) func(x, y []float32) {
 // Elementwise functions of x into y, which may be the same slice. Those through wide compute in float64 and round once; errors of the others
 // are in TestAccuracy.
 var (
-	Erf        = unary(4, erfAll)
-	Exp        = unary(4, expAll)
-	Gelu       = unary(4, geluAll)     // x (1 + erf(x/sqrt 2)) / 2
-	GeluTanh   = unary(4, geluTanhAll) // its approximation by tanh
-	Tanh       = unary(4, tanhAll)
-	Sigmoid    = unary(4, sigmoidAll)
-	Relu       = unary(1, reluAll) // max(x, 0); NaN stays
-	Log        = unary(8, wide(log64))
-	Sin        = unary(16, wide(sin64))
-	Cos        = unary(16, wide(cos64))
-	Sqrt       = unary(2, wide(math.Sqrt))
-	Floor      = unary(2, wide(math.Floor))
-	Ceil       = unary(2, wide(math.Ceil))
-	Round      = unary(2, wide(math.RoundToEven)) // half to even
-	Neg        = unary(1, each1(func(v float32) float32 { return -v }))
-	Abs        = unary(1, each1(func(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }))
-	Reciprocal = unary(1, each1(func(v float32) float32 { return 1 / v }))
+	Erf        = spread(vectorGrain/4, erfAll)
+	Exp        = spread(vectorGrain/4, expAll)
+	Gelu       = spread(vectorGrain/4, geluAll)     // x (1 + erf(x/sqrt 2)) / 2
+	GeluTanh   = spread(vectorGrain/4, geluTanhAll) // its approximation by tanh
+	Tanh       = spread(vectorGrain/4, tanhAll)
+	Sigmoid    = spread(vectorGrain/4, sigmoidAll)
+	Relu       = spread(vectorGrain, reluAll) // max(x, 0); NaN stays
+	Log        = spread(grain/8, wide(log64))
+	Sin        = spread(grain/16, wide(sin64))
+	Cos        = spread(grain/16, wide(cos64))
+	Sqrt       = spread(grain/2, wide(math.Sqrt))
+	Floor      = spread(grain/2, wide(math.Floor))
+	Ceil       = spread(grain/2, wide(math.Ceil))
+	Round      = spread(grain/2, wide(math.RoundToEven)) // half to even
+	Neg        = spread(grain, each1(func(v float32) float32 { return -v }))
+	Abs        = spread(grain, each1(func(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }))
+	Reciprocal = spread(grain, each1(func(v float32) float32 { return 1 / v }))
 )
 
 // LeakyRelu is x, times alpha below 0.
