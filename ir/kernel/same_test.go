@@ -118,7 +118,7 @@ func TestSameProducts(t *testing.T) {
 func TestSameConvolutions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	for i := range 90 {
-		p := Conv{N: 1 + rng.IntN(2), Groups: 1 + rng.IntN(2), H: 1 + rng.IntN(12), W: 1 + rng.IntN(45), KH: 1 + rng.IntN(3), KW: 1 + rng.IntN(3), StrideH: 1 + rng.IntN(2), StrideW: 1 + rng.IntN(2),
+		p := Conv{N: 1 + rng.IntN(2), Groups: 1 + rng.IntN(2), H: 1 + rng.IntN(12), W: 1 + rng.IntN(45), KH: 1 + rng.IntN(3), KW: 1 + rng.IntN(3), StrideH: 1 + rng.IntN(4), StrideW: 1 + rng.IntN(4),
 			PadTop: rng.IntN(3), PadLeft: rng.IntN(3), PadBottom: rng.IntN(3), PadRight: rng.IntN(3), DilH: 1 + rng.IntN(2), DilW: 1 + rng.IntN(2)}
 		p.C, p.M = p.Groups*(1+rng.IntN(5)), p.Groups*(1+rng.IntN(20))
 		if i%4 == 0 {
