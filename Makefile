@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -29,9 +29,18 @@ demo: build
 onnxruntime:
 	sh scripts/onnxruntime.sh
 
-# The ONNX messages from onnx.proto; needs python3.
+# The ONNX messages from onnx.proto (needs python3), and the assembly of ir/kernel.
 generate:
 	sh internal/onnxpb/generate.sh
+	cd ir/kernel/gen && $(GO) run .
+
+# The kernels on arm64; elsewhere needs qemu-aarch64-static (Debian's qemu-user-static). The compiler must not have fused anything: a
+# multiplication and an addition that it joins are rounded once there and twice on other processors.
+test-arm64:
+	@mkdir -p build
+	GOARCH=arm64 $(GO) test -c -o build/kernel-arm64.test ./ir/kernel
+	@! GOARCH=arm64 $(GO) build -gcflags=-S ./ir/kernel 2>&1 | grep -E '\sFN?M(ADD|SUB)[SD]\s'
+	cd ir/kernel && $$(test "$$(uname -m)" = aarch64 || echo qemu-aarch64-static) ../../build/kernel-arm64.test -test.short
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

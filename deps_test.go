@@ -19,8 +19,9 @@ import (
 const allowed = `
 internal/mapfile         :
 internal/version         :
-ir/tensor                : internal/mapfile
+ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                :
+ir/kernel/gen            :
 ir                       : ir/tensor ir/kernel
 ir/quant                 :
 safetensors              : ir/tensor internal/mapfile

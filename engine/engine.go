@@ -9,6 +9,7 @@ import (
 
 	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
 )
@@ -131,3 +132,7 @@ func (s *goSession) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (
 }
 
 func (s *goSession) Close() error { return s.model.Close() }
+
+// CPU is the set of instructions that the embedded engine's kernels use, by $SYNCSAM_CPU or the widest that the processor has; the error
+// is that the variable names none that is there.
+func CPU() (string, error) { return kernel.CPU() }

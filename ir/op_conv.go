@@ -228,7 +228,13 @@ func evalConvTranspose(e *Env, a ConvTransposeAttrs, in []*tensor.Tensor) (*tens
 		return nil, err
 	}
 	p := kernelConv(win, in[0].Dims(), e.Dims, a.Group)
-	return e.float32(func(y []float32) { kernel.ConvTranspose2D(p, in[0].Float32s(), in[1].Float32s(), bias(in), y) })
+	packed := e.Memo(func() any {
+		if e.Constant() {
+			defer in[1].Release()
+		}
+		return kernel.PackConvTranspose(p, in[1].Float32s())
+	}).([]*kernel.Packed)
+	return e.float32(func(y []float32) { kernel.ConvTranspose2D(p, in[0].Float32s(), packed, bias(in), y) })
 }
 
 func inferPool(size, strides, pads []int64, in []tensor.Type) (tensor.Type, error) {

@@ -47,17 +47,8 @@ func inferQMatMul(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
 func evalQMatMul(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	k, n := int(in[3].Dims()[0]), int(in[3].Dims()[1])
 	w := e.Memo(func() any { return kernel.PackInt8(k, n, in[3].Int8s()) }).(*kernel.PackedInt8)
-	scales, zero := scaledBy(in[4].Float32s(), in[1].Float32s()[0]), int32(in[2].Bytes()[0])
-	return e.float32(func(y []float32) {
-		kernel.QGemm(len(y)/max(1, n), in[0].Bytes(), w, func(r, rows, c, cols int, acc []int32) {
-			for i := range rows {
-				to, from := y[(r+i)*n+c:][:cols], acc[i*32:][:cols]
-				for j, v := range from {
-					to[j] = float32(v-zero*w.Sums[c+j]) * scales[c+j]
-				}
-			}
-		})
-	})
+	scales := scaledBy(in[4].Float32s(), in[1].Float32s()[0])
+	return e.float32(func(y []float32) { kernel.QMatMul(len(y)/max(1, n), in[0].Bytes(), in[2].Bytes()[0], w, scales, y) })
 }
 
 func scaledBy(x []float32, s float32) []float32 {

@@ -16,6 +16,8 @@ import (
 	"syncsam-convert/internal/version"
 
 	"github.com/spf13/cobra"
+
+	"syncsam-convert/engine"
 )
 
 // Exit codes, as the contract fixes them.
@@ -49,7 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	_, err := engine.CPU()
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return 0
 	}

@@ -1,24 +1,28 @@
 package kernel
 
-import "math"
-
 // Number is an element type of arithmetic.
 type Number interface{ ~float32 | ~int64 }
 
 // Binary applies an ONNX operator (Add, Sub, Mul, Div, Pow, Min, Max, PRelu) with broadcasting to the shape out.
 // z may be a when a has the shape of the result. Integer division by 0 must not occur.
 func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []T) {
+	if x, ok := any(a).([]float32); ok {
+		if f, ok := vectors[op]; ok {
+			apply(out, x, aDims, any(b).([]float32), bDims, any(z).([]float32), f)
+			return
+		}
+	}
 	switch op {
 	case "Add":
-		apply(out, a, aDims, b, bDims, z, rows[T, T]{addAll[T], addOne[T], func(x T, y, z []T) { addOne(y, x, z) }})
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x + y }))
 	case "Mul":
-		apply(out, a, aDims, b, bDims, z, rows[T, T]{mulAll[T], mulOne[T], func(x T, y, z []T) { mulOne(y, x, z) }})
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x * y }))
 	case "Sub":
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x - y }))
 	case "Div":
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x / y }))
 	case "Pow":
-		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return T(math.Pow(float64(x), float64(y))) }))
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return T(pow64(float64(x), float64(y))) }))
 	case "Min":
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return min(x, y) }))
 	case "Max":
@@ -35,6 +39,18 @@ func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []i
 	}
 }
 
+// vectors are the operators of most elements.
+var vectors = map[string]rows[float32, float32]{
+	"Add": {addAll, backwards(addOneAll), func(x float32, y, z []float32) { addOneAll(y, z, x) }},
+	"Mul": {mulAll, backwards(mulOneAll), func(x float32, y, z []float32) { mulOneAll(y, z, x) }},
+	"Sub": {subAll, backwards(subOneAll), func(x float32, y, z []float32) { oneSubAll(y, z, x) }},
+	"Div": {divAll, backwards(divOneAll), func(x float32, y, z []float32) { oneDivAll(y, z, x) }},
+}
+
+func backwards(f func(x, z []float32, y float32)) func(x []float32, y float32, z []float32) {
+	return func(x []float32, y float32, z []float32) { f(x, z, y) }
+}
+
 // rows computes one row of a result from two rows, or from a row and a number.
 type rows[T, R any] struct {
 	both  func(x, y []T, z []R)
@@ -42,7 +58,7 @@ type rows[T, R any] struct {
 	right func(x T, y []T, z []R)
 }
 
-// each makes rows of a function of two elements. A call per element is what the operators of most elements have loops of their own for.
+// each makes rows of a function of two elements.
 func each[T, R any](f func(x, y T) R) rows[T, R] {
 	return rows[T, R]{
 		func(x, y []T, z []R) {
@@ -60,34 +76,6 @@ func each[T, R any](f func(x, y T) R) rows[T, R] {
 				z[i] = f(x, y[i])
 			}
 		},
-	}
-}
-
-func addAll[T Number](x, y, z []T) {
-	x, y = x[:len(z)], y[:len(z)]
-	for i := range z {
-		z[i] = x[i] + y[i]
-	}
-}
-
-func addOne[T Number](x []T, y T, z []T) {
-	x = x[:len(z)]
-	for i := range z {
-		z[i] = x[i] + y
-	}
-}
-
-func mulAll[T Number](x, y, z []T) {
-	x, y = x[:len(z)], y[:len(z)]
-	for i := range z {
-		z[i] = x[i] * y[i]
-	}
-}
-
-func mulOne[T Number](x []T, y T, z []T) {
-	x = x[:len(z)]
-	for i := range z {
-		z[i] = x[i] * y
 	}
 }
 
@@ -185,17 +173,40 @@ func mergeBroadcast(out, sa, sb []int) (dims, ma, mb []int) {
 // Where takes elements of size bytes from x where the condition byte is not 0, else from y, broadcasting all three.
 func Where(size int, out []int, cond []byte, condDims []int, x []byte, xDims []int, y []byte, yDims []int, z []byte) {
 	sc, sx, sy := broadcastStrides(out, condDims), broadcastStrides(out, xDims), broadcastStrides(out, yDims)
-	for i := 0; i*size < len(z); i++ {
-		oc, ox, oy := 0, 0, 0
-		for a, r := len(out)-1, i; a >= 0; a-- {
-			k := r % out[a]
-			r /= out[a]
-			oc, ox, oy = oc+k*sc[a], ox+k*sx[a], oy+k*sy[a]
-		}
-		src, at := y, oy
-		if cond[oc] != 0 {
-			src, at = x, ox
-		}
-		copy(z[i*size:(i+1)*size], src[at*size:])
+	last := len(out) - 1
+	n, dc, dx, dy := 1, 0, 0, 0
+	if last >= 0 {
+		n, dc, dx, dy = out[last], sc[last], sx[last], sy[last]
 	}
+	if len(z) == 0 {
+		return
+	}
+	Parallel(len(z)/(n*size), max(1, grain/4/n), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			oc, ox, oy := 0, 0, 0
+			for a, i := last-1, r; a >= 0; a-- {
+				k := i % out[a]
+				i /= out[a]
+				oc, ox, oy = oc+k*sc[a], ox+k*sx[a], oy+k*sy[a]
+			}
+			row := z[r*n*size:][:n*size]
+			if dc == 0 { // one condition for the row
+				from, at, step := y, oy, dy
+				if cond[oc] != 0 {
+					from, at, step = x, ox, dx
+				}
+				if step == 1 {
+					copy(row, from[at*size:])
+					continue
+				}
+			}
+			for j := range n {
+				from, at := y, oy+j*dy
+				if cond[oc+j*dc] != 0 {
+					from, at = x, ox+j*dx
+				}
+				copy(row[j*size:][:size], from[at*size:])
+			}
+		}
+	})
 }

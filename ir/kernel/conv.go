@@ -13,8 +13,6 @@ type Conv struct {
 	DilH, DilW, Groups int
 }
 
-const panelBytes = 4 << 20 // bound of an im2col panel
-
 // PackConv lays out the weights of each group for Conv2D; nil where that does not pay.
 func PackConv(p Conv, w []float32) []*Packed {
 	mg, k := p.M/p.Groups, p.C/p.Groups*p.KH*p.KW
@@ -29,88 +27,118 @@ func PackConv(p Conv, w []float32) []*Packed {
 }
 
 // Conv2D convolves x [N,C,H,W] with w [M,C/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil, and so may packed, which is
-// PackConv's of w.
+// PackConv's of w. A chain starts at the bias and runs over channels, kernel rows and kernel columns; padding takes part as 0.
 func Conv2D(p Conv, x, w []float32, packed []*Packed, bias, y []float32) {
 	cg, mg, pixels := p.C/p.Groups, p.M/p.Groups, p.OutH*p.OutW
 	k := cg * p.KH * p.KW
-	fillBias(p, bias, y)
+	if mg == 0 || pixels == 0 {
+		return
+	}
 	pointwise := p.KH == 1 && p.KW == 1 && p.StrideH == 1 && p.StrideW == 1 && p.PadTop+p.PadLeft+p.PadBottom+p.PadRight == 0
-	rows := min(p.OutH, max(1, panelBytes/4/max(1, k*p.OutW))) // output rows per panel
 	for n := range p.N {
 		for g := range p.Groups {
 			xg := x[(n*p.C+g*cg)*p.H*p.W:][:cg*p.H*p.W]
-			wg := w[g*mg*k:][:mg*k]
-			yg := y[(n*p.M+g*mg)*pixels:][:mg*pixels]
-			product := func(count int, col []float32, ldb int, to []float32) {
-				if packed != nil && Tiled(mg, count, k) {
-					gemmLeft(count, packed[g], col, ldb, to, pixels)
-				} else {
-					Gemm(false, false, mg, count, k, 1, wg, k, col, ldb, 1, to, pixels)
-				}
+			j := job{m: mg, n: pixels, k: k, a: leftOf(false, 1, w[g*mg*k:][:mg*k], k), c: y[(n*p.M+g*mg)*pixels:], ldc: pixels}
+			if packed != nil {
+				j.a = factor{packed: packed[g]}
+			}
+			if bias != nil {
+				j.start, j.bias = startBias, bias[g*mg:][:mg]
 			}
 			if pointwise {
-				product(pixels, xg, pixels, yg)
+				j.b = rightOf(mg, false, xg, pixels)
+				j.run()
 				continue
 			}
-			for r := 0; r < p.OutH; r += rows {
-				count := min(rows, p.OutH-r) * p.OutW
-				scratch(k*count, func(col []float32) {
-					im2col(p, xg, cg, r, count, col)
-					product(count, col, count, yg[r*p.OutW:])
-				})
+			l := newLayout(p, cg)
+			scratch(l.size, func(padded []float32) {
+				l.fill(xg, padded)
+				j.b.fill = func(pixel, pixels, k0, kb int, out []float32) { l.panel(padded, pixel, pixels, l.rows[k0:][:kb], out) }
+				j.run()
+			})
+		}
+	}
+}
+
+// A layout is an image with its padding, where columns that are a stride apart lie side by side: [channels, height, StrideW, width]. The inputs
+// of output pixels in one row under one kernel element are then neighbours.
+type layout struct {
+	Conv
+	channels, height, width, size int
+	rows                          []int // of each kernel element [channels,KH,KW], where the input under the first output pixel lies
+}
+
+func newLayout(p Conv, channels int) layout {
+	l := layout{Conv: p, channels: channels, height: p.H + p.PadTop + p.PadBottom, width: ceilDiv(p.W+p.PadLeft+p.PadRight, p.StrideW)}
+	l.size = channels*l.height*p.StrideW*l.width + 8 // what is past the last pixel is read, and not used
+	l.rows = make([]int, 0, channels*p.KH*p.KW)
+	for c := range channels {
+		for kh := range p.KH {
+			for kw := range p.KW {
+				column := kw * p.DilW
+				l.rows = append(l.rows, ((c*l.height+kh*p.DilH)*p.StrideW+column%p.StrideW)*l.width+column/p.StrideW)
 			}
 		}
 	}
+	return l
 }
 
-func fillBias(p Conv, bias, y []float32) {
-	pixels := p.OutH * p.OutW
-	for i := range p.N * p.M {
-		row := y[i*pixels:][:pixels]
-		var b float32
-		if bias != nil {
-			b = bias[i%p.M]
-		}
-		for j := range row {
-			row[j] = b
-		}
-	}
-}
-
-// im2col lays out, per kernel element, the input under count output pixels from output row r on.
-func im2col(p Conv, x []float32, channels, r, count int, col []float32) {
-	Parallel(channels, max(1, grain/max(1, count*p.KH*p.KW)), func(lo, hi int) {
-		for c := lo; c < hi; c++ {
-			plane := x[c*p.H*p.W:][:p.H*p.W]
-			for kh := range p.KH {
-				for kw := range p.KW {
-					dst := col[((c*p.KH+kh)*p.KW+kw)*count:][:count]
-					for i := 0; i < count; i += p.OutW {
-						row := dst[i:][:p.OutW]
-						h := (r+i/p.OutW)*p.StrideH - p.PadTop + kh*p.DilH
-						if h < 0 || h >= p.H {
-							clear(row)
-							continue
-						}
-						src := plane[h*p.W:][:p.W]
-						at := kw*p.DilW - p.PadLeft
-						// valid output columns: 0 <= at + j*StrideW < W
-						first := min(len(row), max(0, ceilDiv(-at, p.StrideW)))
-						last := max(first, min(len(row), ceilDiv(p.W-at, p.StrideW)))
-						clear(row[:first])
-						clear(row[last:])
-						if p.StrideW == 1 {
-							copy(row[first:last], src[at+first:])
-							continue
-						}
-						for j := first; j < last; j++ {
-							row[j] = src[at+j*p.StrideW]
-						}
-					}
+// fill copies an image [channels,H,W].
+func (l layout) fill(x, to []float32) {
+	clear(to[l.size-8:])
+	Parallel(l.channels*l.height, max(1, grain/(l.StrideW*l.width)), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			out := to[r*l.StrideW*l.width:][:l.StrideW*l.width]
+			h := r%l.height - l.PadTop
+			if h < 0 || h >= l.H {
+				clear(out)
+				continue
+			}
+			row := x[(r/l.height*l.H+h)*l.W:][:l.W]
+			if l.StrideW == 1 {
+				clear(out[:l.PadLeft])
+				clear(out[l.PadLeft+copy(out[l.PadLeft:], row):])
+				continue
+			}
+			clear(out)
+			part, at := l.PadLeft%l.StrideW, l.PadLeft/l.StrideW
+			for _, v := range row {
+				out[part*l.width+at] = v
+				if part++; part == l.StrideW {
+					part = 0
+					at++
 				}
 			}
 		}
 	})
+}
+
+// at is where the inputs of an output pixel lie, less a kernel element's row.
+func (l layout) at(pixel int) int {
+	return pixel/l.OutW*l.StrideH*l.StrideW*l.width + pixel%l.OutW
+}
+
+// panel lays out the inputs of output pixels: a row for each kernel element.
+func (l layout) panel(x []float32, pixel, pixels int, rows []int, out []float32) {
+	_, width := tileShape()
+	if l.OutW%8 == 0 && hasGather() {
+		var at [4]int
+		for i := range at {
+			at[i] = l.at(min(pixel+8*i, pixel+pixels-8))
+		}
+		gather(x, rows, &at, out)
+		return
+	}
+	if pixels < width {
+		clear(out)
+	}
+	for i := 0; i < pixels; { // the part of one output row
+		count, at := min(pixels-i, l.OutW-(pixel+i)%l.OutW), l.at(pixel+i)
+		for k, row := range rows {
+			copy(out[k*width+i:][:count], x[row+at:])
+		}
+		i += count
+	}
 }
 
 // Columns lays out the input x [C,H,W] of one image under the output pixels at: [C*KH*KW, len(at)].
@@ -141,47 +169,80 @@ func ceilDiv(a, b int) int {
 	return (a + b - 1) / b
 }
 
-// ConvTranspose2D spreads x [N,C,H,W] by w [C,M/Groups,KH,KW] into y [N,M,OutH,OutW]; bias [M] may be nil.
-func ConvTranspose2D(p Conv, x, w, bias, y []float32) {
+// PackConvTranspose lays out the weights of each group for ConvTranspose2D.
+func PackConvTranspose(p Conv, w []float32) []*Packed {
+	cg, k := p.C/p.Groups, p.M/p.Groups*p.KH*p.KW
+	out := make([]*Packed, p.Groups)
+	for g := range out {
+		out[g] = pack(k, cg, panelHeight(k), k, func(line, lines, k0, kb int, panel []float32) {
+			fillLeft(true, 1, w[g*cg*k:], k, line, lines, k0, kb, panel)
+		})
+	}
+	return out
+}
+
+// ConvTranspose2D spreads x [N,C,H,W] by w [C,M/Groups,KH,KW], as PackConvTranspose lays it out, into y [N,M,OutH,OutW]; bias [M] may be nil. Each kernel element is a product over
+// the channels, a chain from 0; they are added to the bias in the order of the input rows, kernel rows and kernel columns.
+func ConvTranspose2D(p Conv, x []float32, w []*Packed, bias, y []float32) {
 	cg, mg, in, out := p.C/p.Groups, p.M/p.Groups, p.H*p.W, p.OutH*p.OutW
 	k := mg * p.KH * p.KW
 	fillBias(p, bias, y)
+	if k*in == 0 {
+		return
+	}
+	const elements = 1 << 17 // of a product, so that it is still in cache when it is added
+	rows := min(p.H, max(1, elements/max(1, k*p.W)))
 	for n := range p.N {
 		for g := range p.Groups {
 			xg := x[(n*p.C+g*cg)*in:][:cg*in]
-			wg := w[g*cg*k:][:cg*k]
 			yg := y[(n*p.M+g*mg)*out:][:mg*out]
-			scratch(k*in, func(col []float32) {
-				Gemm(true, false, k, in, cg, 1, wg, k, xg, in, 0, col, in)
-				Parallel(mg, max(1, grain/max(1, in*p.KH*p.KW)), func(lo, hi int) {
-					for m := lo; m < hi; m++ {
-						col2im(p, col[m*p.KH*p.KW*in:], yg[m*out:][:out])
-					}
-				})
+			scratch(k*rows*p.W, func(col []float32) {
+				for h := 0; h < p.H; h += rows {
+					size := min(rows, p.H-h) * p.W
+					job{m: k, n: size, k: cg, a: factor{packed: w[g]}, b: rightOf(k, false, xg[h*p.W:], in), c: col, ldc: size}.run()
+					Parallel(mg, max(1, grain/max(1, size*p.KH*p.KW)), func(lo, hi int) {
+						for m := lo; m < hi; m++ {
+							col2im(p, h, size, col[m*p.KH*p.KW*size:], yg[m*out:][:out])
+						}
+					})
+				}
 			})
 		}
 	}
 }
 
-// col2im adds one output channel's kernel elements, each a plane of H x W, at their output pixels.
-func col2im(p Conv, col, y []float32) {
-	for kh := range p.KH {
-		for kw := range p.KW {
-			plane := col[(kh*p.KW+kw)*p.H*p.W:][:p.H*p.W]
-			for i := range p.H {
-				h := i*p.StrideH - p.PadTop + kh
-				if h < 0 || h >= p.OutH {
-					continue
-				}
-				row := y[h*p.OutW:][:p.OutW]
-				at := kw - p.PadLeft
+// col2im adds one output channel's kernel elements, each size values under whole input rows from h0 on, at their output pixels.
+func col2im(p Conv, h0, size int, col, y []float32) {
+	for i := range size / max(1, p.W) {
+		for kh := range p.KH {
+			h := (h0+i)*p.StrideH - p.PadTop + kh
+			if h < 0 || h >= p.OutH {
+				continue
+			}
+			row := y[h*p.OutW:][:p.OutW]
+			part := func(kw int) []float32 { return col[(kh*p.KW+kw)*size+i*p.W:][:p.W] }
+			if p.StrideW == 2 && p.KW == 2 && p.PadLeft == 0 && p.OutW == 2*p.W { // every pixel once
+				addPairs(part(0), part(1), row)
+				continue
+			}
+			for kw := range p.KW {
+				plane, at := part(kw), kw-p.PadLeft
 				first := min(p.W, max(0, ceilDiv(-at, p.StrideW)))
 				last := max(first, min(p.W, ceilDiv(p.OutW-at, p.StrideW)))
 				for j := first; j < last; j++ {
-					row[at+j*p.StrideW] += plane[i*p.W+j]
+					row[at+j*p.StrideW] += plane[j]
 				}
 			}
 		}
+	}
+}
+
+// addPairs adds x to the even elements of z, y to the odd ones.
+func addPairs(x, y, z []float32) {
+	done := addedPairs(x, y, z)
+	for j := done; j < len(x); j++ {
+		z[2*j] += x[j]
+		z[2*j+1] += y[j]
 	}
 }
 
@@ -202,19 +263,38 @@ func pool(p Conv, f func(plane []float32, h0, h1, w0, w1 int) float32, x, y []fl
 	})
 }
 
-// MaxPool2D takes the maximum under each window; padding never wins. A window that is all padding gives -Inf.
+// MaxPool2D takes the maximum under each window, NaN where one is under it; padding never wins. A window that is all padding gives -Inf.
 func MaxPool2D(p Conv, x, y []float32) {
-	pool(p, func(plane []float32, h0, h1, w0, w1 int) float32 {
-		m := negInf
-		for h := h0; h < h1; h++ {
-			for _, v := range plane[h*p.W+w0 : max(h*p.W+w0, h*p.W+w1)] {
-				if v > m || v != v {
-					m = v
+	Parallel(p.N*p.C*p.OutH, max(1, grain/max(1, p.OutW*(p.KH+p.KW))), func(lo, hi int) {
+		scratch(p.W, func(highest []float32) {
+			for r := lo; r < hi; r++ {
+				plane, out := x[r/p.OutH*p.H*p.W:][:p.H*p.W], y[r*p.OutW:][:p.OutW]
+				h := r%p.OutH*p.StrideH - p.PadTop
+				h0, h1 := max(0, h), min(p.H, h+p.KH)
+				if h0 >= h1 {
+					h0, h1 = 0, 0
+					for j := range highest {
+						highest[j] = negInf
+					}
+				} else {
+					copy(highest, plane[h0*p.W:])
+				}
+				for h := h0 + 1; h < h1; h++ {
+					greaterAll(highest, plane[h*p.W:], highest)
+				}
+				for j := range out {
+					w := j*p.StrideW - p.PadLeft
+					m := negInf
+					for _, v := range highest[min(p.W, max(0, w)):max(0, min(p.W, w+p.KW))] {
+						if v > m || v != v {
+							m = v
+						}
+					}
+					out[j] = m
 				}
 			}
-		}
-		return m
-	}, x, y)
+		})
+	})
 }
 
 // AveragePool2D takes the mean under each window, of the window's size when padding counts, else of the pixels in it.
@@ -232,4 +312,18 @@ func AveragePool2D(p Conv, countPad bool, x, y []float32) {
 		}
 		return float32(sum / float64(n))
 	}, x, y)
+}
+
+func fillBias(p Conv, bias, y []float32) {
+	pixels := p.OutH * p.OutW
+	for i := range p.N * p.M {
+		row := y[i*pixels:][:pixels]
+		var b float32
+		if bias != nil {
+			b = bias[i%p.M]
+		}
+		for j := range row {
+			row[j] = b
+		}
+	}
 }

@@ -33,7 +33,7 @@ type taps struct {
 func (t taps) of(x []float32, stride int) float32 {
 	sum := 0.0
 	for i, w := range t.weights {
-		sum += w * float64(x[i*stride])
+		sum += float64(w * float64(x[i*stride]))
 	}
 	return float32(sum)
 }
@@ -43,8 +43,9 @@ func cubicTaps(in, out int) []taps {
 	widen := max(scale, 1)
 	all := make([]taps, out)
 	for i := range all {
-		center := scale * (float64(i) + 0.5)
-		lo, hi := max(int(center-2*widen+0.5), 0), min(int(center+2*widen+0.5), in)
+		center := float64(scale * (float64(i) + 0.5))
+		reach := float64(2 * widen)
+		lo, hi := max(int(center-reach+0.5), 0), min(int(center+reach+0.5), in)
 		t, sum := taps{first: lo}, 0.0
 		for k := lo; k < hi; k++ {
 			v := cubic((float64(k) - center + 0.5) / widen)
@@ -63,9 +64,9 @@ func cubic(x float64) float64 {
 	const a = -0.5
 	switch x = math.Abs(x); {
 	case x < 1:
-		return ((a+2)*x-(a+3))*x*x + 1
+		return float64(float64(float64(float64((a+2)*x)-(a+3))*x)*x) + 1
 	case x < 2:
-		return (((x-5)*x+8)*x - 4) * a
+		return (float64((float64((x-5)*x)+8)*x) - 4) * a
 	}
 	return 0
 }

@@ -1,51 +1,32 @@
 package kernel
 
-import (
-	"slices"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/gonum"
-)
+import "slices"
 
 // Gemm computes c = alpha op(a) op(b) + beta c, where op(a) is m x k, op(b) k x n and c m x n, all row-major with the
-// given row lengths. With beta 0, c may hold anything.
+// given row lengths. With beta 0, c may hold anything. A chain starts at beta c and its factors are alpha a and b.
 func Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	if m == 0 || n == 0 {
 		return
 	}
-	if beta != 1 {
+	start := startC
+	if beta == 0 {
+		start = startZero
+	} else if beta != 1 {
 		for i := range m {
 			row := c[i*ldc : i*ldc+n]
-			if beta == 0 {
-				clear(row)
-				continue
-			}
 			for j := range row {
 				row[j] *= beta
 			}
 		}
 	}
-	switch {
-	case k == 0 || alpha == 0:
-	case Tiled(m, n, k):
-		tiledGemm(m, n, k, lazyA, packedB(transB, n, b, ldb), func(r0, rows, k0, kb int, out []float32) { packA(transA, alpha, a, lda, r0, rows, k0, kb, out) }, c, ldc)
-	default:
-		gonum.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, max(1, lda), b, max(1, ldb), 1, c, ldc)
+	if alpha == 0 {
+		k = 0
 	}
+	job{m: m, n: n, k: k, a: leftOf(transA, alpha, a, lda), b: rightOf(m, transB, b, ldb), start: start, c: c, ldc: ldc}.run()
 }
 
-// Tiled reports whether a product of these sizes goes over packed panels, so that packing a constant factor once pays.
-func Tiled(m, n, k int) bool { return hasTile && m >= tileRows/2 && m*n*k >= tiledWork }
-
-// tiledWork is the number of multiply-adds from which packing pays.
-const tiledWork = 1 << 12
-
-func trans(t bool) blas.Transpose {
-	if t {
-		return blas.Trans
-	}
-	return blas.NoTrans
-}
+// Tiled reports whether a product of these sizes is large enough that laying out a constant factor once pays.
+func Tiled(m, n, k int) bool { return m*n*k >= tiledWork }
 
 // MatMul is the batched product of matrices in the last two axes; the axes before them broadcast.
 func MatMul(outDims []int, a []float32, aDims []int, b []float32, bDims []int, y []float32) {
@@ -77,10 +58,15 @@ func MatMul(outDims []int, a []float32, aDims []int, b []float32, bDims []int, y
 		}
 		return oa * m * k, ob * k * n
 	}
-	Parallel(count, max(1, 1<<15/max(1, m*n*k)), func(lo, hi int) {
+	if m*n == 0 {
+		return
+	}
+	Parallel(count, max(1, threadWork/max(1, m*n*k)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			oa, ob := offsets(i)
-			Gemm(false, false, m, n, k, 1, a[oa:oa+m*k], k, b[ob:ob+k*n], n, 0, y[i*m*n:(i+1)*m*n], n)
+			j := job{m: m, n: n, k: k, a: leftOf(false, 1, a[oa:oa+m*k], k), b: rightOf(m, false, b[ob:ob+k*n], n), c: y[i*m*n:][:m*n], ldc: n}
+			j.alone = hi-lo < count // the other threads have products of their own
+			j.run()
 		}
 	})
 }

@@ -90,14 +90,59 @@ func TestGemmThreads(t *testing.T) {
 }
 
 func BenchmarkGemm(b *testing.B) {
-	for _, size := range [][3]int{{256, 768, 768}, {784, 2304, 768}, {196, 196, 64}, {64, 16384, 147}} {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, size := range [][3]int{{256, 768, 768}, {784, 2304, 768}, {196, 196, 64}, {64, 16384, 147}, {1, 768, 768}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", size[0], size[1], size[2]), func(b *testing.B) {
 			m, n, k := size[0], size[1], size[2]
-			x, y, z := make([]float32, m*k), make([]float32, k*n), make([]float32, m*n)
+			x, y, z := random(rng, m*k), random(rng, k*n), make([]float32, m*n)
 			for b.Loop() {
 				Gemm(false, false, m, n, k, 1, x, k, y, n, 0, z, n)
 			}
 			b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, size := range [][4]int{{64, 64, 64, 3}, {256, 256, 16, 3}, {512, 512, 8, 3}, {256, 64, 64, 1}, {64, 3, 128, 7}} {
+		b.Run(fmt.Sprintf("%dto%d_%dx%d_%d", size[1], size[0], size[2], size[2], size[3]), func(b *testing.B) {
+			m, c, w, k := size[0], size[1], size[2], size[3]
+			p := Conv{N: 1, C: c, H: w, W: w, M: m, OutH: w, OutW: w, KH: k, KW: k, StrideH: 1, StrideW: 1, PadTop: k / 2, PadLeft: k / 2, PadBottom: k / 2, PadRight: k / 2, DilH: 1, DilW: 1, Groups: 1}
+			x, weights, y := random(rng, c*w*w), random(rng, m*c*k*k), make([]float32, m*w*w)
+			packed := PackConv(p, weights)
+			for b.Loop() {
+				Conv2D(p, x, weights, packed, nil, y)
+			}
+			b.ReportMetric(2*float64(m*c*k*k*w*w)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
+
+func BenchmarkFunctions(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	const rows, cols = 1024, 196
+	x, y, q := random(rng, rows*cols), make([]float32, rows*cols), make([]uint8, rows*cols)
+	for _, f := range []struct {
+		name string
+		f    func()
+	}{
+		{"Exp", func() { Exp(x, y) }},
+		{"Gelu", func() { Gelu(x, y) }},
+		{"GeluTanh", func() { GeluTanh(x, y) }},
+		{"Tanh", func() { Tanh(x, y) }},
+		{"Relu", func() { Relu(x, y) }},
+		{"Softmax", func() { Softmax(rows, cols, x, y) }},
+		{"LayerNorm", func() { LayerNorm(rows, cols, x, x[:cols], x[:cols], 1e-6, y) }},
+		{"Add", func() { Binary("Add", []int{rows, cols}, x, []int{rows, cols}, x[:cols], []int{cols}, y) }},
+		{"Quantize", func() { QuantizeUint8(1, 1, len(x), x, []float32{0.02}, []uint8{128}, q) }},
+		{"Dequantize", func() { DequantizeUint8(q, 0.02, 128, y) }},
+	} {
+		b.Run(f.name, func(b *testing.B) {
+			for b.Loop() {
+				f.f()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/rows/cols, "ns/element")
 		})
 	}
 }

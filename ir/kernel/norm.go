@@ -6,64 +6,51 @@ var negInf = float32(math.Inf(-1))
 
 // BatchNorm normalises x [N,C,inner] with fixed statistics: (x - mean) / sqrt(variance + eps) * scale + bias.
 func BatchNorm(n, c, inner int, x, scale, bias, mean, variance []float32, eps float32, y []float32) {
-	Parallel(n*c, max(1, grain/max(1, inner)), func(lo, hi int) {
+	Parallel(n*c, max(1, vectorGrain/max(1, inner)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			ch := i % c
 			s := float64(scale[ch]) / math.Sqrt(float64(variance[ch])+float64(eps))
-			a, b := float32(s), float32(float64(bias[ch])-float64(mean[ch])*s)
+			a, b := float32(s), float32(float64(bias[ch])-float64(float64(mean[ch])*s))
 			out := y[i*inner:][:inner]
-			for j, v := range x[i*inner:][:inner] {
-				out[j] = v*a + b
-			}
+			affineAll(x[i*inner:][:inner], out, a, b)
 		}
 	})
 }
 
-// LayerNorm normalises each row: (x - mean) / sqrt(variance + eps) * gamma + beta, in two passes with float64 sums; beta may be nil.
+// LayerNorm normalises each row: (x - mean) / sqrt(variance + eps) * gamma + beta, in two passes with sums in float64; beta may be nil.
 func LayerNorm(rows, cols int, x, gamma, beta []float32, eps float32, y []float32) {
-	Parallel(rows, max(1, grain/max(1, cols)), func(lo, hi int) {
+	Parallel(rows, max(1, vectorGrain/4/max(1, cols)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			in, out := x[r*cols:][:cols], y[r*cols:][:cols]
-			var sum float64
-			for _, v := range in {
-				sum += float64(v)
-			}
-			mean := float32(sum / float64(cols))
-			var sq float64
-			for _, v := range in {
-				d := v - mean
-				sq += float64(d * d)
-			}
-			inv := float32(1 / math.Sqrt(sq/float64(cols)+float64(eps)))
-			for j, v := range in {
-				out[j] = (v - mean) * inv * gamma[j]
-			}
-			for j, b := range beta {
-				out[j] += b
+			mean := float32(sum(in) / float64(cols))
+			inv := float32(1 / math.Sqrt(sumSquares(in, mean)/float64(cols)+float64(eps)))
+			if beta == nil {
+				normAll(in, gamma, out, mean, inv)
+			} else {
+				normBiasAll(in, gamma, beta, out, mean, inv)
 			}
 		}
 	})
 }
 
-// Softmax of each row, shifted by the row's maximum. x and y may be the same.
+// Softmax of each row, shifted by the row's maximum. x and y may be the same. Exponentials are added in 16 sums (see lanes).
 func Softmax(rows, cols int, x, y []float32) {
-	Parallel(rows, max(1, grain/8/max(1, cols)), func(lo, hi int) {
+	Parallel(rows, max(1, vectorGrain/8/max(1, cols)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			in, out := x[r*cols:][:cols], y[r*cols:][:cols]
-			m := negInf
-			for _, v := range in {
-				m = max(m, v)
-			}
-			var sum float32
-			for j, v := range in {
-				e := exp32(v - m)
-				out[j] = e
-				sum += e
-			}
-			inv := 1 / sum
-			for j := range out {
-				out[j] *= inv
-			}
+			var sums [16]float32
+			expSumAll(in, out, &sums, greatest(in))
+			mulOneAll(out, out, 1/lanes(sums))
 		}
 	})
+}
+
+// lanes adds 16 sums: the k-th is of the elements k, k+16, k+32 and so on.
+func lanes[T float32 | float64](s [16]T) T {
+	for n := 8; n > 0; n /= 2 {
+		for i := range n {
+			s[i] += s[i+n]
+		}
+	}
+	return s[0]
 }

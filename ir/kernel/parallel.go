@@ -55,8 +55,11 @@ func Parallel(n, grain int, f func(lo, hi int)) {
 	wg.Wait()
 }
 
-// grain is how many cheap elements are worth a goroutine.
-const grain = 1 << 14
+// grain is how many cheap elements are worth a goroutine; vectorGrain is that of functions in vectors.
+const (
+	grain       = 1 << 14
+	vectorGrain = 1 << 16
+)
 
 var scratchPool = sync.Pool{New: func() any { return new([]float32) }}
 

@@ -38,40 +38,62 @@ func PackInt8(k, n int, b []int8) *PackedInt8 {
 // QGemm computes the integers a b for a [m,K] of uint8 and gives them to emit in blocks: rows from r on, columns from c on, acc row-major with
 // 32 columns a row, of which rows x cols count. Sums are exact in int32 for K up to 2^16. emit is called from several goroutines.
 func QGemm(m int, a []uint8, b *PackedInt8, emit func(r, rows, c, cols int, acc []int32)) {
+	qgemm(m, func(r, rows int, _ []uint8) []uint8 { return a[r*b.K:][:rows*b.K] }, b, emit)
+}
+
+// qBlock is how many rows of a stay in cache while panels go by.
+const qBlock = 8 * qRows
+
+// qgemm is QGemm of rows that come at most qBlock at a time; rows may put them into the buffer that it is given.
+func qgemm(m int, rows func(r, count int, buffer []uint8) []uint8, b *PackedInt8, emit func(r, rows, c, cols int, acc []int32)) {
 	groups, panels := (b.K+3)/4, (b.N+qCols-1)/qCols
-	const block = 8 * qRows // rows that stay in cache while panels go by
-	blocks := (m + block - 1) / block
-	Parallel(blocks*panels, max(1, grain/(block*qCols*max(1, b.K/16))), func(lo, hi int) {
-		acc, edge := make([]int32, qRows*qCols), []uint8(nil)
+	blocks := (m + qBlock - 1) / qBlock
+	Parallel(blocks*panels, max(1, grain/(qBlock*qCols*max(1, b.K/16))), func(lo, hi int) {
+		acc, edge, buffer := make([]int32, qRows*qCols), make([]uint8, qRows*groups*4), make([]uint8, qBlock*b.K)
+		var block []uint8
+		have := -1
 		for t := lo; t < hi; t++ {
-			first, q := t/panels*block, t%panels
+			first, q := t/panels*qBlock, t%panels
+			count := min(qBlock, m-first)
+			if first != have {
+				block, have = rows(first, count, buffer), first
+			}
 			panel := b.data[q*b.panel:][:b.panel]
 			cols := min(qCols, b.N-q*qCols)
-			for r := first; r < min(first+block, m); r += qRows {
-				rows := min(qRows, m-r)
-				from, stride := a[r*b.K:], b.K
+			for r := 0; r < count; r += qRows {
+				rows := min(qRows, count-r)
+				from, stride := block[r*b.K:], b.K
 				if rows < qRows || b.K%4 != 0 { // the tile reads whole groups of eight rows
-					if edge == nil {
-						edge = make([]uint8, qRows*groups*4)
-					}
 					for i := range rows {
-						copy(edge[i*groups*4:], a[(r+i)*b.K:(r+i+1)*b.K])
+						copy(edge[i*groups*4:], block[(r+i)*b.K:(r+i+1)*b.K])
 					}
 					from, stride = edge, groups*4
 				}
-				if hasVNNI && groups > 0 {
-					vnniTile(groups, &from[0], stride, &panel[0], &acc[0])
-				} else {
-					plainTile(groups, rows, from, stride, panel, acc)
+				if !byteTile(groups, from, stride, panel, acc) {
+					plainByteTile(groups, rows, from, stride, panel, acc)
 				}
-				emit(r, rows, q*qCols, cols, acc)
+				emit(first+r, rows, q*qCols, cols, acc)
 			}
 		}
 	})
 }
 
-// plainTile is vnniTile for other processors.
-func plainTile(groups, rows int, a []uint8, lda int, b []int8, c []int32) {
+// QMatMul is y [m,N] = (a - zero) w scales for a [m,K] of uint8, with a scale per column.
+func QMatMul(m int, a []uint8, zero uint8, w *PackedInt8, scales, y []float32) {
+	correction := make([]int32, w.N)
+	for i, s := range w.Sums {
+		correction[i] = -int32(zero) * s
+	}
+	QGemm(m, a, w, func(r, rows, c, cols int, acc []int32) {
+		for i := range rows {
+			rescaleAll(acc[i*qCols:], correction[c:], scales[c:], y[(r+i)*w.N+c:][:cols])
+		}
+	})
+}
+
+// plainByteTile is c[8][32] = a b over groups of four of k: a holds rows of bytes lda apart, b for each group 32 columns of four bytes. Rows
+// from rows on are left out.
+func plainByteTile(groups, rows int, a []uint8, lda int, b []int8, c []int32) {
 	clear(c)
 	for r := range rows {
 		row, to := a[r*lda:], c[r*qCols:][:qCols]

@@ -1,8 +1,11 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
-// QuantizeInt8 rounds x [outer, n, inner] / scale to the nearest integer, halves to even, adds the zero point and saturates.
+// QuantizeInt8 rounds x [outer, n, inner] / scale to the nearest integer, halves to even, adds the zero point and saturates; NaN gives the least value, as in ONNX Runtime.
 func QuantizeInt8(outer, n, inner int, x, scale []float32, zero, y []int8) {
 	quantize(outer, n, inner, x, scale, zero, y, math.MinInt8, math.MaxInt8)
 }
@@ -16,16 +19,13 @@ func quantize[T int8 | uint8](outer, n, inner int, x, scale []float32, zero, y [
 	part := func(from, to, channel int) {
 		s, z := scale[channel], float32(zero[channel])
 		least, most, out := lo-z, hi-z, y[from:to]
-		for j, v := range x[from:to] {
-			v = min(max(v/s, least), most)
-			out[j] = T(int32(v+roundMagic-roundMagic) + int32(zero[channel]))
-		}
+		quantizeAll(x[from:to], unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out))), len(out)), s, least, most, z)
 	}
 	if n == 1 { // one scale: cut anywhere
-		Parallel(outer*inner, grain/8, func(from, to int) { part(from, to, 0) })
+		Parallel(outer*inner, vectorGrain/2, func(from, to int) { part(from, to, 0) })
 		return
 	}
-	Parallel(outer*n, max(1, grain/8/max(1, inner)), func(from, to int) {
+	Parallel(outer*n, max(1, vectorGrain/2/max(1, inner)), func(from, to int) {
 		for i := from; i < to; i++ {
 			part(i*inner, (i+1)*inner, i%n)
 		}
@@ -34,14 +34,5 @@ func quantize[T int8 | uint8](outer, n, inner int, x, scale []float32, zero, y [
 
 // DequantizeUint8 is (x - zero) * scale.
 func DequantizeUint8(x []uint8, scale float32, zero uint8, y []float32) {
-	var table [256]float32
-	for i := range table {
-		table[i] = float32(i-int(zero)) * scale
-	}
-	Parallel(len(x), grain, func(lo, hi int) {
-		out := y[lo:hi]
-		for i, v := range x[lo:hi] {
-			out[i] = table[v]
-		}
-	})
+	Parallel(len(x), vectorGrain, func(lo, hi int) { dequantizeAll(x[lo:hi], y[lo:hi], float32(zero), scale) })
 }

@@ -16,18 +16,47 @@ var folds = map[string]func(x []float32) float64{
 		}
 		total := 0.0
 		for _, v := range x {
-			total += math.Exp(float64(v) - most)
+			total += exp64(float64(v) - most)
 		}
-		return most + math.Log(total)
+		return most + log64(total)
 	},
 }
 
+// sum adds in 16 sums (see lanes).
 func sum(x []float32) float64 {
-	total := 0.0
-	for _, v := range x {
-		total += float64(v)
+	var s [16]float64
+	whole := sumLanes(x, &s)
+	for i, v := range x[whole:] {
+		s[i&15] += float64(v)
 	}
-	return total
+	return lanes(s)
+}
+
+// sumSquares is the sum of (x - mean)^2, each rounded to float32.
+func sumSquares(x []float32, mean float32) float64 {
+	var s [16]float64
+	whole := squaresLanes(x, &s, mean)
+	for i, v := range x[whole:] {
+		d := v - mean
+		s[i&15] += float64(d * d)
+	}
+	return lanes(s)
+}
+
+// greatest is the maximum of what is not NaN.
+func greatest(x []float32) float32 {
+	s := [16]float32{negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf, negInf}
+	whole := largestLanes(x, &s)
+	for i, v := range x[whole:] {
+		if v > s[i&15] {
+			s[i&15] = v
+		}
+	}
+	m := negInf
+	for _, v := range s {
+		m = max(m, v)
+	}
+	return m
 }
 
 // largest is the maximum; NaN where one is among the elements.
@@ -119,9 +148,9 @@ func Resize(mode, coord string, planes, h, w, oh, ow int, x, y []float32) {
 			plane, s := x[r/oh*h*w:][:h*w], rows[r%oh]
 			top, bottom, out := plane[s.lo*w:][:w], plane[s.hi*w:][:w], y[r*ow:][:ow]
 			for j, c := range cols {
-				a := top[c.lo]*(1-c.part) + top[c.hi]*c.part
-				b := bottom[c.lo]*(1-c.part) + bottom[c.hi]*c.part
-				out[j] = a*(1-s.part) + b*s.part
+				a := float32(top[c.lo]*(1-c.part)) + float32(top[c.hi]*c.part)
+				b := float32(bottom[c.lo]*(1-c.part)) + float32(bottom[c.hi]*c.part)
+				out[j] = float32(a*(1-s.part)) + float32(b*s.part)
 			}
 		}
 	})

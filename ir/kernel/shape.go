@@ -139,3 +139,26 @@ func mapped(y, x []byte, size int, out []int, source func(idx []int) int, fill [
 		}
 	}
 }
+
+// Transpose writes rows of cols elements, ldx apart, as cols rows of so many, ldy apart. It does not keep to caches: callers go by blocks.
+func Transpose[T any](rows, cols int, x []T, ldx int, y []T, ldy int) {
+	done, from := 0, 0 // columns of the first rows that are done
+	switch x := any(x).(type) {
+	case []float32:
+		if from = transposed(rows, cols, x, ldx, any(y).([]float32), ldy); from > 0 {
+			done = rows
+		}
+	case []uint8:
+		done, from = transposedBytes(rows, cols, x, ldx, any(y).([]uint8), ldy)
+	}
+	for j := range cols {
+		to := y[j*ldy:][:rows]
+		first := 0
+		if j < from {
+			first = done
+		}
+		for i := first; i < rows; i++ {
+			to[i] = x[i*ldx+j]
+		}
+	}
+}

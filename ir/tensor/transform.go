@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"syncsam-convert/ir/kernel"
 )
 
 // Reshape gives t another shape of as many elements, without a copy.
@@ -206,14 +208,7 @@ func transpose[T number](out, in []T, dims []int64, perm []int) {
 			c1 := min(c0+block, cols)
 			for r0 := 0; r0 < rows; r0 += block {
 				r1 := min(r0+block, rows)
-				for r := r0; r < r1; r++ {
-					dst := out[o0+r*rowStride+c0 : o0+r*rowStride+c1]
-					src := i0 + r + c0*colStride
-					for c := range dst {
-						dst[c] = in[src]
-						src += colStride
-					}
-				}
+				kernel.Transpose(c1-c0, r1-r0, in[i0+r0+c0*colStride:], colStride, out[o0+r0*rowStride+c0:], rowStride)
 			}
 		}
 	})

@@ -1,3 +1,0 @@
-package kernel
-
-func setVNNI(on bool) { hasVNNI = on }
