@@ -37,8 +37,8 @@ frontends/checkpoint     : ir/tensor safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-quantizer                : ir ir/quant ir/tensor
-passes                   : ir ir/quant ir/tensor quantizer
+quantizer                : ir ir/kernel ir/quant ir/tensor
+passes                   : ir ir/kernel ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile

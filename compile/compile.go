@@ -18,12 +18,15 @@
 package compile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/golden"
@@ -75,20 +78,31 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	if err != nil {
 		return nil, nil, err
 	}
-	plan := calibrated.Plan
+	plan, folder := calibrated.Plan, filepath.Join(dir, PlanFolder)
+	if o.Target == TensorRT {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return nil, nil, err
+		}
+	}
+	var beside errgroup.Group
+	if o.Target == TensorRT && o.Golden == "" { // nothing can change the plan any more: both models at once
+		beside.Go(func() error {
+			_, err := calibrated.publish(ctx, TensorRT, plan, folder)
+			return err
+		})
+	}
 	man, err := calibrated.publish(ctx, ONNX, plan, dir)
 	if errors.Is(err, golden.ErrMismatch) && o.Precision == INT8 && o.MaxDrop != nil {
 		man, plan, err = calibrated.fallBack(ctx, man, dir)
 	}
+	err = cmp.Or(err, beside.Wait())
 	if err != nil || o.Target != TensorRT {
 		return man, plan, err
 	}
-	folder := filepath.Join(dir, PlanFolder)
-	if err := os.Mkdir(folder, 0o755); err != nil {
-		return nil, nil, err
-	}
-	if _, err := calibrated.publish(ctx, TensorRT, plan, folder); err != nil {
-		return nil, nil, err
+	if o.Golden != "" {
+		if _, err := calibrated.publish(ctx, TensorRT, plan, folder); err != nil {
+			return nil, nil, err
+		}
 	}
 	pin, err := artifact.Describe(dir, filepath.Join(PlanFolder, artifact.ManifestName))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
@@ -109,16 +110,24 @@ func (o Options) filled() Options {
 	if o.Opset == 0 {
 		o.Opset = onnx.DefaultOpset
 	}
-	if o.Progress == nil {
-		o.Progress = func(Event) {}
-	}
-	if o.Note == nil {
-		o.Note = func(string) {}
-	}
+	o.Progress, o.Note = inTurns(o.Progress), inTurns(o.Note)
 	if o.Debug.Log == nil {
 		o.Debug.Log = io.Discard
 	}
 	return o
+}
+
+// inTurns is f for several goroutines, one at a time; nil does nothing.
+func inTurns[T any](f func(T)) func(T) {
+	if f == nil {
+		return func(T) {}
+	}
+	var mutex sync.Mutex
+	return func(x T) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		f(x)
+	}
 }
 
 // statistics reports whether the calibration data are files that were collected before.

@@ -69,7 +69,9 @@ func (p *Program) fold(last map[*Value]int) error {
 	known := map[*Value]*tensor.Tensor{}
 	for _, v := range p.g.Values {
 		if v.IsConst() {
-			known[v] = widened(tensor.Dense(v.Const))
+			if known[v] = v.Const; !p.g.laidOut(v) {
+				known[v] = widened(tensor.Dense(v.Const))
+			}
 			continue
 		}
 		_, static := v.Type.Static()
@@ -100,6 +102,18 @@ func (p *Program) fold(last map[*Value]int) error {
 		}
 	}
 	return nil
+}
+
+// laidOut reports whether a large lazy constant is read once alone, when its users lay it out for their kernels: it need not be kept.
+func (g *Graph) laidOut(c *Value) bool {
+	const large = 1 << 20 // bytes; products with so many weights are always laid out
+	if !c.Const.IsLazy() || c.Type.DType != tensor.Float32 || c.Const.NumBytes() < large || g.IsOutput(c) {
+		return false
+	}
+	return !slices.ContainsFunc(g.UsesOf(c), func(u *Value) bool {
+		product := MatMul.Is(u) && c.Type.Rank() == 2 || Conv.Is(u) || ConvTranspose.Is(u)
+		return !product || u.Args[0] == c || !u.constantBehindFirst()
+	})
 }
 
 // nothing stands for a folded value that only folded values need.

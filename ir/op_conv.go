@@ -191,7 +191,13 @@ func evalConv(e *Env, a ConvAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) 
 			return kernel.PackConv(p, in[1].Float32s())
 		}).([]*kernel.Packed)
 	}
-	return e.float32(func(y []float32) { kernel.Conv2D(p, in[0].Float32s(), in[1].Float32s(), packed, bias(in), y) })
+	return e.float32(func(y []float32) {
+		var w []float32
+		if packed == nil {
+			w = in[1].Float32s()
+		}
+		kernel.Conv2D(p, in[0].Float32s(), w, packed, bias(in), y)
+	})
 }
 
 func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -144,18 +145,9 @@ func unholdable(v *ir.Value) bool {
 	if !v.IsConst() || v.Type.DType != tensor.Float32 {
 		return false
 	}
-	top := amplitude(v.Const.Float32s())
+	top := kernel.Amplitude(v.Const.Float32s())
 	v.Const.Release()
 	return top > maxFloat16 || top != 0 && top < leastNormal
-}
-
-// amplitude is the largest |x|; NaN where there is one.
-func amplitude(x []float32) float32 {
-	top := float32(0)
-	for _, v := range x {
-		top = max(top, v, -v)
-	}
-	return top
 }
 
 // leading marks the values of some ops and everything that leads to them, back to the values of the op from (nil: to the inputs).

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -83,7 +84,7 @@ func biased(w *Work, b *ir.Builder, tokens, bias *ir.Value) *ir.Value {
 	const fused = ".fused" // these values are not the float model's, so they do not have its names
 	inner := b.As(linear.Name+fused).Add(product, b.As(old.Name).Const(tensor.FromFloat32(old.Const.Dims(), sum)))
 	outer := b.As(tokens.Name+fused).Add(tokens.Args[0], inner)
-	top := amplitude(more)
+	top := kernel.Amplitude(more)
 	w.Carry(inner, linear, top)
 	w.Carry(outer, tokens, top)
 	return outer

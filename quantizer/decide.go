@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/quant"
 )
 
@@ -63,7 +64,7 @@ func (d *decider) layer(v *ir.Value, from ...*ir.Value) *Layer {
 
 // unfit says why a layer's numbers are none for INT8; "" where they are.
 func (d *decider) unfit(v *ir.Value, r quant.Range) string {
-	w := amplitude(v.Args[1].Const.Float32s())
+	w := kernel.Amplitude(v.Args[1].Const.Float32s())
 	v.Args[1].Const.Release()
 	x := max(r.Max, r.Peak())
 	switch {
@@ -77,7 +78,7 @@ func (d *decider) unfit(v *ir.Value, r quant.Range) string {
 		return fmt.Sprintf("its products reach %.2g: integers need less than %.2g", float64(w)*float64(x), mostAmplitude)
 	}
 	if ir.Conv.Is(v) && len(v.Args) > 2 {
-		b := amplitude(v.Args[2].Const.Float32s())
+		b := kernel.Amplitude(v.Args[2].Const.Float32s())
 		step := max(min(r.Max, x), leastAmplitude) / 255 // the least scale of what it reads
 		switch {
 		case !(b <= mostAmplitude):
@@ -87,15 +88,6 @@ func (d *decider) unfit(v *ir.Value, r quant.Range) string {
 		}
 	}
 	return ""
-}
-
-// amplitude is the largest |x|; NaN where there is one.
-func amplitude(x []float32) float32 {
-	top := float32(0)
-	for _, v := range x {
-		top = max(top, v, -v)
-	}
-	return top
 }
 
 // convolutions decides the branch's layers, then the values between them.
@@ -235,7 +227,7 @@ func (d *decider) smooth(x *ir.Value, w []float32, r quant.Range) []float32 {
 	n := len(w) / len(r.Channels)
 	s, mean := make([]float32, len(r.Channels)), 0.0
 	for i, peak := range r.Channels {
-		top := amplitude(w[i*n : (i+1)*n])
+		top := kernel.Amplitude(w[i*n : (i+1)*n])
 		if s[i] = 1; peak == 0 || top == 0 {
 			continue
 		}
@@ -248,7 +240,7 @@ func (d *decider) smooth(x *ir.Value, w []float32, r quant.Range) []float32 {
 	for i := range s {
 		s[i] = min(max(s[i]/unit, 1.0/16), 16)
 	}
-	if a := max(amplitude(x.Args[1].Const.Float32s()), amplitude(x.Args[2].Const.Float32s())); !(a <= mostAmplitude) {
+	if a := max(kernel.Amplitude(x.Args[1].Const.Float32s()), kernel.Amplitude(x.Args[2].Const.Float32s())); !(a <= mostAmplitude) {
 		return nil // its own constants would not stay finite
 	}
 	return s

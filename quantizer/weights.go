@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -140,7 +141,7 @@ func weightScales(w []float32, channels int) []float32 {
 }
 
 func bestScale(w []float32) float32 {
-	top := amplitude(w)
+	top := kernel.Amplitude(w)
 	if top < leastWeight {
 		return deadScale
 	}

@@ -38,9 +38,11 @@ func Conv2D(p Conv, x, w []float32, packed []*Packed, bias, y []float32) {
 	for n := range p.N {
 		for g := range p.Groups {
 			xg := x[(n*p.C+g*cg)*p.H*p.W:][:cg*p.H*p.W]
-			j := job{m: mg, n: pixels, k: k, a: leftOf(false, 1, w[g*mg*k:][:mg*k], k), c: y[(n*p.M+g*mg)*pixels:], ldc: pixels}
+			j := job{m: mg, n: pixels, k: k, c: y[(n*p.M+g*mg)*pixels:], ldc: pixels}
 			if packed != nil {
 				j.a = factor{packed: packed[g]}
+			} else {
+				j.a = leftOf(false, 1, w[g*mg*k:][:mg*k], k)
 			}
 			if bias != nil {
 				j.start, j.bias = startBias, bias[g*mg:][:mg]
