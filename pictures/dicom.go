@@ -111,7 +111,7 @@ func (d *dicomFile) whole(t dcm.Tag, absent int) (int, error) {
 // header reads what the pixels' layout is.
 func (d *dicomFile) header() error {
 	if d.Syntax.Codec == dcm.Unread {
-		return fmt.Errorf("Transfer Syntax UID: have %s (%s), which is not read; to convert the file: %s", d.Syntax.UID, d.Syntax.Name, d.Syntax.WayOut())
+		return fmt.Errorf("attribute Transfer Syntax UID: have %s (%s), which is not read; to convert the file: %s", d.Syntax.UID, d.Syntax.Name, d.Syntax.WayOut())
 	}
 	if d.Pixels.Tag == 0 {
 		return fmt.Errorf("%s: missing; the file has no picture", dcm.PixelData)

@@ -130,7 +130,7 @@ func Parse(b []byte, limit int) (*File, error) {
 	}
 	var ok bool
 	if f.Syntax, ok = syntaxes[uid]; !ok {
-		return nil, fmt.Errorf("Transfer Syntax UID: have %q, which is not known; to convert the file: %s", uid, Syntax{}.WayOut())
+		return nil, fmt.Errorf("attribute Transfer Syntax UID: have %q, which is not known; to convert the file: %s", uid, Syntax{}.WayOut())
 	}
 	f.Syntax.UID = uid
 	if f.Syntax.Deflated {

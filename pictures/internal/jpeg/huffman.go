@@ -89,7 +89,7 @@ func newHuffman(counts, values []byte) (*huffman, error) {
 			at++
 		}
 		if code > 1<<uint(length) {
-			return nil, fmt.Errorf("Huffman table: too many codes of %d bits", length)
+			return nil, fmt.Errorf("table of Huffman codes: too many codes of %d bits", length)
 		}
 		t.limit[length] = code << uint(16-length)
 		code <<= 1

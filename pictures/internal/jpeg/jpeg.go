@@ -176,14 +176,14 @@ func (d *decoder) quantization(b []byte) error {
 func (d *decoder) huffmanTables(b []byte) error {
 	for len(b) > 0 {
 		if len(b) < 17 || b[0]>>4 > 1 || b[0]&15 > 3 {
-			return fmt.Errorf("Huffman table: damaged")
+			return fmt.Errorf("table of Huffman codes: damaged")
 		}
 		n := 0
 		for _, c := range b[1:17] {
 			n += int(c)
 		}
 		if n > 256 || len(b) < 17+n {
-			return fmt.Errorf("Huffman table: have %d codes in %d bytes", n, len(b))
+			return fmt.Errorf("table of Huffman codes: have %d codes in %d bytes", n, len(b))
 		}
 		t, err := newHuffman(b[1:17], b[17:17+n])
 		if err != nil {
