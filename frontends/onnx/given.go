@@ -14,7 +14,6 @@ import (
 // may follow from anything: products of two symbols, values of an input, a condition. Of given inputs everything is known.
 type Given struct {
 	file *onnxpb.File
-	path string
 }
 
 // OpenGiven opens a file whose operators are all known. Close ends it, and every model that was read of it.
@@ -27,7 +26,7 @@ func OpenGiven(path string) (*Given, error) {
 		f.Close()
 		return nil, &Refusal{path, err}
 	}
-	return &Given{f, path}, nil
+	return &Given{f}, nil
 }
 
 // Close ends the mapping.
@@ -39,7 +38,7 @@ func (g *Given) Inputs() ([]*ir.Value, error) {
 	for _, in := range g.declared() {
 		t, err := declared(in)
 		if err != nil {
-			return nil, fmt.Errorf("%s: input %q: %w", g.path, in.GetName(), err)
+			return nil, fmt.Errorf("input %q: %w", in.GetName(), err)
 		}
 		b.Input(in.GetName(), t.DType, t.Shape...)
 	}
@@ -74,18 +73,18 @@ func (g *Given) declared() []*onnxpb.ValueInfoProto {
 }
 
 // Read reads the model for inputs, which must be what the file declares. The model holds for inputs of these shapes, and of these values
-// where it Decides; it ends with the file.
+// where it Decides; it ends with the file. Errors do not name the file.
 func (g *Given) Read(inputs map[string]*tensor.Tensor) (*Model, error) {
 	want, err := g.Inputs()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := ir.Bind(&ir.Graph{Name: "inputs", Values: want}, inputs); err != nil {
-		return nil, fmt.Errorf("%s: %w", g.path, err)
+		return nil, err
 	}
 	m, err := importFor(g.file, inputs)
 	if err != nil {
-		return nil, &Refusal{g.path, err}
+		return nil, &Refusal{"", err}
 	}
 	return m, nil
 }

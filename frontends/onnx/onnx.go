@@ -41,12 +41,17 @@ func Open(path string) (*Model, error) {
 
 // A Refusal is a model that another program may run: the file is in order, and the IR lacks something of it.
 type Refusal struct {
-	path string
+	path string // "": whoever opened it says so
 	why  error
 }
 
 // Error names the file, the node and the reason.
-func (r *Refusal) Error() string { return r.path + ": " + r.why.Error() }
+func (r *Refusal) Error() string {
+	if r.path == "" {
+		return r.why.Error()
+	}
+	return r.path + ": " + r.why.Error()
+}
 
 // Unwrap gives the reason.
 func (r *Refusal) Unwrap() error { return r.why }
