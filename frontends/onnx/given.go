@@ -29,6 +29,61 @@ func OpenGiven(path string) (*Given, error) {
 	return &Given{f}, nil
 }
 
+// OpenFor is Open, or, where symbols do not tell a file's shapes, reads it for inputs.
+func OpenFor(path string, inputs map[string]*tensor.Tensor) (*Model, error) {
+	m, err := Open(path)
+	if err == nil {
+		return m, nil
+	}
+	g, err := OpenGiven(path)
+	if err != nil {
+		return nil, err
+	}
+	if m, err = g.Read(inputs); err != nil {
+		g.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Probe makes seeded inputs for what a file declares, whether its operators are known or not. Symbols have size 1 where sizes does not
+// name them. The official export's original image is as large as its frame: a size is no noise.
+func Probe(path string, sizes map[string]int64) (map[string]*tensor.Tensor, error) {
+	f, err := onnxpb.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	declared, err := (&Given{f}).Inputs()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	g := &ir.Graph{Name: "inputs", Values: declared}
+	in, err := ir.Probe(g, 1, Bind(g, sizes))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	size, mask := in["orig_im_size"], in["mask_input"]
+	if size != nil && mask != nil && size.Len() == 2 && len(mask.Dims()) == 4 {
+		d := mask.Dims()
+		in["orig_im_size"] = tensor.Dense(tensor.Cast(tensor.FromInt64(size.Dims(), []int64{4 * d[2], 4 * d[3]}), size.DType()))
+	}
+	return in, nil
+}
+
+// Bind gives every symbol of a graph's inputs a size, 1 where sizes has none.
+func Bind(g *ir.Graph, sizes map[string]int64) map[string]int64 {
+	syms := map[string]int64{}
+	for _, in := range g.Inputs() {
+		for _, d := range in.Type.Shape {
+			if syms[d.Sym] = sizes[d.Sym]; syms[d.Sym] == 0 {
+				syms[d.Sym] = 1
+			}
+		}
+	}
+	return syms
+}
+
 // Close ends the mapping.
 func (g *Given) Close() error { return g.file.Close() }
 
@@ -82,7 +137,7 @@ func (g *Given) Read(inputs map[string]*tensor.Tensor) (*Model, error) {
 	if _, err := ir.Bind(&ir.Graph{Name: "inputs", Values: want}, inputs); err != nil {
 		return nil, err
 	}
-	m, err := importFor(g.file, inputs)
+	m, err := ImportFor(g.file, inputs)
 	if err != nil {
 		return nil, &Refusal{"", err}
 	}

@@ -57,10 +57,10 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.why }
 
 // Import makes a graph of a parsed file, which stays as it is.
-func Import(f *onnxpb.File) (*Model, error) { return importFor(f, nil) }
+func Import(f *onnxpb.File) (*Model, error) { return ImportFor(f, nil) }
 
-// importFor is Import; with inputs, all of the graph's by name, of a graph that holds for their shapes and the values of those in Decide.
-func importFor(f *onnxpb.File, inputs map[string]*tensor.Tensor) (*Model, error) {
+// ImportFor is Import; with inputs, all of the graph's by name, of a graph that holds for their shapes and the values of those in Decide.
+func ImportFor(f *onnxpb.File, inputs map[string]*tensor.Tensor) (*Model, error) {
 	m := &Model{file: f, Metadata: map[string]string{}}
 	for _, p := range f.Model.MetadataProps {
 		m.Metadata[p.GetKey()] = p.GetValue()
