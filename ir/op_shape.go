@@ -324,8 +324,15 @@ func evalPad(e *Env, a PadAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	})
 }
 
+// inferExpand lets a symbol become another one, or a number: when it runs, it is 1 or the same.
 func inferExpand(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
-	shape, err := broadcast(in[0].Shape, a.Shape)
+	from := slices.Clone(in[0].Shape)
+	for i, d := range from {
+		if k := len(a.Shape) - len(from) + i; k >= 0 && d.Sym != "" && d.A == 1 && d.B == 0 && d.Sym != a.Shape[k].Sym {
+			from[i] = tensor.Static(1)
+		}
+	}
+	shape, err := broadcast(from, a.Shape)
 	if err == nil && !slices.Equal(shape, a.Shape) {
 		err = fmt.Errorf("shape: have %s, want %s", tensor.ShapeString(a.Shape), tensor.ShapeString(shape))
 	}
@@ -333,6 +340,11 @@ func inferExpand(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
 }
 
 func evalExpand(e *Env, _ ReshapeAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	for i, n := range in[0].Dims() {
+		if want := e.Dims[len(e.Dims)-len(in[0].Dims())+i]; n != want && n != 1 {
+			return nil, fmt.Errorf("axis %d: have %d elements, want 1 or %d", i, n, want)
+		}
+	}
 	return e.bytes(func(y []byte, size int) {
 		kernel.Expand(y, in[0].Bytes(), size, ints(in[0].Dims()), ints(e.Dims))
 	})
