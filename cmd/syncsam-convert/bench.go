@@ -13,7 +13,6 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/bench"
 	"syncsam-convert/engine"
-	"syncsam-convert/ir"
 )
 
 type benchFlags struct {
@@ -75,7 +74,7 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 		}
 	}
 	report := benchReport{Engine: f.engine, Threads: f.options.Threads}
-	s := bench.Settings{Engine: f.engine, Options: f.options, Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, ir.MaskBatch: f.prompts, "P": f.points, "T": 77}}
+	s := bench.Settings{Engine: f.engine, Options: f.options, Rounds: f.rounds, Sizes: map[string]int64{"N": f.batch, "B": f.prompts, "P": f.points, "T": 77}}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		run := []string{files[name]}
 		if f.vs != "" {

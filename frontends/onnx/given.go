@@ -71,12 +71,16 @@ func Probe(path string, sizes map[string]int64) (map[string]*tensor.Tensor, erro
 	return in, nil
 }
 
-// Bind gives every symbol of a graph's inputs a size, 1 where sizes has none.
+// Bind gives every symbol of a graph's inputs a size, 1 where sizes has none; each of B prompts has a mask.
 func Bind(g *ir.Graph, sizes map[string]int64) map[string]int64 {
 	syms := map[string]int64{}
 	for _, in := range g.Inputs() {
 		for _, d := range in.Type.Shape {
-			if syms[d.Sym] = sizes[d.Sym]; syms[d.Sym] == 0 {
+			name := d.Sym
+			if name == ir.MaskBatch {
+				name = "B"
+			}
+			if syms[d.Sym] = sizes[name]; syms[d.Sym] == 0 {
 				syms[d.Sym] = 1
 			}
 		}
