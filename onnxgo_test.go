@@ -97,18 +97,20 @@ func readList(t *testing.T) map[string]string {
 func runCase(t *testing.T, c *testbackend.TestCase) error {
 	f, err := onnxpb.Parse(c.ModelB)
 	require.NoError(t, err)
-	m, err := frontend.Import(f)
-	if err != nil {
-		return err
-	}
-	p, err := ir.Compile(m.Graph)
-	require.NoError(t, err)
 	in := map[string]*tensor.Tensor{}
 	for i, x := range f.Model.Graph.Input {
-		if i < len(c.Input) && slices.ContainsFunc(m.Graph.Inputs(), func(v *ir.Value) bool { return v.Name == x.GetName() }) {
+		if i < len(c.Input) && !slices.ContainsFunc(f.Initializers, func(i onnxpb.Initializer) bool { return i.Name == x.GetName() }) {
 			in[x.GetName()] = fromGorgonia(t, c.Input[i])
 		}
 	}
+	m, err := frontend.Import(f)
+	if err != nil {
+		if m, err = frontend.ImportFor(f, in); err != nil {
+			return err
+		}
+	}
+	p, err := ir.Compile(m.Graph)
+	require.NoError(t, err)
 	out, err := p.Run(context.Background(), in)
 	if err != nil {
 		return err

@@ -42,9 +42,10 @@ type Manifest struct {
 
 // Float16 says what computes in half precision, and what was kept from it.
 type Float16 struct {
-	Values  int       `json:"values"`  // results in float16
-	Audited bool      `json:"audited"` // amplitudes were recorded: nothing in float16 overflows on the calibration data
-	Float32 []Float32 `json:"kept_float32"`
+	Values   int       `json:"values"`   // results in float16
+	Recorded bool      `json:"recorded"` // the float model's amplitudes on the calibration data decided what float16 holds
+	Audited  bool      `json:"audited"`  // this model was run on calibration pictures: nothing was NaN or infinite
+	Float32  []Float32 `json:"kept_float32"`
 }
 
 // Float32 is a value that stays in float32 beside those that stand between integers.

@@ -44,14 +44,14 @@ type Ratio struct {
 
 // Run times files with equal inputs in turns. The first is what ratios are relative to.
 func Run(ctx context.Context, files []string, s Settings) ([]Timing, error) {
-	inputs, err := inputsOf(files, s.Sizes)
+	inputs, err := frontend.Probe(files[0], s.Sizes)
 	if err != nil {
 		return nil, err
 	}
 	timings := make([]Timing, len(files))
 	sessions := make([]engine.Session, len(files))
 	for i, file := range files {
-		timings[i] = describe(file, s.Sizes)
+		timings[i] = describe(file, s.Sizes, inputs)
 		if sessions[i], err = engine.Load(s.Engine, file, s.Options); err != nil {
 			return nil, err
 		}
@@ -104,45 +104,15 @@ func quartiles(x []float64) (lower, median, upper float64) {
 	return at(0.25), at(0.5), at(0.75)
 }
 
-// inputsOf makes seeded inputs for the first of the files that can be read.
-func inputsOf(files []string, sizes map[string]int64) (map[string]*tensor.Tensor, error) {
-	var first error
-	for _, file := range files {
-		m, err := frontend.Open(file)
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			continue
-		}
-		defer m.Close()
-		return ir.Probe(m.Graph, 1, bind(m.Graph, sizes))
-	}
-	return nil, first
-}
-
-// bind gives every symbol of a graph's inputs a size.
-func bind(g *ir.Graph, sizes map[string]int64) map[string]int64 {
-	syms := map[string]int64{}
-	for _, in := range g.Inputs() {
-		for _, d := range in.Type.Shape {
-			if syms[d.Sym] = sizes[d.Sym]; syms[d.Sym] == 0 {
-				syms[d.Sym] = 1
-			}
-		}
-	}
-	return syms
-}
-
 // describe counts a file's work; a file with operators we do not know has none.
-func describe(file string, sizes map[string]int64) Timing {
+func describe(file string, sizes map[string]int64, inputs map[string]*tensor.Tensor) Timing {
 	t := Timing{File: file}
-	m, err := frontend.Open(file)
+	m, err := frontend.OpenFor(file, inputs)
 	if err != nil {
 		return t
 	}
 	defer m.Close()
-	syms := bind(m.Graph, sizes)
+	syms := frontend.Bind(m.Graph, sizes)
 	for _, v := range m.Graph.Values {
 		c, err := ir.CostOf(v, syms)
 		if err != nil {

@@ -38,20 +38,11 @@ func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, pea
 	if len(w.Values) == 0 && !peaks {
 		return errors.New("int8: the model has nothing to quantize; --quantize linear takes the ViT's linear layers")
 	}
-	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess, keys: []map[*ir.Value]string{keys}}
-	defer r.close()
-	if peaks {
-		w.Peaks = amplitudes(g)
-		if d := o.Module.Graph("decoder"); d != nil {
-			if err := r.load(o, d, engine.Watch{Peaks: amplitudes(d)}); err != nil {
-				return err
-			}
-			r.decoder, r.keys = r.image, append(r.keys, ir.Keys(d))
-		}
-	}
-	if err := r.load(o, g, w); err != nil {
+	r, err := o.watch(w, peaks)
+	if err != nil {
 		return err
 	}
+	defer r.close()
 	return s.Collect(ctx, len(images), func(i int) (map[string]*tensor.Tensor, error) {
 		picture, err := pictures.Read(images[i])
 		if err != nil {
@@ -63,6 +54,49 @@ func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, pea
 		}
 		return values, nil
 	}, o.Seen)
+}
+
+// watch loads the graph that reads the image under a watch, and with peaks watches every amplitude of it and of the decoder.
+func (o *Observer) watch(w engine.Watch, peaks bool) (*observation, error) {
+	g := o.Module.Encoder()
+	r := &observation{prompts: prompt.OfModule(o.Module), preprocess: o.Module.Meta.Preprocess, graphs: []*ir.Graph{g}, keys: []map[*ir.Value]string{ir.Keys(g)}}
+	if peaks {
+		w.Peaks = amplitudes(g)
+		if d := o.Module.Graph("decoder"); d != nil {
+			if err := r.load(o, d, engine.Watch{Peaks: amplitudes(d)}); err != nil {
+				return nil, err
+			}
+			r.decoder, r.graphs, r.keys = r.image, append(r.graphs, d), append(r.keys, ir.Keys(d))
+		}
+	}
+	if err := r.load(o, g, w); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Finite runs a compiled module over images as Collect runs the float one. A value of encoder or decoder that is NaN or infinite is an
+// error that names the graph and the first such value.
+func (o *Observer) Finite(ctx context.Context, images []string) error {
+	r, err := o.watch(engine.Watch{}, true)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for _, path := range images {
+		picture, err := pictures.Read(path)
+		if err == nil {
+			_, err = r.observe(ctx, picture, map[string]float32{})
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if o.Seen != nil {
+			o.Seen()
+		}
+	}
+	return nil
 }
 
 // Inputs gives what the graph that reads the image takes of each image.
@@ -90,7 +124,7 @@ func (o *Observer) Inputs(ctx context.Context, images []string) ([]map[string]*t
 // amplitudes are the values of a graph whose peaks decide where float16 holds them.
 func amplitudes(g *ir.Graph) []*ir.Value {
 	return slices.DeleteFunc(slices.Clone(g.Values), func(v *ir.Value) bool {
-		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32
+		return v.IsConst() || v.IsInput() || v.Type.DType != tensor.Float32 && v.Type.DType != tensor.Float16
 	})
 }
 
@@ -99,6 +133,7 @@ type observation struct {
 	prompts        prompt.Interface
 	preprocess     ir.Preprocess
 	image, decoder engine.Watched // decoder: nil where it is not watched
+	graphs         []*ir.Graph    // the image's, the decoder's
 	keys           []map[*ir.Value]string
 	open           []engine.Watched
 }
@@ -149,7 +184,7 @@ func (r *observation) observe(ctx context.Context, picture *pictures.Image, peak
 	if err != nil {
 		return nil, err
 	}
-	if err := take(seen, r.keys[0], peaks); err != nil {
+	if err := take(seen, r.graphs[0], r.keys[0], peaks); err != nil {
 		return nil, err
 	}
 	values := map[string]*tensor.Tensor{}
@@ -169,7 +204,7 @@ func (r *observation) observe(ctx context.Context, picture *pictures.Image, peak
 		if err != nil {
 			return nil, err
 		}
-		if err := take(out, r.keys[1], peaks); err != nil {
+		if err := take(out, r.graphs[1], r.keys[1], peaks); err != nil {
 			return nil, err
 		}
 		if logits, err = r.prompts.Logits(out.Outputs); err != nil {
@@ -179,11 +214,15 @@ func (r *observation) observe(ctx context.Context, picture *pictures.Image, peak
 	return values, nil
 }
 
-// take adds what a run has shown to the largest amplitudes by key; one that is no number is an error.
-func take(seen *engine.Seen, keys map[*ir.Value]string, peaks map[string]float32) error {
-	for v, p := range seen.Peaks {
+// take adds what a run has shown to the largest amplitudes by key; one that is no number is an error, which names the first in order.
+func take(seen *engine.Seen, g *ir.Graph, keys map[*ir.Value]string, peaks map[string]float32) error {
+	for _, v := range g.Values {
+		p, ok := seen.Peaks[v]
+		if !ok {
+			continue
+		}
 		if p-p != 0 {
-			return fmt.Errorf("value %q: its largest amplitude is %v", keys[v], p)
+			return fmt.Errorf("graph %s: value %q (%s): its largest amplitude is %v", g.Name, keys[v], v.Type.DType, p)
 		}
 		peaks[keys[v]] = max(peaks[keys[v]], p)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
+	"syncsam-convert/engine"
 	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
@@ -18,11 +19,35 @@ import (
 )
 
 // Encoders compares the graphs that read the image of two artifacts, or of an artifact and a checkpoint (compiled in float), on a picture
-// that is prepared as the first artifact says; without one, on seeded noise.
+// that is prepared as the first artifact says; without one, on seeded noise. An ONNX file stands for its graph; of two of them, only
+// results have names that both know.
 func Encoders(ctx context.Context, a, b, image string) ([]Layer, error) {
 	var graphs [2]*ir.Graph
 	var man *artifact.Manifest
+	var noise map[string]*tensor.Tensor
+	for _, path := range []string{a, b} {
+		if isONNX(path) {
+			if image != "" {
+				return nil, fmt.Errorf("--image: %s is an ONNX file, which has no manifest to say how to prepare it", path)
+			}
+			if noise == nil {
+				var err error
+				if noise, err = onnx.Probe(path, nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
 	for i, path := range []string{a, b} {
+		if isONNX(path) {
+			m, err := onnx.OpenFor(path, noise)
+			if err != nil {
+				return nil, engine.Refused(err)
+			}
+			defer m.Close()
+			graphs[i] = m.Graph
+			continue
+		}
 		g, m, close, err := encoder(ctx, path)
 		if err != nil {
 			return nil, err
@@ -32,12 +57,18 @@ func Encoders(ctx context.Context, a, b, image string) ([]Layer, error) {
 			man = m
 		}
 	}
+	if noise != nil {
+		return Graphs(ctx, graphs[0], graphs[1], noise)
+	}
 	inputs, err := inputs(image, man, graphs[0])
 	if err != nil {
 		return nil, err
 	}
 	return Graphs(ctx, graphs[0], graphs[1], inputs)
 }
+
+// isONNX goes by the name: artifacts are folders, and checkpoints have other endings.
+func isONNX(path string) bool { return filepath.Ext(path) == ".onnx" }
 
 // encoder opens an artifact's encoder, or compiles a checkpoint's in float; a checkpoint has no manifest.
 func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, func(), error) {

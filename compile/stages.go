@@ -12,6 +12,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
+	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/mapfile"
@@ -280,6 +281,7 @@ type Compiled struct {
 
 	Target, Precision string
 	rounding          string // of convolutions' weights
+	audited           int    // calibration pictures that it was run on, without a NaN or an infinity
 }
 
 // Finish compiles the model for a target of the options with a plan: the Calibrated's own, or another one.
@@ -290,7 +292,32 @@ func (c *Calibrated) Finish(ctx context.Context, target string, plan *quant.Plan
 			return nil, fmt.Errorf("internal error: the options ask for target %s", c.o.Target)
 		}
 	}
-	return c.finish(ctx, from.Clone(), plan, target, c.o.Precision)
+	out, err := c.finish(ctx, from.Clone(), plan, target, c.o.Precision)
+	if err == nil && half(target, c.o.Precision) && c.o.pictures() {
+		err = out.audit(ctx)
+	}
+	return out, err
+}
+
+// auditImages is on how many calibration pictures a model in float16 is run before it is written.
+const auditImages = 3
+
+// audit runs the model in float16 on a few calibration pictures by the embedded engine, which rounds as float16 does: recorded amplitudes
+// are the float model's, and what is seen is what is known. A value that is NaN or infinite is an error.
+func (c *Compiled) audit(ctx context.Context) error {
+	images, err := c.spread(auditImages)
+	if err != nil {
+		return err
+	}
+	seen := func() {
+		c.audited++
+		c.o.Progress(Event{"audit", c.audited, len(images)})
+	}
+	o := &calib.Observer{Module: c.run.Module, Engine: engine.Embedded, Options: c.o.Runtime, Seen: seen}
+	if err := o.Finite(ctx, images); err != nil {
+		return fmt.Errorf("float16: the model for %s, run on a calibration picture: %w", c.Target, err)
+	}
+	return nil
 }
 
 func (c *Calibrated) finish(ctx context.Context, run *passes.Run, plan *quant.Plan, target, precision string) (*Compiled, error) {
@@ -381,14 +408,9 @@ func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph
 
 // roundingInputs are what the graph that reads the image takes of the pictures that choose integers.
 func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.Tensor, error) {
-	images, err := calib.Images(c.o.Calibration)
+	spread, err := c.spread(roundingImages)
 	if err != nil {
 		return nil, err
-	}
-	n := min(len(images), roundingImages)
-	spread := make([]string, n)
-	for i := range spread {
-		spread[i] = images[i*len(images)/n]
 	}
 	o, err := c.observer(nil)
 	if err != nil {
@@ -396,6 +418,20 @@ func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.T
 	}
 	defer os.RemoveAll(o.Dir)
 	return o.Inputs(ctx, spread)
+}
+
+// spread chooses at most n of the calibration pictures, evenly.
+func (c *Calibrated) spread(n int) ([]string, error) {
+	images, err := calib.Images(c.o.Calibration)
+	if err != nil {
+		return nil, err
+	}
+	n = min(len(images), n)
+	spread := make([]string, n)
+	for i := range spread {
+		spread[i] = images[i*len(images)/n]
+	}
+	return spread, nil
 }
 
 // writePlan puts a plan where the options want it.

@@ -76,7 +76,7 @@ func (c *Compiled) quantization() *artifact.Quantization {
 }
 
 func (c *Compiled) float16() *artifact.Float16 {
-	h := &artifact.Float16{Audited: c.Plan != nil && c.Plan.Peaks != nil, Float32: []artifact.Float32{}}
+	h := &artifact.Float16{Recorded: c.Plan != nil && c.Plan.Peaks != nil, Audited: c.audited > 0, Float32: []artifact.Float32{}}
 	for _, r := range c.run.Results {
 		for _, report := range r.Reports {
 			if done, ok := report.(*passes.Halved); ok {

@@ -7,11 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/frontends/onnx"
-	"syncsam-convert/ir"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
-	"syncsam-convert/passes"
 )
 
 // A Session is one loaded model. Run may be called from several goroutines.
@@ -73,65 +70,6 @@ func unknown(name string) error {
 
 // Has reports whether a session takes an input of that name.
 func Has(s Session, input string) bool { return slices.Contains(s.Inputs(), input) }
-
-// goSession evaluates the file that was emitted, read back through the ONNX frontend.
-type goSession struct {
-	model   *onnx.Model
-	program *ir.Program
-}
-
-func loadGo(path string, o Options) (Session, error) {
-	s, err := open(path, o)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func open(path string, o Options) (*goSession, error) {
-	m, err := onnx.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := prepare(m.Graph)
-	if err != nil {
-		m.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	p.Threads = o.Threads
-	return &goSession{m, p}, nil
-}
-
-// prepare joins what files spell in primitives, and compiles.
-func prepare(g *ir.Graph) (*ir.Program, error) {
-	if _, err := passes.All(context.Background(), &ir.Module{Graphs: []*ir.Graph{g}}, passes.Execute(), passes.Input{}, passes.Options{}); err != nil {
-		return nil, err
-	}
-	return ir.Compile(g)
-}
-
-func (s *goSession) Inputs() []string { return inputNames(s.model.Graph) }
-
-func inputNames(g *ir.Graph) (names []string) {
-	for _, v := range g.Inputs() {
-		names = append(names, v.Name)
-	}
-	return names
-}
-
-func (s *goSession) Outputs() []string {
-	var names []string
-	for _, o := range s.model.Graph.Outputs {
-		names = append(names, o.Name)
-	}
-	return names
-}
-
-func (s *goSession) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	return s.program.Run(ctx, inputs)
-}
-
-func (s *goSession) Close() error { return s.model.Close() }
 
 // CPU is the set of instructions that the embedded engine's kernels use, by $SYNCSAM_CPU or the widest that the processor has; the error
 // is that the variable names none that is there.

@@ -63,7 +63,10 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 		return 0, err
 	}
 	defer s.Close()
-	p := s.program
+	p, err := s.ready(inputs)
+	if err != nil {
+		return 0, err
+	}
 	p.Transient = true
 	for i := range profiled + 1 {
 		last := time.Now()

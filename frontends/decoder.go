@@ -46,12 +46,11 @@ func startDecoder(b *ir.Builder, s decoderSpec) *decoder {
 	}
 	declare("point_coords", batch, points, fixed(2))
 	declare("point_labels", batch, points)
-	declare("mask_input", batch, fixed(1), fixed(4*h), fixed(4*h))
+	declare("mask_input", tensor.Symbol(ir.MaskBatch), fixed(1), fixed(4*h), fixed(4*h))
 	declare("has_mask_input", fixed(1))
 
 	prompt := blocks.Prompt{Dim: c, Grid: h, Size: s.size}
 	sparse := prompt.Sparse(s.prompt, d.in["point_coords"], d.in["point_labels"])
-	dense := prompt.Dense(s.prompt, d.in["mask_input"], d.in["has_mask_input"])
 	md, n := s.sam, int64(0)
 	var rows []*ir.Value
 	for _, l := range s.learned {
@@ -67,7 +66,7 @@ func startDecoder(b *ir.Builder, s decoderSpec) *decoder {
 	if s.extra != nil {
 		tokens = append(tokens, md.Unsqueeze(s.extra(b), 1))
 	}
-	image := md.Add(d.in["image_embeddings"], dense)
+	image := prompt.Dense(s.prompt, d.in["image_embeddings"], d.in["mask_input"], d.in["has_mask_input"], batch)
 	image = md.Transpose(md.Reshape(image, batch, fixed(c), fixed(h*h)), 0, 2, 1)
 	q, k := blocks.TwoWay(md.In("transformer"), image, prompt.DensePosition(s.prompt), md.Concat(1, tokens...))
 	up := md.In("output_upscaling")

@@ -70,7 +70,7 @@ func TestParityOfHalf(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
 		for _, name := range engines(t) {
-			p, err := Open(filepath.Join(dir, "plan"), name, engine.Options{})
+			p, err := segment.Open(filepath.Join(dir, "plan"), name, engine.Options{})
 			require.NoError(t, err)
 			for _, file := range files {
 				ref, err := safetensors.Open(file)

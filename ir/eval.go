@@ -286,18 +286,54 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 
 // EvalConst computes a value of static type whose arguments are all constants.
 func EvalConst(v *Value) (*tensor.Tensor, error) {
-	values := make(map[*Value]*tensor.Tensor, len(v.Args))
-	for _, a := range v.Args {
-		if a != nil && !a.IsConst() {
-			return nil, fmt.Errorf("%s: its argument %s is not a constant", v, a)
+	return Evaluate(v, func(a *Value) (*tensor.Tensor, error) {
+		if a == v || a.IsConst() {
+			return nil, nil
 		}
-		if a != nil {
-			values[a] = widened(a.Const)
-		}
+		return nil, fmt.Errorf("%s: its argument %s is not a constant", v, a)
+	}, nil)
+}
+
+// Evaluate computes one value from constants and what known gives: nil has an argument computed in its turn, an error ends it. Types must
+// be static. What is computed on the way is kept in memo, which later calls find it in; nil keeps nothing.
+func Evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Value]*tensor.Tensor) (*tensor.Tensor, error) {
+	if memo == nil {
+		memo = map[*Value]*tensor.Tensor{}
 	}
-	t, err := evalValue(v, values, nil, nil, nil)
+	t, err := evaluate(v, known, memo)
 	if err != nil {
 		return nil, err
 	}
 	return tensor.Dense(tensor.Cast(t, v.Type.DType)), nil
+}
+
+func evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Value]*tensor.Tensor) (*tensor.Tensor, error) {
+	if t := memo[v]; t != nil {
+		return t, nil
+	}
+	t, err := known(v)
+	switch {
+	case err != nil:
+		return nil, err
+	case t != nil:
+		t = widened(t)
+	case v.IsConst():
+		t = widened(tensor.Dense(v.Const))
+	case v.IsInput():
+		return nil, fmt.Errorf("%s is not known", v)
+	default:
+		args := make(map[*Value]*tensor.Tensor, len(v.Args))
+		for _, a := range v.Args {
+			if a != nil && args[a] == nil {
+				if args[a], err = evaluate(a, known, memo); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if t, err = evalValue(v, args, nil, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	memo[v] = t
+	return t, nil
 }

@@ -1,5 +1,9 @@
 package ir
 
+// MaskBatch is the symbol of a decoder's mask prompts: one for all of its B prompts, or B. It has a name of its own because executors plan
+// memory by the names of dimensions.
+const MaskBatch = "B_mask"
+
 // Meta is what a module knows beside its graphs. It goes into the artifact's manifest as it is.
 type Meta struct {
 	Family      string         `json:"family"`

@@ -110,6 +110,24 @@ var (
 	Xor            = binary("Xor", HalfPlain, tensor.Bool)
 )
 
+// ModAttrs of Mod: with fmod 0 the result has the divisor's sign, which is for integers alone, otherwise the dividend's.
+type ModAttrs struct {
+	Fmod int64 `ir:"fmod"`
+}
+
+// Mod is what a division leaves, with broadcasting.
+var Mod = newOp("Mod", 2, 2, Pointwise, HalfPhase, func(a ModAttrs, in []tensor.Type) (tensor.Type, error) {
+	if a.Fmod == 0 && in[0].DType == tensor.Float32 {
+		return tensor.Type{}, fmt.Errorf("fmod: have 0 of %s, want 1", in[0])
+	}
+	return inferBinary("Mod", tensor.Invalid, in)
+}, func(e *Env, a ModAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	if a.Fmod != 0 {
+		return evalBinary(e, "Fmod", in[0], in[1])
+	}
+	return evalBinary(e, "Mod", in[0], in[1])
+})
+
 // binary is a row whose results have the arguments' element type (Invalid) or another.
 func binary(name string, half Half, result tensor.DType) Kind[NoAttrs] {
 	return newOp(name, 2, 2, Pointwise, half, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) { return inferBinary(name, result, in) },
@@ -174,7 +192,7 @@ func evalBinary(e *Env, name string, x, y *tensor.Tensor) (*tensor.Tensor, error
 	if x.DType() == tensor.Float32 {
 		return e.float32(func(z []float32) { kernel.Binary(name, out, x.Float32s(), xd, y.Float32s(), yd, z) })
 	}
-	if name == "Div" {
+	if name == "Div" || name == "Mod" || name == "Fmod" {
 		for _, v := range y.Int64s() {
 			if v == 0 {
 				return nil, fmt.Errorf("integer division by 0")

@@ -8,7 +8,7 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// ReduceAttrs of ReduceMean, ReduceSum, ReduceMax, ReduceMin and ReduceLogSumExp; absent axes are all.
+// ReduceAttrs of ReduceMean, ReduceSum, ReduceMax, ReduceMin and ReduceLogSumExp; absent axes are all. Sums and extremes of integers are integers.
 type ReduceAttrs struct {
 	Axes     []int64 `ir:"axes"`
 	KeepDims int64   `ir:"keepdims"`
@@ -30,7 +30,12 @@ var (
 )
 
 func reduction(name string, half Half) Kind[ReduceAttrs] {
-	return newOp(name, 1, 1, Moving, half, inferReduce, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	return newOp(name, 1, 1, Moving, half, func(a ReduceAttrs, in []tensor.Type) (tensor.Type, error) {
+		if d := in[0].DType; d == tensor.Float32 || (d == tensor.Int64 || d == tensor.Int32) && (name == "ReduceSum" || name == "ReduceMax" || name == "ReduceMin") {
+			return inferReduce(a, in)
+		}
+		return tensor.Type{}, fmt.Errorf("argument 0: have %s, want float32", in[0])
+	}, func(e *Env, a ReduceAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 		set, err := axesOf(a.axes(len(in[0].Dims())), len(in[0].Dims()))
 		if err != nil {
 			return nil, err
@@ -41,12 +46,23 @@ func reduction(name string, half Half) Kind[ReduceAttrs] {
 				axes = append(axes, i)
 			}
 		}
+		if d := in[0].DType(); d != tensor.Float32 {
+			if len(axes) > 0 && product(in[0].Dims()) == 0 && name != "ReduceSum" {
+				return nil, errors.New("no integer has the place of an empty axis' extreme")
+			}
+			y := make([]int64, product(e.Dims))
+			kernel.ReduceInts(name, ints(in[0].Dims()), axes, in[0].Int64s(), y)
+			return tensor.Dense(tensor.Cast(tensor.FromInt64(e.Dims, y), d)), nil
+		}
 		return e.float32(func(y []float32) { kernel.Reduce(name, ints(in[0].Dims()), axes, in[0].Float32s(), y) })
 	})
 }
 
 // ArgMax is the index of the largest element along an axis.
 var ArgMax = newOp("ArgMax", 1, 1, Moving, HalfPlain, func(a ArgAttrs, in []tensor.Type) (tensor.Type, error) {
+	if d := in[0].DType; d != tensor.Float32 && d != tensor.Int64 && d != tensor.Int32 {
+		return tensor.Type{}, fmt.Errorf("argument 0: have %s, want float32, int64 or int32", in[0])
+	}
 	t, err := inferReduce(ReduceAttrs{[]int64{a.Axis}, a.KeepDims}, in)
 	return tensor.Type{DType: tensor.Int64, Shape: t.Shape}, err
 }, func(e *Env, a ArgAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
@@ -56,7 +72,11 @@ var ArgMax = newOp("ArgMax", 1, 1, Moving, HalfPlain, func(a ArgAttrs, in []tens
 		return nil, errors.New("an empty axis has no maximum")
 	}
 	y := make([]int64, product(e.Dims))
-	kernel.ArgMax(product(dims[:axis]), int(dims[axis]), product(dims[axis+1:]), in[0].Float32s(), y)
+	if outer, n, inner := product(dims[:axis]), int(dims[axis]), product(dims[axis+1:]); in[0].DType() == tensor.Float32 {
+		kernel.ArgMax(outer, n, inner, in[0].Float32s(), y)
+	} else {
+		kernel.ArgMax(outer, n, inner, in[0].Int64s(), y)
+	}
 	return tensor.FromInt64(e.Dims, y), nil
 })
 
@@ -76,9 +96,6 @@ func inferReduce(a ReduceAttrs, in []tensor.Type) (tensor.Type, error) {
 	if err != nil {
 		return tensor.Type{}, err
 	}
-	if in[0].DType != tensor.Float32 {
-		return tensor.Type{}, fmt.Errorf("argument 0: have %s, want float32", in[0])
-	}
 	shape := []tensor.Dim{}
 	for i, d := range in[0].Shape {
 		switch {
@@ -88,5 +105,5 @@ func inferReduce(a ReduceAttrs, in []tensor.Type) (tensor.Type, error) {
 			shape = append(shape, tensor.Static(1))
 		}
 	}
-	return tensor.Type{DType: tensor.Float32, Shape: shape}, nil
+	return tensor.Type{DType: in[0].DType, Shape: shape}, nil
 }

@@ -87,6 +87,8 @@ var Tile = newOp("Tile", 1, 1, Moving, HalfPlain, inferTile, evalTile)
 
 var Gather = newOp("Gather", 2, 2, Moving, HalfPlain, inferGather, evalGather)
 
+var GatherND = newOp("GatherND", 2, 2, Moving, HalfPlain, inferGatherND, evalGatherND)
+
 var Cast = newOp("Cast", 1, 1, Pointwise, HalfPlain, func(a CastAttrs, in []tensor.Type) (tensor.Type, error) {
 	if a.To == tensor.Invalid {
 		return tensor.Type{}, errors.New("to: no element type")
@@ -322,8 +324,15 @@ func evalPad(e *Env, a PadAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	})
 }
 
+// inferExpand lets a symbol become another one, or a number: when it runs, it is 1 or the same.
 func inferExpand(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
-	shape, err := broadcast(in[0].Shape, a.Shape)
+	from := slices.Clone(in[0].Shape)
+	for i, d := range from {
+		if k := len(a.Shape) - len(from) + i; k >= 0 && d.Sym != "" && d.A == 1 && d.B == 0 && d.Sym != a.Shape[k].Sym {
+			from[i] = tensor.Static(1)
+		}
+	}
+	shape, err := broadcast(from, a.Shape)
 	if err == nil && !slices.Equal(shape, a.Shape) {
 		err = fmt.Errorf("shape: have %s, want %s", tensor.ShapeString(a.Shape), tensor.ShapeString(shape))
 	}
@@ -331,6 +340,11 @@ func inferExpand(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
 }
 
 func evalExpand(e *Env, _ ReshapeAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	for i, n := range in[0].Dims() {
+		if want := e.Dims[len(e.Dims)-len(in[0].Dims())+i]; n != want && n != 1 {
+			return nil, fmt.Errorf("axis %d: have %d elements, want 1 or %d", i, n, want)
+		}
+	}
 	return e.bytes(func(y []byte, size int) {
 		kernel.Expand(y, in[0].Bytes(), size, ints(in[0].Dims()), ints(e.Dims))
 	})
@@ -389,6 +403,59 @@ func evalGather(e *Env, a AxisAttrs, in []*tensor.Tensor) (*tensor.Tensor, error
 				copy(y[:row], x[at:at+row])
 				y = y[row:]
 			}
+		}
+	})
+}
+
+// GatherNDAttrs of GatherND: the leading axes that both arguments share.
+type GatherNDAttrs struct {
+	BatchDims int64 `ir:"batch_dims"`
+}
+
+// inferGatherND: the last axis of the indices has one index for each axis of the data behind the batch's.
+func inferGatherND(a GatherNDAttrs, in []tensor.Type) (tensor.Type, error) {
+	if d := in[1].DType; d != tensor.Int64 {
+		return tensor.Type{}, fmt.Errorf("argument 1: have %s, want int64", in[1])
+	}
+	b, rank := int(a.BatchDims), in[1].Rank()
+	if rank < 1 || a.BatchDims < 0 || b >= rank || b >= in[0].Rank() {
+		return tensor.Type{}, fmt.Errorf("batch_dims: have %d of %s and %s", a.BatchDims, in[0], in[1])
+	}
+	if !slices.Equal(in[0].Shape[:b], in[1].Shape[:b]) {
+		return tensor.Type{}, fmt.Errorf("have %s and %s, want %d equal axes", in[0], in[1], b)
+	}
+	k := in[1].Shape[rank-1]
+	if !k.IsStatic() || k.B < 1 || b+int(k.B) > in[0].Rank() {
+		return tensor.Type{}, fmt.Errorf("argument 1: have %s, want at most one index for each axis of %s", in[1], in[0])
+	}
+	return tensor.Type{DType: in[0].DType, Shape: slices.Concat(in[1].Shape[:rank-1], in[0].Shape[b+int(k.B):])}, nil
+}
+
+func evalGatherND(e *Env, a GatherNDAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	dims, at := in[0].Dims(), in[1].Dims()
+	b, k := int(a.BatchDims), int(at[len(at)-1])
+	rows := product(at[b : len(at)-1])
+	index := in[1].Int64s()
+	offsets := make([]int, 0, len(index)/k)
+	for i := 0; i < len(index); i += k {
+		offset := i / k / max(rows, 1) // the batch
+		for j, x := range index[i : i+k] {
+			n := dims[b+j]
+			if x < -n || x >= n {
+				return nil, fmt.Errorf("index %d is not in %d elements", x, n)
+			}
+			if x < 0 {
+				x += n
+			}
+			offset = offset*int(n) + int(x)
+		}
+		offsets = append(offsets, offset)
+	}
+	return e.bytes(func(y []byte, size int) {
+		row := product(dims[b+k:]) * size
+		x := in[0].Bytes()
+		for i, o := range offsets {
+			copy(y[i*row:(i+1)*row], x[o*row:(o+1)*row])
 		}
 	})
 }

@@ -26,7 +26,7 @@ const fused = math.MaxInt64
 // table has a row for every op of the IR.
 var table = map[string]row{
 	"Input": {0, emitInput}, "Constant": {0, emitConstant},
-	"Add": {0, plain}, "Sub": {0, plain}, "Mul": {0, plain}, "Div": {0, plain}, "Pow": {0, plain}, "Min": {0, plain}, "Max": {0, plain}, "PRelu": {0, plain},
+	"Add": {0, plain}, "Sub": {0, plain}, "Mul": {0, plain}, "Div": {0, plain}, "Pow": {0, plain}, "Min": {0, plain}, "Max": {0, plain}, "PRelu": {0, plain}, "Mod": {0, plain},
 	"Equal": {0, plain}, "Less": {0, plain}, "Greater": {0, plain}, "LessOrEqual": {0, plain}, "GreaterOrEqual": {0, plain},
 	"And": {0, plain}, "Or": {0, plain}, "Xor": {0, plain}, "Not": {0, plain}, "Where": {0, plain},
 	"Relu": {0, plain}, "LeakyRelu": {0, plain}, "Erf": {0, plain}, "Exp": {0, plain}, "Log": {0, plain}, "Sqrt": {0, plain}, "Sin": {0, plain}, "Cos": {0, plain},
@@ -34,7 +34,7 @@ var table = map[string]row{
 	"Gelu": {20, plain}, "Clip": {0, emitClip},
 	"Conv": {0, emitConv(1)}, "ConvTranspose": {0, emitConv(1)}, "MaxPool": {0, plain}, "AveragePool": {0, plain}, "BatchNormalization": {0, plain},
 	"MatMul": {0, plain}, "Gemm": {0, plain}, "LayerNormalization": {17, plain}, "Softmax": {0, plain},
-	"Identity": {0, plain}, "Transpose": {0, plain}, "Concat": {0, plain}, "Gather": {0, plain}, "Cast": {0, emitCast},
+	"Identity": {0, plain}, "Transpose": {0, plain}, "Concat": {0, plain}, "Gather": {0, plain}, "GatherND": {0, plain}, "Cast": {0, emitCast},
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},

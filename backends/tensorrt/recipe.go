@@ -119,6 +119,10 @@ func NewRecipe(m *ir.Module, precision string, spans map[string]Span, releases [
 				s := Span{d.B, d.B, d.B}
 				if !d.IsStatic() {
 					span, ok := spans[d.Sym]
+					if d.Sym == ir.MaskBatch { // one mask for all prompts, or one for each
+						span, ok = spans["B"]
+						span.Min = 1
+					}
 					if !ok {
 						return nil, fmt.Errorf("graph %s: input %s: no sizes for dimension %s", g.Name, v.Name, d)
 					}

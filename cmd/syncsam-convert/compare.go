@@ -20,8 +20,8 @@ func compareCommand() *cobra.Command {
 		Use:   "compare A B",
 		Short: "Compare two artifacts, or an artifact and a checkpoint, layer by layer",
 		Long: `Runs both encoders on the same image and lists, worst first, how far every value of B is from A (cumulative) and what
-quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when an output differs by more than rounding.`,
-		Args: exactly(2, "A and B: artifacts or checkpoints"),
+quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when an output differs by more than rounding. A MODEL.onnx is compared by its results.`,
+		Args: exactly(2, "A and B: artifacts, checkpoints or ONNX files"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			layers, err := compare.Encoders(cmd.Context(), args[0], args[1], image)
 			if err != nil {

@@ -20,8 +20,13 @@ var importers = map[string]func(im *importer, n *onnxpb.NodeProto, a attrs) erro
 	"Slice": first(importSlice), "Split": first(importSplit), "Pad": first(importPad), "Tile": first(importTile), "Clip": first(importClip), "Resize": first(importResize),
 	"ReduceMean": first(importReduce), "ReduceSum": first(importReduce), "ReduceMax": first(importReduce), "ReduceMin": first(importReduce), "ReduceLogSumExp": first(importReduce),
 	"GlobalAveragePool": first(importGlobalPool), "Softmax": first(importSoftmax), "Cast": first(importCast),
+	"Einsum": importEinsum, "Trilu": first(importTrilu), "OneHot": importOneHot, "Range": importRange, "NonZero": importNonZero,
 	"QuantizeLinear": importQuantize, "Sum": importFold, "Min": importFold, "Max": importFold, "Dropout": first(importDropout),
 	"MaxPool": importPool, "AveragePool": importPool, "Conv": importConv, "ConvTranspose": importConv,
+}
+
+func init() { // If reads nodes, which look here
+	importers["If"] = importIf
 }
 
 // first gives an importer the value of input 0.
@@ -112,7 +117,7 @@ func (im *importer) node(n *onnxpb.NodeProto) error {
 func (im *importer) direct(n *onnxpb.NodeProto, op string, a attrs) error {
 	row, ok := ir.LookupOp(op)
 	if !ok || op == "Input" {
-		return errors.New("the operator is not in the IR")
+		return errUnknown
 	}
 	in, err := im.args(n)
 	if err != nil {
@@ -435,24 +440,6 @@ func importClip(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error 
 		return err
 	}
 	return im.emit(n, ir.Clip.With(ir.ClipAttrs{Min: lo, Max: hi}), in)
-}
-
-func importResize(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
-	if in.Type.Rank() != 4 || len(n.Input) < 4 {
-		return errors.New("only NCHW with sizes is supported")
-	}
-	sizes, err := im.sizes(input(n, 3))
-	if err != nil {
-		return err
-	}
-	if len(sizes) != 4 || sizes[0] != in.Type.Shape[0] || sizes[1] != in.Type.Shape[1] || !sizes[2].IsStatic() || !sizes[3].IsStatic() {
-		return fmt.Errorf("sizes: have %s for %s", tensor.ShapeString(sizes), in.Type)
-	}
-	mode := a.string("mode", "nearest")
-	if mode == "nearest" && a.string("nearest_mode", "round_prefer_floor") != "round_prefer_floor" || a.int("antialias", 0) != 0 {
-		return errors.New("this nearest_mode or antialiasing is not supported")
-	}
-	return im.emit(n, ir.Resize.With(ir.ResizeAttrs{Sizes: []int64{sizes[2].B, sizes[3].B}, Mode: mode, Coord: a.string("coordinate_transformation_mode", "half_pixel")}), in)
 }
 
 func importGlobalPool(im *importer, n *onnxpb.NodeProto, _ attrs, in *ir.Value) error {

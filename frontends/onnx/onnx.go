@@ -1,5 +1,5 @@
 // Package onnx reads ONNX models as IR graphs. What ONNX computes at run time only to describe shapes is evaluated while
-// reading: the IR knows every shape.
+// reading: the IR knows every shape. Where shapes follow from more than the IR's symbols, a model is read for given inputs.
 package onnx
 
 import (
@@ -18,6 +18,7 @@ type Model struct {
 	Graph    *ir.Graph
 	Opset    int64
 	Metadata map[string]string
+	Decide   map[string]*tensor.Tensor // of a model read for inputs: those whose values its shapes follow from
 	file     *onnxpb.File
 }
 
@@ -33,13 +34,33 @@ func Open(path string) (*Model, error) {
 	m, err := Import(f)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, &Refusal{path, err}
 	}
 	return m, nil
 }
 
+// A Refusal is a model that another program may run: the file is in order, and the IR lacks something of it.
+type Refusal struct {
+	path string // "": whoever opened it says so
+	why  error
+}
+
+// Error names the file, the node and the reason.
+func (r *Refusal) Error() string {
+	if r.path == "" {
+		return r.why.Error()
+	}
+	return r.path + ": " + r.why.Error()
+}
+
+// Unwrap gives the reason.
+func (r *Refusal) Unwrap() error { return r.why }
+
 // Import makes a graph of a parsed file, which stays as it is.
-func Import(f *onnxpb.File) (*Model, error) {
+func Import(f *onnxpb.File) (*Model, error) { return ImportFor(f, nil) }
+
+// ImportFor is Import; with inputs, all of the graph's by name, of a graph that holds for their shapes and the values of those in Decide.
+func ImportFor(f *onnxpb.File, inputs map[string]*tensor.Tensor) (*Model, error) {
 	m := &Model{file: f, Metadata: map[string]string{}}
 	for _, p := range f.Model.MetadataProps {
 		m.Metadata[p.GetKey()] = p.GetValue()
@@ -60,7 +81,8 @@ func Import(f *onnxpb.File) (*Model, error) {
 	if skip := m.Metadata[onnxpb.PostprocessKey]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
 		graph = without(graph, skip)
 	}
-	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}}
+	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}, inputs: inputs, decide: map[string]*tensor.Tensor{}, known: map[*ir.Value]*tensor.Tensor{}}
+	m.Decide = im.decide
 	if err := im.run(graph, f.Initializers); err != nil {
 		return nil, err
 	}
@@ -110,6 +132,9 @@ type importer struct {
 	b      *ir.Builder
 	opset  int64
 	values map[string]value
+	inputs map[string]*tensor.Tensor    // what the model is read for; nil: anything
+	decide map[string]*tensor.Tensor    // those of them that were looked at
+	known  map[*ir.Value]*tensor.Tensor // what was evaluated
 }
 
 func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error {
@@ -120,20 +145,14 @@ func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error 
 		if _, isInit := im.values[in.GetName()]; isInit {
 			continue // before IR version 4 initializers were listed as inputs
 		}
-		t, err := inputType(in)
+		t, err := im.inputType(in)
 		if err != nil {
 			return fmt.Errorf("input %q: %w", in.GetName(), err)
 		}
 		im.values[in.GetName()] = value{v: im.b.Input(in.GetName(), t.DType, t.Shape...)}
 	}
-	for i, n := range g.Node {
-		label := n.GetName()
-		if label == "" {
-			label = fmt.Sprintf("#%d", i)
-		}
-		if err := im.node(n); err != nil {
-			return fmt.Errorf("node %q (%s): %w", label, n.GetOpType(), err)
-		}
+	if err := im.nodes(g.Node); err != nil {
+		return err
 	}
 	for _, o := range g.Output {
 		v, err := im.ir(o.GetName())
@@ -141,6 +160,19 @@ func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error 
 			return fmt.Errorf("output %q: %w", o.GetName(), err)
 		}
 		im.b.Output(o.GetName(), v)
+	}
+	return nil
+}
+
+func (im *importer) nodes(nodes []*onnxpb.NodeProto) error {
+	for i, n := range nodes {
+		label := n.GetName()
+		if label == "" {
+			label = fmt.Sprintf("#%d", i)
+		}
+		if err := im.node(n); err != nil {
+			return fmt.Errorf("node %q (%s): %w", label, n.GetOpType(), err)
+		}
 	}
 	return nil
 }
@@ -157,7 +189,19 @@ func (im *importer) constant(name string, t *tensor.Tensor) value {
 	return val
 }
 
-func inputType(in *onnxpb.ValueInfoProto) (tensor.Type, error) {
+// inputType is an input's type: what it is declared as, or what the given one is.
+func (im *importer) inputType(in *onnxpb.ValueInfoProto) (tensor.Type, error) {
+	if im.inputs == nil {
+		return declared(in)
+	}
+	t := im.inputs[in.GetName()]
+	if t == nil {
+		return tensor.Type{}, errors.New("it is missing")
+	}
+	return t.Type(), nil
+}
+
+func declared(in *onnxpb.ValueInfoProto) (tensor.Type, error) {
 	tt := in.GetType().GetTensorType()
 	if tt == nil {
 		return tensor.Type{}, fmt.Errorf("it is not a tensor")
@@ -249,9 +293,35 @@ func (im *importer) sizes(name string) ([]tensor.Dim, error) {
 		return nil, undefined(name)
 	}
 	if val.sizes == nil {
-		return nil, fmt.Errorf("%q must be known when the model is read", name)
+		t, err := im.evaluate(name)
+		if err != nil {
+			return nil, err
+		}
+		if d := t.DType(); d != tensor.Int64 && d != tensor.Int32 || len(t.Dims()) > 1 {
+			return nil, fmt.Errorf("%q is %s, want a vector of integers", name, t.Type())
+		}
+		return tensor.Dims(t.Int64s()...), nil
 	}
 	return val.sizes, nil
+}
+
+// evaluate computes what a name stands for, from constants and the inputs that the model is read for.
+func (im *importer) evaluate(name string) (*tensor.Tensor, error) {
+	v, err := im.ir(name)
+	if err != nil {
+		return nil, err
+	}
+	return ir.Evaluate(v, func(a *ir.Value) (*tensor.Tensor, error) {
+		if !a.IsInput() {
+			return nil, nil
+		}
+		t := im.inputs[a.Name]
+		if t == nil {
+			return nil, fmt.Errorf("%q must be known when the model is read", name)
+		}
+		im.decide[a.Name] = t
+		return t, nil
+	}, im.known)
 }
 
 // ints is sizes that are all static.
@@ -280,14 +350,11 @@ func (im *importer) scalar(n *onnxpb.NodeProto, i int, absent float32) (float32,
 	if input(n, i) == "" {
 		return absent, nil
 	}
-	v, err := im.ir(n.Input[i])
-	if err != nil {
-		return 0, err
-	}
-	if !v.IsConst() || v.Const.Len() != 1 {
+	t, err := im.evaluate(n.Input[i])
+	if err != nil || t.Len() != 1 {
 		return 0, fmt.Errorf("input %d must be a constant number", i)
 	}
-	return v.Const.Float32s()[0], nil
+	return t.Float32s()[0], nil
 }
 
 // args gives all inputs as IR values; absent ones are nil.

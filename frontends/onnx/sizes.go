@@ -7,21 +7,33 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// sizeNode evaluates a node over vectors of sizes, when at least one input exists as nothing else. It reports whether it did.
+// sizeNode evaluates a node over vectors of sizes, when at least one input exists as nothing else. It reports whether it did. Sizes that
+// are all known are numbers like others: what is not done with sizes is done with those.
 func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
-	only := false
+	only, static := false, true
 	in := make([]value, len(n.Input))
 	for i, name := range n.Input {
 		in[i] = im.values[name]
-		only = only || name != "" && in[i].v == nil && in[i].sizes != nil
+		if name != "" && in[i].v == nil && in[i].sizes != nil {
+			_, known := tensor.Type{Shape: in[i].sizes}.Static()
+			only, static = true, static && known
+		}
 	}
 	if !only {
 		return false, nil
 	}
+	done, err := im.sizesOnly(n, a, in)
+	if err != nil && static {
+		return false, nil
+	}
+	return done, err
+}
+
+func (im *importer) sizesOnly(n *onnxpb.NodeProto, a attrs, in []value) (bool, error) {
 	var out value
 	switch op := n.GetOpType(); op {
 	case "Reshape", "Expand", "ConstantOfShape", "Slice", "Tile", "Resize", "Pad":
-		if in[0].v != nil || op == "ConstantOfShape" || op != "Slice" {
+		if in[0].v != nil || op != "Slice" {
 			return false, nil // sizes only describe the result
 		}
 		s, err := im.sliceAttrs(n, a)
@@ -36,6 +48,9 @@ func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
 			out.sizes = append(out.sizes, in[0].sizes[i])
 		}
 	case "Identity", "Cast":
+		if to := a.int("to", int64(onnxpb.TensorProto_INT64)); to != int64(onnxpb.TensorProto_INT64) && to != int64(onnxpb.TensorProto_INT32) {
+			return true, fmt.Errorf("it makes other numbers of sizes")
+		}
 		out = value{sizes: in[0].sizes, rank0: in[0].rank0}
 	case "Squeeze":
 		out = value{sizes: in[0].sizes, rank0: true}
@@ -43,10 +58,14 @@ func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
 		out = value{sizes: in[0].sizes}
 	case "Concat":
 		for i, x := range in {
-			if x.sizes == nil {
-				return true, fmt.Errorf("input %d is data among sizes", i)
+			sizes := x.sizes
+			if sizes == nil {
+				var err error
+				if sizes, err = im.sizes(n.Input[i]); err != nil {
+					return true, fmt.Errorf("input %d is data among sizes", i)
+				}
 			}
-			out.sizes = append(out.sizes, x.sizes...)
+			out.sizes = append(out.sizes, sizes...)
 		}
 	case "Gather":
 		idx, err := im.ints(input(n, 1))

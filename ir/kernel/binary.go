@@ -1,9 +1,11 @@
 package kernel
 
+import "math"
+
 // Number is an element type of arithmetic.
 type Number interface{ ~float32 | ~int64 }
 
-// Binary applies an ONNX operator (Add, Sub, Mul, Div, Pow, Min, Max, PRelu) with broadcasting to the shape out.
+// Binary applies an ONNX operator (Add, Sub, Mul, Div, Pow, Min, Max, PRelu, Mod; Fmod is Mod with the sign of the first argument) with broadcasting to the shape out.
 // z may be a when a has the shape of the result. Integer division by 0 must not occur.
 func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []int, z []T) {
 	if x, ok := any(a).([]float32); ok {
@@ -23,6 +25,16 @@ func Binary[T Number](op string, out []int, a []T, aDims []int, b []T, bDims []i
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return x / y }))
 	case "Pow":
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return T(pow64(float64(x), float64(y))) }))
+	case "Fmod":
+		apply(out, a, aDims, b, bDims, z, each(remainder[T]))
+	case "Mod":
+		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T {
+			r := remainder(x, y)
+			if r != 0 && (r < 0) != (y < 0) {
+				r += y
+			}
+			return r
+		}))
 	case "Min":
 		apply(out, a, aDims, b, bDims, z, each(func(x, y T) T { return min(x, y) }))
 	case "Max":
@@ -49,6 +61,14 @@ var vectors = map[string]rows[float32, float32]{
 
 func backwards(f func(x, z []float32, y float32)) func(x []float32, y float32, z []float32) {
 	return func(x []float32, y float32, z []float32) { f(x, z, y) }
+}
+
+// remainder is what x/y, rounded towards zero, leaves.
+func remainder[T Number](x, y T) T {
+	if x, ok := any(x).(int64); ok {
+		return T(x % int64(y))
+	}
+	return T(math.Mod(float64(x), float64(y)))
 }
 
 // rows computes one row of a result from two rows, or from a row and a number.

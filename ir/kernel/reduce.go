@@ -83,7 +83,32 @@ func least(x []float32) float64 {
 
 // Reduce folds x over the axes by an ONNX operator of the table folds.
 func Reduce(op string, dims, axes []int, x, y []float32) {
-	fold, reduced := folds[op], map[int]bool{}
+	fold := folds[op]
+	reduce(func(row []float32) float32 { return float32(fold(row)) }, dims, axes, x, y)
+}
+
+// ReduceInts is Reduce of integers: ReduceSum, which wraps, ReduceMax and ReduceMin.
+func ReduceInts(op string, dims, axes []int, x, y []int64) {
+	two := map[string]func(a, b int64) int64{
+		"ReduceSum": func(a, b int64) int64 { return a + b },
+		"ReduceMax": func(a, b int64) int64 { return max(a, b) },
+		"ReduceMin": func(a, b int64) int64 { return min(a, b) },
+	}[op]
+	reduce(func(row []int64) int64 {
+		if len(row) == 0 {
+			return 0
+		}
+		all := row[0]
+		for _, v := range row[1:] {
+			all = two(all, v)
+		}
+		return all
+	}, dims, axes, x, y)
+}
+
+// reduce folds x over the axes.
+func reduce[T Number](fold func(row []T) T, dims, axes []int, x, y []T) {
+	reduced := map[int]bool{}
 	n, last := 1, len(dims)
 	for _, a := range axes {
 		reduced[a] = true
@@ -93,7 +118,7 @@ func Reduce(op string, dims, axes []int, x, y []float32) {
 	if len(dims)-last == len(axes) { // the last axes: each result's elements lie side by side
 		Parallel(len(y), max(1, grain/8/max(1, n)), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				y[i] = float32(fold(x[i*n : (i+1)*n]))
+				y[i] = fold(x[i*n : (i+1)*n])
 			}
 		})
 		return
@@ -114,18 +139,18 @@ func Reduce(op string, dims, axes []int, x, y []float32) {
 		step *= dims[a]
 	}
 	Parallel(len(at), max(1, grain/8/max(1, len(inner))), func(lo, hi int) {
-		row := make([]float32, len(inner))
+		row := make([]T, len(inner))
 		for i := lo; i < hi; i++ {
 			for k, o := range inner {
 				row[k] = x[at[i]+o]
 			}
-			y[i] = float32(fold(row))
+			y[i] = fold(row)
 		}
 	})
 }
 
 // ArgMax gives the index of the first maximum over the middle axis of [outer, n, inner].
-func ArgMax(outer, n, inner int, x []float32, y []int64) {
+func ArgMax[T Number](outer, n, inner int, x []T, y []int64) {
 	for o := range outer {
 		for i := range inner {
 			best := 0
