@@ -142,24 +142,23 @@ func (t tile) keyColumns(b *ir.Builder, width, w int64) *ir.Value {
 
 // paddingLogit is [B,rows,cols,h,1], the logarithm of the sum of exp(relative position) over a window's padded keys: those right
 // of the real columns in any row, and those below the real rows in a real column. Both are products of a sum over rows and
-// one over columns, each taken relative to its axis' largest term.
+// one over columns, each taken relative to its axis' largest term. No sum passes 2w, and of an axis' terms one is 1: one of the two
+// products is above absent / 2 whatever the terms are, so that their sum has a logarithm.
 func (t tile) paddingLogit(b *ir.Builder, relative *ir.Value, shared map[string]*ir.Value) *ir.Value {
 	last := ir.ReduceAttrs{Axes: []int64{-1}, KeepDims: 1}
 	shape, two, w := relative.Type.Shape, tensor.Static(2), tensor.Static(t.rows.w)
 	axes := b.Reshape(relative, append(slices.Clone(shape[:4]), two, w)...)
 	most := b.Op(ir.ReduceMax.With(last), axes)
 	terms := b.Reshape(b.Op(ir.Exp, b.Sub(axes, most)), shape...)
-	sums := b.Op(ir.Log, b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) })))
-	pairs := t.share(shared, "pairs", func() *ir.Value {
-		return b.As("pairs").Const(tensor.FromFloat32([]int64{4, 2}, []float32{1, 0, 1, 0, 0, 1, 0, 1}))
-	})
-	return b.Add(b.Op(ir.ReduceLogSumExp.With(last), b.MatMul(sums, pairs)), b.Op(ir.ReduceSum.With(ir.ReduceAttrs{Axes: []int64{-2}}), most))
+	sums := b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) }))
+	products := b.Mul(b.Slice(sums, 4, 0, 2), b.Slice(sums, 4, 2, 4))
+	return b.Add(b.Op(ir.Log, b.Op(ir.ReduceSum.With(last), products)), b.Op(ir.ReduceSum.With(ir.ReduceAttrs{Axes: []int64{-2}}), most))
 }
 
 // absent stands for 0 in the sums of padded keys, so that empty ones have a logarithm. It is far below what float32 can tell from 0 beside 1.
 const absent = 1e-30
 
-// paddingSums is [rows,cols,2w,4]: which relative positions each of four sums takes: all rows; padded columns; padded rows; real columns.
+// paddingSums is [rows,cols,2w,4]: which relative positions each of four sums takes: all rows; padded rows; padded columns; real columns.
 func (t tile) paddingSums(b *ir.Builder) *ir.Value {
 	w := t.rows.w
 	v := make([]float32, 0, t.tokens()*8*w)
@@ -167,7 +166,7 @@ func (t tile) paddingSums(b *ir.Builder) *ir.Value {
 		for x := range t.cols.size {
 			rows, cols := t.rows.real[t.rows.window(y)], t.cols.real[t.cols.window(x)]
 			for i := range 2 * w {
-				for _, takes := range [4]bool{i < w, i >= w+cols, i >= rows && i < w, i >= w && i < w+cols} {
+				for _, takes := range [4]bool{i < w, i >= rows && i < w, i >= w+cols, i >= w && i < w+cols} {
 					if takes {
 						v = append(v, 1)
 					} else {
