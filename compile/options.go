@@ -20,6 +20,7 @@ import (
 // The targets of a build.
 const (
 	ONNX     = "onnx"
+	OpenVINO = "openvino" // the models of ONNX: their spelling is OpenVINO's, too (docs/runtimes.md)
 	TensorRT = "tensorrt" // the models of ONNX, and beside them a folder of models and a recipe for plans
 )
 
@@ -55,7 +56,7 @@ type Options struct {
 	Output string // artifact folder that Compile makes; "": Write says where
 	Force  bool   // replace an artifact that stands there
 
-	Target       string // ONNX or TensorRT
+	Target       string // ONNX, OpenVINO or TensorRT
 	Precision    string // FP32, FP16 or INT8
 	Opset        int64  // ONNX operator set; 0: onnx.DefaultOpset
 	ExternalData bool   // large tensors in a file beside the model (by itself past 2 GiB)
@@ -146,7 +147,7 @@ func (o Options) Validate() error {
 		return nil
 	}
 	for _, err := range []error{
-		choice("target", o.Target, ONNX, TensorRT),
+		choice("target", o.Target, ONNX, OpenVINO, TensorRT),
 		choice("precision", o.Precision, FP32, FP16, INT8),
 		choice("rounding", o.Rounding, RoundAuto, RoundNearest, RoundAdaptive),
 		choice("calib-method", o.Method, calib.MethodNames()...),

@@ -50,9 +50,7 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 	relative := b.Concat(-1, b.MatMul(q, a.table(b, a.v.Args[relRows], t.rows, rows, 1)), b.MatMul(q, a.table(b, a.v.Args[relCols], t.cols, cols)))
 	columns := []*ir.Value{q, relative}
 	if t.windows() > 1 {
-		columns = append(columns, t.share(shared, fmt.Sprint("windows", batch), func() *ir.Value {
-			return b.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(rows), fixed(cols), fixed(h), fixed(t.windows())}}), t.queryWindows(b))
-		}))
+		columns = append(columns, t.share(shared, fmt.Sprint("windows", batch), func() *ir.Value { return spread(b, t.queryWindows(b), qkv, h) }))
 	}
 	if t.padded() {
 		columns = append(columns, t.paddingLogit(b, relative, shared))
@@ -62,21 +60,32 @@ func (a attention) attend(b *ir.Builder, qkv *ir.Value, t tile, shared map[strin
 	query = b.Transpose(b.Reshape(query, batch, fixed(tokens), fixed(h), fixed(width)), 0, 2, 1, 3)
 
 	split := b.Reshape(qkv, batch, fixed(tokens), fixed(3*h), fixed(hd))
-	spread := func(x *ir.Value, n, width int64) *ir.Value { // to all prompts and heads
-		return b.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: []tensor.Dim{batch, fixed(n), fixed(h), fixed(width)}}), x)
-	}
-	key := b.Concat(-1, b.Slice(split, 2, h, 2*h), t.share(shared, fmt.Sprint("keys", batch), func() *ir.Value { return spread(t.keyColumns(b, width-hd, w), tokens, width-hd) }))
+	key := b.Concat(-1, b.Slice(split, 2, h, 2*h), t.share(shared, fmt.Sprint("keys", batch), func() *ir.Value { return spread(b, t.keyColumns(b, width-hd, w), split, h) }))
 	value := b.Slice(split, 2, 2*h, 3*h)
 	if t.padded() { // one key that stands for padding: 1 where queries have its logit, with value 0
 		one := make([]float32, width)
 		one[width-1] = 1
 		key = b.Concat(1, key, t.share(shared, fmt.Sprint("padding", batch, width), func() *ir.Value {
-			return spread(b.As("padding").Const(tensor.FromFloat32([]int64{1, 1, 1, width}, one)), 1, width)
+			return spread(b, b.As("padding").Const(tensor.FromFloat32([]int64{1, 1, 1, width}, one)), split, h)
 		}))
 		value = b.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, 1, 0, 0}}), value)
 	}
 	y := b.MatMul(b.Softmax(b.MatMul(query, b.Transpose(key, 0, 2, 3, 1)), -1), b.Transpose(value, 0, 2, 1, 3))
 	return b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(tokens), fixed(h*hd))
+}
+
+// spread repeats a constant [1,...,1,width] for all prompts and heads of a value [B,...,3h,hd]. It asks the value where it is less than
+// itself, which it is nowhere, and not for its shape: that would be a second use of some value, and executors that see it leave
+// a convolution's bias or activation unfused, or worse.
+func spread(b *ir.Builder, constant, like *ir.Value, h int64) *ir.Value {
+	last := like.Type.Rank() - 1
+	var axes, starts, ends []int64
+	for axis := 1; axis <= last; axis++ {
+		axes, starts, ends = append(axes, int64(axis)), append(starts, 0), append(ends, 1)
+	}
+	ends[last-2] = h
+	one := b.Op(ir.Slice.With(ir.SliceAttrs{Axes: axes, Starts: starts, Ends: ends}), like)
+	return b.Op(ir.Where, b.Op(ir.Less, one, one), b.Scalar(0), constant)
 }
 
 // share makes a value once per kind of tile.
@@ -142,24 +151,23 @@ func (t tile) keyColumns(b *ir.Builder, width, w int64) *ir.Value {
 
 // paddingLogit is [B,rows,cols,h,1], the logarithm of the sum of exp(relative position) over a window's padded keys: those right
 // of the real columns in any row, and those below the real rows in a real column. Both are products of a sum over rows and
-// one over columns, each taken relative to its axis' largest term.
+// one over columns, each taken relative to its axis' largest term. No sum passes 2w, and of an axis' terms one is 1: one of the two
+// products is above absent / 2 whatever the terms are, so that their sum has a logarithm.
 func (t tile) paddingLogit(b *ir.Builder, relative *ir.Value, shared map[string]*ir.Value) *ir.Value {
 	last := ir.ReduceAttrs{Axes: []int64{-1}, KeepDims: 1}
 	shape, two, w := relative.Type.Shape, tensor.Static(2), tensor.Static(t.rows.w)
 	axes := b.Reshape(relative, append(slices.Clone(shape[:4]), two, w)...)
 	most := b.Op(ir.ReduceMax.With(last), axes)
 	terms := b.Reshape(b.Op(ir.Exp, b.Sub(axes, most)), shape...)
-	sums := b.Op(ir.Log, b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) })))
-	pairs := t.share(shared, "pairs", func() *ir.Value {
-		return b.As("pairs").Const(tensor.FromFloat32([]int64{4, 2}, []float32{1, 0, 1, 0, 0, 1, 0, 1}))
-	})
-	return b.Add(b.Op(ir.ReduceLogSumExp.With(last), b.MatMul(sums, pairs)), b.Op(ir.ReduceSum.With(ir.ReduceAttrs{Axes: []int64{-2}}), most))
+	sums := b.MatMul(terms, t.share(shared, "sums", func() *ir.Value { return t.paddingSums(b) }))
+	products := b.Mul(b.Slice(sums, 4, 0, 2), b.Slice(sums, 4, 2, 4))
+	return b.Add(b.Op(ir.Log, b.Op(ir.ReduceSum.With(last), products)), b.Op(ir.ReduceSum.With(ir.ReduceAttrs{Axes: []int64{-2}}), most))
 }
 
 // absent stands for 0 in the sums of padded keys, so that empty ones have a logarithm. It is far below what float32 can tell from 0 beside 1.
 const absent = 1e-30
 
-// paddingSums is [rows,cols,2w,4]: which relative positions each of four sums takes: all rows; padded columns; padded rows; real columns.
+// paddingSums is [rows,cols,2w,4]: which relative positions each of four sums takes: all rows; padded rows; padded columns; real columns.
 func (t tile) paddingSums(b *ir.Builder) *ir.Value {
 	w := t.rows.w
 	v := make([]float32, 0, t.tokens()*8*w)
@@ -167,7 +175,7 @@ func (t tile) paddingSums(b *ir.Builder) *ir.Value {
 		for x := range t.cols.size {
 			rows, cols := t.rows.real[t.rows.window(y)], t.cols.real[t.cols.window(x)]
 			for i := range 2 * w {
-				for _, takes := range [4]bool{i < w, i >= w+cols, i >= rows && i < w, i >= w && i < w+cols} {
+				for _, takes := range [4]bool{i < w, i >= rows && i < w, i >= w+cols, i >= w && i < w+cols} {
 					if takes {
 						v = append(v, 1)
 					} else {

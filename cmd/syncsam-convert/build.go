@@ -43,7 +43,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	}
 	f := c.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "artifact folder to write")
-	f.StringVar(&o.Target, "target", compile.ONNX, "onnx, or tensorrt for a folder plan/ beside it")
+	f.StringVar(&o.Target, "target", compile.ONNX, "onnx; openvino, which takes the same models; or tensorrt for a folder plan/ beside them")
 	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, or int8 for what --quantize says")
 	addModel(c, &o)
 	f.BoolVar(&o.Postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
