@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
@@ -83,14 +84,14 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	if err != nil || o.Target != TensorRT {
 		return man, plan, err
 	}
-	folder := filepath.Join(dir, PlanFolder)
+	folder := filepath.Join(dir, plans.Name)
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return nil, nil, err
 	}
 	if _, err := calibrated.publish(ctx, TensorRT, plan, folder); err != nil {
 		return nil, nil, err
 	}
-	pin, err := artifact.Describe(dir, filepath.Join(PlanFolder, artifact.ManifestName))
+	pin, err := artifact.Describe(dir, plans.Name+"/"+artifact.ManifestName)
 	if err != nil {
 		return nil, nil, err
 	}
