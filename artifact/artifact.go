@@ -121,6 +121,14 @@ func (m *Manifest) Encoder() string {
 	return "encoder.onnx"
 }
 
+// Graphs are the files that a segmentation runs: the encoder and the decoder, or the one that does everything.
+func (m *Manifest) Graphs() []string {
+	if m.Encoder() == OneGraph {
+		return []string{OneGraph}
+	}
+	return []string{m.Encoder(), "decoder.onnx"}
+}
+
 // OneGraph is the file of a model that is not split into encoder and decoder.
 const OneGraph = "model.onnx"
 
