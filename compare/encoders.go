@@ -73,11 +73,8 @@ func isONNX(path string) bool { return filepath.Ext(path) == ".onnx" }
 // encoder opens an artifact's encoder, or compiles a checkpoint's in float; a checkpoint has no manifest.
 func encoder(ctx context.Context, path string) (*ir.Graph, *artifact.Manifest, func(), error) {
 	if _, err := os.Stat(filepath.Join(path, artifact.ManifestName)); err == nil {
-		man, err := artifact.Read(path)
+		man, err := engine.OpenArtifact(path, func(m *artifact.Manifest) []string { return []string{m.Encoder()} })
 		if err != nil {
-			return nil, nil, nil, err
-		}
-		if err := man.Verify(path); err != nil {
 			return nil, nil, nil, err
 		}
 		m, err := onnx.Open(filepath.Join(path, man.Encoder()))

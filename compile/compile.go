@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
@@ -78,7 +79,7 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, folder := calibrated.Plan, filepath.Join(dir, PlanFolder)
+	plan, folder := calibrated.Plan, filepath.Join(dir, plans.Name)
 	if o.Target == TensorRT {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return nil, nil, err
@@ -104,7 +105,7 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 			return nil, nil, err
 		}
 	}
-	pin, err := artifact.Describe(dir, filepath.Join(PlanFolder, artifact.ManifestName))
+	pin, err := artifact.Describe(dir, plans.Name+"/"+artifact.ManifestName)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,9 +18,6 @@ import (
 	"syncsam-convert/passes"
 )
 
-// PlanFolder is where the TensorRT target's files are in an artifact; it is an artifact itself, which every engine can run.
-const PlanFolder = "plan"
-
 // Write emits the model and its manifest into a folder that is there.
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})

@@ -24,11 +24,8 @@ type Predictor struct {
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
 func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
-	man, err := artifact.Read(dir)
+	man, err := engine.OpenArtifact(dir, (*artifact.Manifest).Graphs)
 	if err != nil {
-		return nil, err
-	}
-	if err := man.Verify(dir); err != nil {
 		return nil, err
 	}
 	one := man.Encoder() == artifact.OneGraph
@@ -36,7 +33,7 @@ func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
 	if p.image, err = engine.Load(engineName, filepath.Join(dir, man.Encoder()), o); err != nil || one {
 		return p, err
 	}
-	if p.decoder, err = engine.Load(engineName, filepath.Join(dir, "decoder.onnx"), o); err != nil {
+	if p.decoder, err = engine.Load(engineName, filepath.Join(dir, man.Graphs()[1]), o); err != nil {
 		return nil, errors.Join(err, p.image.Close())
 	}
 	return p, nil

@@ -17,6 +17,8 @@ const (
 	RecipeName = "recipe.json"
 	ScriptName = "build-plan.sh"
 	PlanSuffix = ".plan"
+	// TimingCache is kept between builds.
+	TimingCache = "timing.cache"
 )
 
 // A Recipe says how a plan folder's models become plans: everything but the GPU and TensorRT.
@@ -25,17 +27,27 @@ type Recipe struct {
 	TensorRT          []Series `json:"tensorrt"`
 	Device            Device   `json:"device"`
 	WorkspaceMiB      int      `json:"workspace_mib"`
-	TimingCache       string   `json:"timing_cache"`       // file beside the models, kept between builds
 	OptimizationLevel int      `json:"optimization_level"` // of the builder, 0 to 5
 	Compatibility     string   `json:"hardware_compatibility"`
 	Engines           []Engine `json:"engines"`
 }
 
-// Series are a release's builder flags for strongly typed building, as far as it has that.
+// A Series is a release that takes the models. Its builder flags are no part of a recipe: flagsFor has them.
 type Series struct {
-	Release string   `json:"release"`
-	Flags   []string `json:"trtexec_flags"`
-	Note    string   `json:"note,omitempty"`
+	Release string `json:"release"`
+	Note    string `json:"note,omitempty"`
+}
+
+// series are the releases that plans are built by, with trtexec's flags per precision. A recipe may come from a stranger: it holds values,
+// which are checked, and no flag reaches the command line but from here.
+var series = []struct {
+	Series
+	flags map[string][]string
+}{
+	{Series{"8.6", "weakly typed: the builder may compute in half precision what the model has in float32"},
+		map[string][]string{"fp32": {}, "fp16": {"--fp16"}, "int8": {"--fp16", "--int8"}}},
+	{Series{"10", ""}, map[string][]string{"fp32": {"--stronglyTyped"}, "fp16": {"--stronglyTyped"}, "int8": {"--stronglyTyped"}}},
+	{Series{"11", "always strongly typed"}, map[string][]string{"fp32": {}, "fp16": {}, "int8": {}}},
 }
 
 // An Engine is one model, and the plan that it becomes.
@@ -96,20 +108,12 @@ func SetSpans(spans map[string]Span, text string) error {
 // NewRecipe makes the recipe of a module compiled for TensorRT, for the releases that take its files; hashes has the models' SHA-256 by
 // file name.
 func NewRecipe(m *ir.Module, precision string, spans map[string]Span, releases []string, hashes map[string]string) (*Recipe, error) {
-	r := &Recipe{Precision: precision, Device: A100, WorkspaceMiB: 4096, TimingCache: "timing.cache", OptimizationLevel: 4, Compatibility: "none"}
-	weak := []string{}
-	if precision != "fp32" {
-		weak = append(weak, "--fp16")
+	r := &Recipe{Precision: precision, Device: A100, WorkspaceMiB: 4096, OptimizationLevel: 4, Compatibility: "none"}
+	for _, known := range series {
+		if slices.Contains(releases, known.Release) {
+			r.TensorRT = append(r.TensorRT, known.Series)
+		}
 	}
-	if precision == "int8" {
-		weak = append(weak, "--int8")
-	}
-	r.TensorRT = []Series{
-		{"8.6", weak, "weakly typed: the builder may compute in half precision what the model has in float32"},
-		{"10", []string{"--stronglyTyped"}, ""},
-		{"11", []string{}, "always strongly typed"},
-	}
-	r.TensorRT = slices.DeleteFunc(r.TensorRT, func(s Series) bool { return !slices.Contains(releases, s.Release) })
 	for _, g := range m.Graphs {
 		e := Engine{ONNX: g.Name + ".onnx", SHA256: hashes[g.Name+".onnx"], Plan: g.Name + PlanSuffix}
 		sizes := map[string]int64{}
@@ -139,7 +143,7 @@ func NewRecipe(m *ir.Module, precision string, spans map[string]Span, releases [
 		}
 		r.Engines = append(r.Engines, e)
 	}
-	return r, nil
+	return r, r.check()
 }
 
 // JSON is the recipe's file.
@@ -151,18 +155,6 @@ func (r *Recipe) JSON() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// ParseRecipe reads a recipe's file.
-func ParseRecipe(text []byte) (*Recipe, error) {
-	r := &Recipe{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, err
-	}
-	if len(r.Engines) == 0 || len(r.TensorRT) == 0 {
-		return nil, fmt.Errorf("engines or tensorrt: missing")
-	}
-	return r, nil
-}
-
 // dynamic reports whether an engine's profile has more than one shape.
 func (e Engine) dynamic() bool {
 	return slices.ContainsFunc(e.Inputs, func(p Profile) bool { return !slices.Equal(p.Min, p.Max) })
@@ -171,7 +163,7 @@ func (e Engine) dynamic() bool {
 // Arguments are trtexec's for one engine and the release whose flags are given; paths are relative to the plan folder.
 func (r *Recipe) Arguments(e Engine, flags []string) []string {
 	args := []string{"--onnx=" + e.ONNX, "--saveEngine=" + e.Plan, "--skipInference", fmt.Sprintf("--memPoolSize=workspace:%d", r.WorkspaceMiB),
-		"--timingCacheFile=" + r.TimingCache, fmt.Sprintf("--builderOptimizationLevel=%d", r.OptimizationLevel)}
+		"--timingCacheFile=" + TimingCache, fmt.Sprintf("--builderOptimizationLevel=%d", r.OptimizationLevel)}
 	if e.dynamic() {
 		for _, k := range []struct {
 			flag string
@@ -189,14 +181,24 @@ func (r *Recipe) Arguments(e Engine, flags []string) []string {
 	return append(args, flags...)
 }
 
-// FlagsFor gives a release's flags; version is that of libnvinfer, "8.6.1".
+// FlagsFor gives a release's flags for the recipe's precision; version is that of libnvinfer, "8.6.1".
 func (r *Recipe) FlagsFor(version string) ([]string, error) {
 	for _, s := range r.TensorRT {
 		if version == s.Release || strings.HasPrefix(version, s.Release+".") {
-			return s.Flags, nil
+			return flagsFor(s.Release, r.Precision), nil
 		}
 	}
-	return nil, fmt.Errorf("TensorRT %s: the recipe has no flags for it", version)
+	return nil, fmt.Errorf("TensorRT %s: the recipe is not for it", version)
+}
+
+// flagsFor gives the flags of a release that check has seen.
+func flagsFor(release, precision string) []string {
+	for _, known := range series {
+		if known.Release == release {
+			return known.flags[precision]
+		}
+	}
+	return nil
 }
 
 // Script is a shell program that builds every plan: trtexec's exact calls, nothing else needed on the host.
@@ -220,7 +222,7 @@ fi
 case "$TENSORRT" in
 `)
 	for _, s := range r.TensorRT {
-		fmt.Fprintf(&b, "  %s) flags=%q ;;\n", s.Release, strings.Join(s.Flags, " "))
+		fmt.Fprintf(&b, "  %s) flags=%q ;;\n", s.Release, strings.Join(flagsFor(s.Release, r.Precision), " "))
 	}
 	b.WriteString("  *) echo \"build-plan.sh: TENSORRT=$TENSORRT: want 8.6, 10 or 11\" >&2; exit 2 ;;\nesac\n")
 	for _, e := range r.Engines {

@@ -23,6 +23,7 @@ type benchFlags struct {
 	batch, prompts int64
 	points         int64
 	json           bool
+	unverified     bool
 }
 
 // benchReport is what bench --json prints.
@@ -55,6 +56,7 @@ func benchCommand() *cobra.Command {
 	c.Flags().Int64Var(&f.prompts, "prompts", 1, "B: prompts of a decoder's input")
 	c.Flags().Int64Var(&f.points, "points", 2, "P: points of each prompt")
 	c.Flags().BoolVar(&f.json, "json", false, "print the measurement as JSON")
+	addUnverified(c, &f.unverified)
 	addEngine(c, &f.engine, &f.options)
 	return c
 }
@@ -63,13 +65,13 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 	if f.rounds < 1 || f.batch < 1 || f.prompts < 1 || f.points < 1 {
 		return fmt.Errorf("--rounds, --batch, --prompts, --points: want positive numbers")
 	}
-	files, err := graphFiles(path)
+	files, err := f.graphFiles(path)
 	if err != nil {
 		return err
 	}
 	others := map[string]string{}
 	if f.vs != "" {
-		if others, err = graphFiles(f.vs); err != nil {
+		if others, err = f.graphFiles(f.vs); err != nil {
 			return err
 		}
 	}
@@ -111,22 +113,30 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 }
 
 // graphFiles lists an artifact's ONNX files by graph name, or a single file under its own.
-func graphFiles(path string) (map[string]string, error) {
+func (f *benchFlags) graphFiles(path string) (map[string]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
-		return map[string]string{filepath.Base(path): path}, nil
+	files := map[string]string{filepath.Base(path): path}
+	if info.IsDir() {
+		man, err := artifact.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		files = map[string]string{}
+		for _, file := range man.Files {
+			if filepath.Ext(file.Name) == ".onnx" {
+				files[file.Name] = filepath.Join(path, file.Name)
+			}
+		}
 	}
-	man, err := artifact.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	files := map[string]string{}
-	for _, file := range man.Files {
-		if filepath.Ext(file.Name) == ".onnx" {
-			files[file.Name] = filepath.Join(path, file.Name)
+	for _, file := range files {
+		if f.unverified {
+			break
+		}
+		if err := engine.Trusted(file); err != nil {
+			return nil, err
 		}
 	}
 	return files, nil

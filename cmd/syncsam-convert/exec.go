@@ -14,6 +14,7 @@ func execCommand() *cobra.Command {
 	var in, out string
 	var name string
 	var o engine.Options
+	var unverified bool
 	c := &cobra.Command{
 		Use:   "exec MODEL.onnx --inputs IN.safetensors --outputs OUT.safetensors",
 		Short: "Run one ONNX file on tensors from a file",
@@ -28,6 +29,11 @@ func execCommand() *cobra.Command {
 				return err
 			}
 			defer tensors.Close()
+			if !unverified {
+				if err := engine.Trusted(args[0]); err != nil {
+					return err
+				}
+			}
 			s, err := engine.Load(name, args[0], o)
 			if err != nil {
 				return err
@@ -58,6 +64,7 @@ func execCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&in, "inputs", "", "safetensors file with the graph's inputs")
 	c.Flags().StringVar(&out, "outputs", "", "safetensors file to write")
+	addUnverified(c, &unverified)
 	addEngine(c, &name, &o)
 	return c
 }

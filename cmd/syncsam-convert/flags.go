@@ -38,6 +38,10 @@ func addEngine(c *cobra.Command, name *string, o *engine.Options) {
 	c.Flags().IntVar(&o.Threads, "threads", 0, "threads of the engine; 0: all")
 }
 
+func addUnverified(c *cobra.Command, unverified *bool) {
+	c.Flags().BoolVar(unverified, "unverified", false, "run a model in an artifact's folder that its manifest does not list, or whose hash differs")
+}
+
 func addProgress(c *cobra.Command, progress *bool) {
 	c.Flags().BoolVar(progress, "progress", false, "show progress even when standard error is not a terminal")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/version"
 
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
-	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) {
+	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) {
 		return exitMismatch
 	}
 	return exitError

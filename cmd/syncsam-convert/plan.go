@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt"
-	"syncsam-convert/compile"
+	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/trthost"
 )
@@ -34,37 +32,6 @@ func planCommand() *cobra.Command {
 	return c
 }
 
-// readPlanFolder finds the plan folder in an artifact (or is given it), holds its files against its manifest, and reads its recipe.
-func readPlanFolder(dir string) (string, *tensorrt.Recipe, error) {
-	if _, err := os.Stat(filepath.Join(dir, compile.PlanFolder, tensorrt.RecipeName)); err == nil {
-		dir = filepath.Join(dir, compile.PlanFolder)
-	}
-	path := filepath.Join(dir, tensorrt.RecipeName)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil, fmt.Errorf("%s: no plan folder: it has no %s; build --target tensorrt makes one", dir, tensorrt.RecipeName)
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	r, err := tensorrt.ParseRecipe(text)
-	if err != nil {
-		return "", nil, fmt.Errorf("%s: %w", path, err)
-	}
-	for _, e := range r.Engines {
-		for _, name := range []string{e.ONNX, e.Plan} {
-			if name == "" || name != filepath.Base(name) {
-				return "", nil, fmt.Errorf("%s: engines: have file %q, want a name in the folder", path, name)
-			}
-		}
-	}
-	man, err := artifact.Read(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, r, man.Verify(dir)
-}
-
 func planBuildCommand() *cobra.Command {
 	var library string
 	var progress bool
@@ -75,15 +42,7 @@ func planBuildCommand() *cobra.Command {
 TensorRT and GPU, and writes beside each what it is bound to. The timing cache is kept. Without TensorRT, a driver or trtexec the exit status is 2.`,
 		Args: exactly(1, "one DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, r, err := readPlanFolder(args[0])
-			if err != nil {
-				return err
-			}
-			host, err := trthost.Find(library)
-			if err != nil {
-				return fmt.Errorf("plan build: %w", err)
-			}
-			flags, err := r.FlagsFor(host.Library.Version)
+			f, err := plans.Open(args[0])
 			if err != nil {
 				return err
 			}
@@ -91,22 +50,9 @@ TensorRT and GPU, and writes beside each what it is bound to. The timing cache i
 			if progress {
 				lines = cmd.ErrOrStderr()
 			}
-			for _, e := range r.Engines {
-				plan := filepath.Join(dir, e.Plan)
-				if err := host.Build(cmd.Context(), dir, e.Plan, r.Arguments(e, flags), lines); err != nil {
-					return err
-				}
-				sum, size, err := artifact.Hash(plan)
-				if err != nil {
-					return err
-				}
-				s := trthost.Sidecar{TensorRT: host.Library.Version, GPU: host.GPU.Name, ComputeCapability: host.GPU.ComputeCapability, Driver: host.GPU.Driver, ONNX: e.SHA256, Plan: sum, Bytes: size}
-				if err := s.Write(plan); err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, TensorRT %s, %s\n", plan, size, s.TensorRT, s.GPU)
-			}
-			return nil
+			return f.Build(cmd.Context(), library, lines, func(plan string, s trthost.Sidecar) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, TensorRT %s, %s\n", plan, s.Bytes, s.TensorRT, s.GPU)
+			})
 		},
 	}
 	addLibrary(c, &library)
@@ -140,37 +86,42 @@ func planInfoCommand() *cobra.Command {
 					args[0], s.TensorRT, s.GPU, s.ComputeCapability, s.Driver, s.Bytes, s.ONNX)
 				return nil
 			}
-			dir, r, err := readPlanFolder(args[0])
+			f, err := plans.Open(args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return writeJSON(out, r)
+				return writeJSON(out, f.Recipe)
 			}
-			var releases []string
-			for _, s := range r.TensorRT {
-				releases = append(releases, s.Release)
-			}
-			fmt.Fprintf(out, "%s: %s, for TensorRT %s\n", dir, r.Precision, strings.Join(releases, ", "))
-			for _, e := range r.Engines {
-				fmt.Fprintf(out, "\n%s -> %s\n", e.ONNX, e.Plan)
-				for _, p := range e.Inputs {
-					fmt.Fprintf(out, "  %-22s %s", p.Name, trthost.Shape(p.Opt))
-					if !slices.Equal(p.Min, p.Max) {
-						fmt.Fprintf(out, "  (%s to %s)", trthost.Shape(p.Min), trthost.Shape(p.Max))
-					}
-					fmt.Fprintln(out)
-				}
-				fmt.Fprintf(out, "  estimate for %s (roofline, not measured): %.3f ms, %.2f G operations, %.1f MB\n", r.Device.Name, e.Estimate.Milliseconds, e.Estimate.Operations/1e9, e.Estimate.Bytes/1e6)
-				for _, o := range e.Estimate.Ops {
-					fmt.Fprintf(out, "    %-20s %-5s %4d  %8.4f ms\n", o.Op, o.Precision, o.Count, o.Milliseconds)
-				}
-			}
+			printRecipe(out, f)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
+}
+
+func printRecipe(out io.Writer, f *plans.Folder) {
+	r := f.Recipe
+	var releases []string
+	for _, s := range r.TensorRT {
+		releases = append(releases, s.Release)
+	}
+	fmt.Fprintf(out, "%s: %s, for TensorRT %s\n", f.Dir, r.Precision, strings.Join(releases, ", "))
+	for _, e := range r.Engines {
+		fmt.Fprintf(out, "\n%s -> %s\n", e.ONNX, e.Plan)
+		for _, p := range e.Inputs {
+			fmt.Fprintf(out, "  %-22s %s", p.Name, trthost.Shape(p.Opt))
+			if !slices.Equal(p.Min, p.Max) {
+				fmt.Fprintf(out, "  (%s to %s)", trthost.Shape(p.Min), trthost.Shape(p.Max))
+			}
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "  estimate for %s (roofline, not measured): %.3f ms, %.2f G operations, %.1f MB\n", r.Device.Name, e.Estimate.Milliseconds, e.Estimate.Operations/1e9, e.Estimate.Bytes/1e6)
+		for _, o := range e.Estimate.Ops {
+			fmt.Fprintf(out, "    %-20s %-5s %4d  %8.4f ms\n", o.Op, o.Precision, o.Count, o.Milliseconds)
+		}
+	}
 }
 
 func planCheckCommand() *cobra.Command {
@@ -182,38 +133,15 @@ func planCheckCommand() *cobra.Command {
 has them. Exit status 1 when something does not fit.`,
 		Args: exactly(1, "one DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, r, err := readPlanFolder(args[0])
+			f, err := plans.Open(args[0])
 			if err != nil {
 				return err
 			}
-			lib, here := trthost.FindLibrary(library)
-			gpu, gpuErr := trthost.FindGPU()
-			if here == nil {
-				here = gpuErr
-			}
-			for _, e := range r.Engines {
-				plan := filepath.Join(dir, e.Plan)
-				if _, err := os.Stat(plan); errors.Is(err, os.ErrNotExist) {
-					return fmt.Errorf("%s: it is not built yet; plan build %s builds it", plan, args[0])
-				}
-				s, err := trthost.ReadSidecar(plan)
-				if err != nil {
-					return err
-				}
-				sum, _, err := artifact.Hash(plan)
-				switch {
-				case err != nil:
-					return err
-				case sum != s.Plan:
-					return fmt.Errorf("%w: %s: have sha256 %s, want %s as its sidecar says", errDiffer, plan, sum, s.Plan)
-				case e.SHA256 != s.ONNX:
-					return fmt.Errorf("%w: %s: it was built of another model (sha256 %s) than %s", errDiffer, plan, s.ONNX, e.ONNX)
-				case here == nil:
-					if err := s.Suits(lib, gpu); err != nil {
-						return fmt.Errorf("%w: %s: %w", errDiffer, plan, err)
-					}
-				}
+			here, err := f.Check(library, func(plan string, s trthost.Sidecar) {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, TensorRT %s, %s\n", plan, s.TensorRT, s.GPU)
+			})
+			if err != nil {
+				return err
 			}
 			if here != nil {
 				fmt.Fprintf(cmd.OutOrStdout(), "not held against this machine: %v\n", here)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/compile"
+	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/mapfile"
@@ -173,7 +173,7 @@ func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := f.Run(cmd.Context(), filepath.Join(args[0], compile.PlanFolder))
+	plan, err := f.Run(cmd.Context(), filepath.Join(args[0], plans.Name))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -61,7 +62,11 @@ type File struct {
 	Model        *ModelProto
 	Initializers []Initializer
 	files        []*mapfile.File
+	beside       []string // names of files[1:]
 }
+
+// Beside lists the files that the model keeps data in, by their names in its folder.
+func (f *File) Beside() []string { return f.beside }
 
 // Close ends the mappings that the initializers lie in.
 func (f *File) Close() error {
@@ -252,7 +257,7 @@ func (f *File) external(p *TensorProto, dir string) (*tensor.Tensor, error) {
 		}
 		return n, nil
 	}
-	data, err := f.sibling(filepath.Join(dir, name))
+	data, err := f.sibling(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -268,16 +273,15 @@ func (f *File) external(p *TensorProto, dir string) (*tensor.Tensor, error) {
 }
 
 // sibling maps a data file once.
-func (f *File) sibling(path string) ([]byte, error) {
-	for _, m := range f.files[min(1, len(f.files)):] {
-		if m.Path == path {
-			return m.Data, nil
-		}
+func (f *File) sibling(dir, name string) ([]byte, error) {
+	name = filepath.ToSlash(filepath.Clean(name))
+	if i := slices.Index(f.beside, name); i >= 0 {
+		return f.files[1+i].Data, nil
 	}
-	m, err := mapfile.Open(path)
+	m, err := mapfile.Open(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("external data: %w", err)
 	}
-	f.files = append(f.files, m)
+	f.files, f.beside = append(f.files, m), append(f.beside, name)
 	return m.Data, nil
 }
