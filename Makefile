@@ -54,7 +54,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden
 
 # onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
 check-onnx: build
