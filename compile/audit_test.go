@@ -37,7 +37,7 @@ func scaled(t *testing.T, by float32) string {
 	return path
 }
 
-// A model in float16 is run before it is written: where the plan's amplitudes are wrong, what overflows is named.
+// A model in float16 is run while it is written: where the plan's amplitudes are wrong, what overflows is named.
 func TestFloat16IsRun(t *testing.T) {
 	ctx, events := context.Background(), 0
 	source, err := Open(Options{Checkpoint: scaled(t, 1000), Precision: FP16, Calibration: "../golden/data/calibration", Progress: func(e Event) {
@@ -60,10 +60,9 @@ func TestFloat16IsRun(t *testing.T) {
 
 	m, err := calibrated.Finish(ctx, ONNX, calibrated.Plan)
 	require.NoError(t, err)
-	require.Equal(t, auditImages, events)
-	dir := t.TempDir()
-	man, err := m.Write(ctx, dir)
+	man, err := m.Write(ctx, t.TempDir())
 	require.NoError(t, err)
+	require.Equal(t, auditImages, events)
 	require.True(t, man.Float16.Recorded)
 	require.True(t, man.Float16.Audited)
 
@@ -71,7 +70,9 @@ func TestFloat16IsRun(t *testing.T) {
 	for key := range wrong.Peaks {
 		wrong.Peaks[key] = 1
 	}
-	_, err = calibrated.Finish(ctx, ONNX, wrong)
+	m, err = calibrated.Finish(ctx, ONNX, wrong)
+	require.NoError(t, err)
+	_, err = m.Write(ctx, t.TempDir())
 	require.ErrorContains(t, err, "float16: the model for onnx, run on a calibration picture: ")
 	require.ErrorContains(t, err, `graph encoder: value "image_encoder.sam_img_encoder.`)
 	require.ErrorContains(t, err, "float16): its largest amplitude is")

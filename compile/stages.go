@@ -292,19 +292,18 @@ func (c *Calibrated) Finish(ctx context.Context, target string, plan *quant.Plan
 			return nil, fmt.Errorf("internal error: the options ask for target %s", c.o.Target)
 		}
 	}
-	out, err := c.finish(ctx, from.Clone(), plan, target, c.o.Precision)
-	if err == nil && half(target, c.o.Precision) && c.o.pictures() {
-		err = out.audit(ctx)
-	}
-	return out, err
+	return c.finish(ctx, from.Clone(), plan, target, c.o.Precision)
 }
 
-// auditImages is on how many calibration pictures a model in float16 is run before it is written.
+// auditImages is on how many calibration pictures a model in float16 is run while it is written.
 const auditImages = 3
 
 // audit runs the model in float16 on a few calibration pictures by the embedded engine, which rounds as float16 does: recorded amplitudes
 // are the float model's, and what is seen is what is known. A value that is NaN or infinite is an error.
 func (c *Compiled) audit(ctx context.Context) error {
+	if !half(c.Target, c.Precision) || !c.o.pictures() {
+		return nil
+	}
 	images, err := c.spread(auditImages)
 	if err != nil {
 		return err

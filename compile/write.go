@@ -1,12 +1,15 @@
 package compile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/onnx"
@@ -18,13 +21,15 @@ import (
 	"syncsam-convert/passes"
 )
 
-// Write emits the model and its manifest into a folder that is there.
+// Write emits the model and its manifest into a folder that is there. Meanwhile a model in float16 is run on some calibration pictures: a NaN or
+// an infinity is an error that names the first value that is one.
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})
 	m := c.run.Module
 	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
-	var err error
-	if err = c.writeGraphs(ctx, dir, m, man); err != nil {
+	var audit errgroup.Group
+	audit.Go(func() error { return c.audit(ctx) })
+	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {
 		return nil, err
 	}
 	if c.Target == TensorRT {
