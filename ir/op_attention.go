@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"math"
 
 	"syncsam-convert/ir/tensor"
 )
@@ -76,4 +77,74 @@ func expandAttention(b *Builder, v *Value) *Value {
 		y = b.Op(Slice.With(SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{g, g}}), y)
 	}
 	return y
+}
+
+// HeadsAttrs of CrossAttention.
+type HeadsAttrs struct {
+	Heads int64 `ir:"heads"`
+}
+
+// CrossAttention is attention with h heads of queries from x [B,T,C] over keys from y [B,U,C] and values from z [B,U,C], with its four
+// linear layers: softmax((x Q + q) (y K + k)' / sqrt(I / h)) (z V + v) O + o. Arguments: x, y, z, Q [C,I], q [I], K [C,I], k [I], V [C,I],
+// v [I], O [I,D], o [D]; the result is [B,T,D] (SAM's decoder: image and prompt tokens attend to each other).
+var CrossAttention = composite("CrossAttention", 11, 11, Product, HalfPlain, func(a HeadsAttrs, in []tensor.Type) (tensor.Type, error) {
+	for i := range 3 {
+		if err := want(in, i, tensor.Float32, 3); err != nil {
+			return tensor.Type{}, err
+		}
+	}
+	for i := 3; i < len(in); i++ {
+		if err := want(in, i, tensor.Float32, 1+i%2); err != nil {
+			return tensor.Type{}, err
+		}
+		if _, static := in[i].Static(); !static {
+			return tensor.Type{}, fmt.Errorf("argument %d: have %s, want fixed sizes", i, in[i])
+		}
+	}
+	inner, out := in[3].Shape[1], in[9].Shape[1]
+	if a.Heads < 1 || inner.B%a.Heads != 0 {
+		return tensor.Type{}, fmt.Errorf("%d channels do not divide into %d heads", inner.B, a.Heads)
+	}
+	for i := range 4 {
+		w, bias, x := in[3+2*i].Shape, in[4+2*i].Shape, tensor.Static(inner.B)
+		rows, cols := x, out
+		if i < 3 {
+			rows, cols = in[i].Shape[2], x
+		}
+		if w[0] != rows || w[1] != cols || bias[0] != cols {
+			return tensor.Type{}, fmt.Errorf("argument %d: have weights %s and bias %s, want [%s,%s] and [%s]", 3+2*i, in[3+2*i], in[4+2*i], rows, cols, cols)
+		}
+	}
+	if in[1].Shape[1] != in[2].Shape[1] {
+		return tensor.Type{}, fmt.Errorf("have keys %s and values %s, want as many", in[1], in[2])
+	}
+	batch := in[0].Shape[:1]
+	for _, t := range in[1:3] {
+		var err error
+		if batch, err = broadcast(batch, t.Shape[:1]); err != nil {
+			return tensor.Type{}, err
+		}
+	}
+	return tensor.Type{DType: tensor.Float32, Shape: []tensor.Dim{batch[0], in[0].Shape[1], out}}, nil
+}, expandCrossAttention)
+
+func expandCrossAttention(b *Builder, v *Value) *Value {
+	h, inner := v.Attrs.(HeadsAttrs).Heads, v.Args[3].Type.Shape[1].B
+	weight := func(i int) *Value {
+		if c := v.Args[i]; c.IsConst() {
+			return b.As(c.Name).Const(c.Const)
+		}
+		return v.Args[i]
+	}
+	split := func(i int, name string, perm ...int64) *Value {
+		s := b.In(name)
+		y := s.Add(s.MatMul(v.Args[i], weight(3+2*i)), weight(4+2*i))
+		return b.Transpose(b.Reshape(y, y.Type.Shape[0], y.Type.Shape[1], tensor.Static(h), tensor.Static(inner/h)), perm...)
+	}
+	logits := b.MatMul(split(0, "q_proj", 0, 2, 1, 3), split(1, "k_proj", 0, 2, 3, 1))
+	logits = b.Op(Div, logits, b.In("scale").Scalar(float32(math.Sqrt(float64(inner/h)))))
+	y := b.Transpose(b.MatMul(b.Softmax(logits, -1), split(2, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
+	y = b.Reshape(y, v.Type.Shape[0], v.Type.Shape[1], tensor.Static(inner))
+	s := b.In("out_proj")
+	return s.Add(s.MatMul(y, weight(9)), weight(10))
 }

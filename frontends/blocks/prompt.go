@@ -53,10 +53,10 @@ func (p Prompt) Sparse(s Scope, coords, labels *ir.Value) *ir.Value {
 	return s.Op(ir.Where, is(labelPadding), s.In("not_a_point_embed").Param("weight", 1, p.Dim), s.Add(pe, added))
 }
 
-// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [batch,C,h,h], with one mask for each prompt or one for
-// all (M is 1 then). As in SAM's official export the mask counts has [1] times, and no_mask_embed 1 - has times: 0 and 1 choose. has scales
+// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [M,C,h,h], with one mask for each prompt or one for
+// all (M is 1 then, and so is what the image alone goes through). As in SAM's official export the mask counts has [1] times, and no_mask_embed 1 - has times: 0 and 1 choose. has scales
 // what goes into the last convolution, which has a fraction of C's channels.
-func (p Prompt) Dense(s Scope, image, mask, has *ir.Value, batch tensor.Dim) *ir.Value {
+func (p Prompt) Dense(s Scope, image, mask, has *ir.Value) *ir.Value {
 	m := s.In("mask_downscaling")
 	x := mask
 	for _, i := range []int64{0, 3} {
@@ -65,7 +65,6 @@ func (p Prompt) Dense(s Scope, image, mask, has *ir.Value, batch tensor.Dim) *ir
 		x = m.In(index(i + 2)).Gelu(m.In(index(i + 1)).LayerNorm2d(x))
 	}
 	x = s.Mul(x, has)
-	x = s.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: append([]tensor.Dim{batch}, x.Type.Shape[1:]...)}), x)
 	last := m.In("6")
 	channels := func(key string, shape ...int64) *ir.Value {
 		t, err := tensor.Reshape(tensor.Dense(s.W.Tensor(key, shape...)), 1, p.Dim, 1, 1)
