@@ -25,11 +25,11 @@ func TestMaskPrompt(t *testing.T) {
 	require.NoError(t, err)
 	in, err := ir.Probe(m.Graph("decoder"), 1, map[string]int64{"B": 3, "P": 4, ir.MaskBatch: 1})
 	require.NoError(t, err)
-	// run gives the image with the mask prompt in it, [M,C,h,h] of M mask prompts, and the masks.
+	// run gives the image with the mask prompt in it, [M,C,hh] of M mask prompts, and the masks.
 	run := func(has float32, mask *tensor.Tensor) (image, masks *tensor.Tensor, err error) {
 		in["has_mask_input"], in["mask_input"] = tensor.FromFloat32([]int64{1}, []float32{has}), mask
 		p.Observe = func(v *ir.Value, x *tensor.Tensor) {
-			if ir.Add.Is(v) && v.Type.Rank() == 4 && strings.Contains(v.Name, "prompt_encoder") {
+			if ir.Add.Is(v) && v.Type.Rank() == 3 && strings.Contains(v.Name, "prompt_encoder") {
 				image = tensor.Clone(x)
 			}
 		}

@@ -53,9 +53,9 @@ func (p Prompt) Sparse(s Scope, coords, labels *ir.Value) *ir.Value {
 	return s.Op(ir.Where, is(labelPadding), s.In("not_a_point_embed").Param("weight", 1, p.Dim), s.Add(pe, added))
 }
 
-// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [M,C,h,h], with one mask for each prompt or one for
-// all (M is 1 then, and so is what the image alone goes through). As in SAM's official export the mask counts has [1] times, and no_mask_embed 1 - has times: 0 and 1 choose. has scales
-// what goes into the last convolution, which has a fraction of C's channels.
+// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [M,C,hh], with one mask for each prompt or one for
+// all (M is 1 then, and so is what the image alone goes through). As in SAM's official export the mask counts has [1] times, and
+// no_mask_embed 1 - has times: 0 and 1 choose. has scales what goes into the last convolution, which has a fraction of C's channels.
 func (p Prompt) Dense(s Scope, image, mask, has *ir.Value) *ir.Value {
 	m := s.In("mask_downscaling")
 	x := mask
@@ -75,5 +75,8 @@ func (p Prompt) Dense(s Scope, image, mask, has *ir.Value) *ir.Value {
 	}
 	bias, none := channels(last.Key("bias"), p.Dim), channels(s.Key("no_mask_embed.weight"), 1, p.Dim)
 	ground := s.Add(s.Mul(has, bias), s.Mul(s.Sub(s.Scalar(1), has), none))
-	return s.Add(s.Add(image, ground), last.ConvNoBias(x, p.Dim, 1, 1, 0))
+	// Pixels are in one axis where the image, of batch 1, is added: OpenVINO and OpenCV take an addition right behind a convolution for a
+	// residual of its shape, and stop where it is none.
+	flat := func(x *ir.Value) *ir.Value { return s.Reshape(x, x.Type.Shape[0], tensor.Static(p.Dim), tensor.Static(p.Grid*p.Grid)) }
+	return s.Add(flat(s.Add(image, ground)), flat(last.ConvNoBias(x, p.Dim, 1, 1, 0)))
 }
