@@ -3,7 +3,9 @@ package ir
 import (
 	"fmt"
 	"math"
+	"slices"
 
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -148,3 +150,52 @@ func expandCrossAttention(b *Builder, v *Value) *Value {
 	s := b.In("out_proj")
 	return s.Add(s.MatMul(y, weight(9)), weight(10))
 }
+
+// BlockAttention is softmax(q k + bias) v in one step, which needs no memory for the logits: q [...,T,D], k [...,D,U], v [...,U,E] give
+// [...,T,E]. The bias is absent, or relative positions of keys on a grid of R x C = U: rows [...,T,R] and cols [...,T,C], added in this order.
+var BlockAttention = newOp("BlockAttention", 3, 5, Product, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+	rank := in[0].Rank()
+	shape := slices.Clone(in[0].Shape)
+	for i, t := range in {
+		if err := want(in, i, tensor.Float32, rank); err != nil {
+			return tensor.Type{}, err
+		}
+		if rank < 2 || !slices.Equal(t.Shape[:rank-2], shape[:rank-2]) {
+			return tensor.Type{}, fmt.Errorf("have q %s and argument %d %s, want matrices of one batch", in[0], i, t)
+		}
+	}
+	last := func(i int) []tensor.Dim { return in[i].Shape[rank-2:] }
+	q, k, v := last(0), last(1), last(2)
+	if q[1] != k[0] || k[1] != v[0] {
+		return tensor.Type{}, fmt.Errorf("have q %s, k %s, v %s", in[0], in[1], in[2])
+	}
+	if len(in) > 3 {
+		if len(in) != 5 || last(3)[0] != q[0] || last(4)[0] != q[0] || !last(3)[1].IsStatic() || last(4)[1].Times(last(3)[1].B) != k[1] {
+			return tensor.Type{}, fmt.Errorf("have keys %s and relative positions %v, want those of each row and of each column of keys", in[1], in[3:])
+		}
+	}
+	shape[rank-1] = v[1]
+	return tensor.Type{DType: tensor.Float32, Shape: shape}, nil
+}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	rank := len(e.Dims)
+	size := func(i, axis int) int { return int(in[i].Dims()[rank-2+axis]) }
+	a := kernel.Attention{Batch: product(e.Dims[:rank-2]), T: size(0, 0), U: size(1, 1), D: size(0, 1), E: size(2, 1)}
+	var rows, cols []float32
+	if len(in) > 3 {
+		a.Rows, a.Cols, rows, cols = size(3, 1), size(4, 1), in[3].Float32s(), in[4].Float32s()
+	}
+	return e.float32(func(y []float32) { a.Run(in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), rows, cols, y) })
+}).expands(func(b *Builder, v *Value) *Value {
+	logits := b.MatMul(v.Args[0], v.Args[1])
+	if len(v.Args) > 3 {
+		rank, rows, cols := logits.Type.Rank(), v.Args[3].Type, v.Args[4].Type
+		grid := append(slices.Clone(logits.Type.Shape[:rank-1]), rows.Shape[rank-1], cols.Shape[rank-1])
+		sum := b.Add(b.Add(b.Reshape(logits, grid...), b.Unsqueeze(v.Args[3], -1)), b.Unsqueeze(v.Args[4], -2))
+		logits = b.Reshape(sum, logits.Type.Shape...)
+	}
+	return b.MatMul(b.Softmax(logits, -1), v.Args[2])
+}).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 {
+	q, v := in[0], in[2]
+	d, e := q[len(q)-1], v[len(v)-1]
+	return out / max(1, e) * v[len(v)-2] * (d + e)
+})

@@ -99,6 +99,7 @@ var (
 		{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding, false},
 		{"fuse-norm", "normalises pixels over channels where they are", fuseNorm, Rounding, false},
 		{"sink-transpose", "moves transpositions to where they meet their inverse", sinkTranspose, Rounding, false},
+		{"block-attention", "attends by blocks of queries, without memory for all logits", blockAttention, Exact, false},
 		{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding, false},
 	}
 )

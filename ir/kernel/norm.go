@@ -73,20 +73,25 @@ const narrow = 16
 
 // Softmax of each row, shifted by the row's maximum. x and y may be the same. Exponentials are added in 16 sums (see lanes).
 func Softmax(rows, cols int, x, y []float32) {
+	grain := vectorGrain / 8 / max(1, cols)
 	if cols <= narrow {
-		Parallel((rows+narrowRows-1)/narrowRows, max(1, vectorGrain/8/max(1, cols*narrowRows)), func(lo, hi int) {
-			softmaxNarrow(cols, x[lo*narrowRows*cols:min(rows, hi*narrowRows)*cols], y[lo*narrowRows*cols:])
-		})
+		grain = max(grain, narrowRows)
+	}
+	Parallel(rows, max(1, grain), func(lo, hi int) { softmaxRows(cols, x[lo*cols:hi*cols], y[lo*cols:hi*cols]) })
+}
+
+// softmaxRows is Softmax in one thread.
+func softmaxRows(cols int, x, y []float32) {
+	if cols <= narrow {
+		softmaxNarrow(cols, x, y)
 		return
 	}
-	Parallel(rows, max(1, vectorGrain/8/max(1, cols)), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			in, out := x[r*cols:][:cols], y[r*cols:][:cols]
-			var sums [16]float32
-			expSumAll(in, out, &sums, greatest(in))
-			mulOneAll(out, out, 1/lanes(sums))
-		}
-	})
+	for r := 0; r < len(x); r += cols {
+		in, out := x[r:][:cols], y[r:][:cols]
+		var sums [16]float32
+		expSumAll(in, out, &sums, greatest(in))
+		mulOneAll(out, out, 1/lanes(sums))
+	}
 }
 
 // narrowRows is how many narrow rows a block has.
