@@ -18,19 +18,20 @@ import (
 // allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
 const allowed = `
 internal/mapfile         :
+internal/output          :
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                :
 ir/kernel/gen            :
 ir                       : ir/tensor ir/kernel
 ir/quant                 :
-safetensors              : ir/tensor internal/mapfile
+safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
-artifact                 : internal/mapfile internal/version ir
+artifact                 : internal/mapfile internal/output internal/version ir
 pictures/internal/dcm    :
 pictures/internal/jpeg   :
 pictures/internal/jpegls :
-pictures                 : internal/mapfile ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
+pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : pictures
 prompt                   : ir ir/tensor pictures
 frontends/checkpoint     : ir/tensor safetensors internal/mapfile
@@ -38,12 +39,12 @@ frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
 quantizer                : ir ir/kernel ir/quant ir/tensor
-passes                   : ir ir/kernel ir/quant ir/tensor quantizer
-internal/trthost         : internal/mapfile ir/tensor
+passes                   : internal/output ir ir/kernel ir/quant ir/tensor quantizer
+internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
-backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/trthost ir ir/kernel ir/tensor passes
+backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
@@ -52,12 +53,12 @@ golden/edt               :
 golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
-golden/items             : internal/mapfile
+golden/items             : internal/mapfile internal/output
 golden/groups            :
-golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile internal/output pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/output internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

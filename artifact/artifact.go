@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/ir"
 )
@@ -139,7 +140,7 @@ func (m *Manifest) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(filepath.Join(dir, ManifestName), func(w io.Writer) error {
+	return output.Part(filepath.Join(dir, ManifestName), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})

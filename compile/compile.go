@@ -81,7 +81,7 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	}
 	plan, folder := calibrated.Plan, filepath.Join(dir, plans.Name)
 	if o.Target == TensorRT {
-		if err := os.Mkdir(folder, 0o755); err != nil {
+		if err := os.Mkdir(folder, 0o777); err != nil {
 			return nil, nil, err
 		}
 	}

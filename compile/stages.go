@@ -15,7 +15,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
@@ -236,21 +236,21 @@ func (l *Lowered) scope8() (none quant.Scope) {
 // observe runs the float model over images.
 func (l *Lowered) observe(ctx context.Context, source string, images []string, scope quant.Scope, peaks bool) (*calib.Stats, error) {
 	done := 0
-	o, err := l.observer(func() {
+	o, remove, err := l.observer(func() {
 		done++
 		l.o.Progress(Event{"calibrate", done, len(images)})
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(o.Dir)
+	defer remove()
 	s := calib.NewStats(source)
 	return s, o.Collect(ctx, s, scope, peaks, images)
 }
 
-func (l *Lowered) observer(seen func()) (*calib.Observer, error) {
-	tmp, err := os.MkdirTemp("", "syncsam-convert-*")
-	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, err
+func (l *Lowered) observer(seen func()) (o *calib.Observer, remove func(), err error) {
+	tmp, remove, err := output.Scratch()
+	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, remove, err
 }
 
 // readPlan reads a plan and holds it to the model.
@@ -411,11 +411,11 @@ func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.T
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.observer(nil)
+	o, remove, err := c.observer(nil)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(o.Dir)
+	defer remove()
 	return o.Inputs(ctx, spread)
 }
 
@@ -438,7 +438,7 @@ func (o Options) writePlan(p *quant.Plan) error {
 	if o.PlanOut == "" || p == nil {
 		return nil
 	}
-	return mapfile.WriteAtomic(o.PlanOut, p.Write)
+	return output.File(o.PlanOut, p.Write)
 }
 
 // Float compiles a checkpoint in float32, in memory. The module's tensors need the checkpoint until close is called.

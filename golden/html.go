@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/pictures"
 )
 
@@ -19,7 +19,7 @@ var page = template.Must(template.New("report").Parse(pageText))
 
 // WriteHTML writes index.html and its pictures into a folder, which it makes.
 func (r *Report) WriteHTML(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	type row struct {
@@ -53,7 +53,7 @@ func (r *Report) WriteHTML(dir string) error {
 		}
 		data.Pictures = append(data.Pictures, p)
 	}
-	return mapfile.WriteAtomic(filepath.Join(dir, "index.html"), func(w io.Writer) error { return page.Execute(w, data) })
+	return output.File(filepath.Join(dir, "index.html"), func(w io.Writer) error { return page.Execute(w, data) })
 }
 
 // marks draws a run's prompts.

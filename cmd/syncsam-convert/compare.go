@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/compare"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 func compareCommand() *cobra.Command {
@@ -29,7 +29,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 			}
 			if svg != "" {
 				title := fmt.Sprintf("%s against %s", filepath.Base(args[1]), filepath.Base(args[0]))
-				if err := mapfile.WriteAtomic(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
+				if err := output.File(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
 					return err
 				}
 			}

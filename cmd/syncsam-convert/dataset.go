@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/dataset"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 func datasetCommand() *cobra.Command {
@@ -54,7 +54,7 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 			if name == dataset.Layouts()[0] {
 				return fmt.Errorf("%s: it is there already", index)
 			}
-			if err := mapfile.WriteAtomic(index, list); err != nil {
+			if err := output.File(index, list); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)

@@ -12,7 +12,7 @@ import (
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 // picturesKept is how many items the page shows.
@@ -94,7 +94,7 @@ func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
 		case "-":
 			err = out.write(w)
 		default:
-			err = mapfile.WriteAtomic(out.path, out.write)
+			err = output.File(out.path, out.write)
 		}
 		if err != nil {
 			return err

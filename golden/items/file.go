@@ -15,8 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 // A format is a way to write a row as one line.
@@ -252,7 +251,7 @@ func (w *Writer) Close() error { return w.f.Close() }
 func runPath(path string) string { return path + ".run" }
 
 func writeRun(path, run string) error {
-	return mapfile.WriteAtomic(runPath(path), func(w io.Writer) error {
+	return output.File(runPath(path), func(w io.Writer) error {
 		_, err := io.WriteString(w, run)
 		return err
 	})

@@ -12,8 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 // LibraryVariable names libnvinfer, TrtexecVariable trtexec, where they are not where the system looks.
@@ -159,7 +158,7 @@ func (s Sidecar) Write(plan string) error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(SidecarOf(plan), func(w io.Writer) error {
+	return output.File(SidecarOf(plan), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
