@@ -19,6 +19,7 @@ import (
 const allowed = `
 internal/mapfile         :
 internal/output          :
+internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                :
@@ -58,7 +59,7 @@ golden/groups            :
 golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile internal/output pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/output internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/inputs internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

@@ -64,6 +64,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.StringVar(&o.Debug.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
 	f.StringVar(&o.Debug.Dump, "dump", "", "folder for the program's text after each stage")
 	f.IntVar(&o.Debug.StopAfter, "stop-after", 0, "run only the first stages")
+	writes(c, "output", "plan-out", "dump")
 	f.BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	addProgress(c, &progress)
 	return c
@@ -107,6 +108,7 @@ func calibrateCommand() *cobra.Command {
 	addModel(c, &o)
 	addEngine(c, &o.Engine, &o.Runtime)
 	c.Flags().StringVarP(&out, "output", "o", "", "statistics file to write")
+	writes(c, "output")
 	c.Flags().StringVar(&shard, "shard", "", "i/n: run only images i, i+n, i+2n, ... (i from 1)")
 	addProgress(c, &progress)
 	return c

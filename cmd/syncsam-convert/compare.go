@@ -49,6 +49,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	c.Flags().StringVar(&image, "image", "", "picture to run on (default: seeded noise)")
 	c.Flags().StringVar(&svg, "svg", "", "chart to write")
+	writes(c, "svg")
 	c.Flags().IntVar(&rows, "rows", 30, "lines to print")
 	return c
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -51,7 +52,7 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 				return list(cmd.OutOrStdout())
 			}
 			index := filepath.Join(args[0], dataset.IndexName)
-			if name == dataset.Layouts()[0] {
+			if _, err := os.Lstat(index); err == nil {
 				return fmt.Errorf("%s: it is there already", index)
 			}
 			if err := output.File(index, list); err != nil {

@@ -64,6 +64,7 @@ func execCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&in, "inputs", "", "safetensors file with the graph's inputs")
 	c.Flags().StringVar(&out, "outputs", "", "safetensors file to write")
+	writes(c, "outputs")
 	addUnverified(c, &unverified)
 	addEngine(c, &name, &o)
 	return c

@@ -5,17 +5,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"syncsam-convert/calib"
 	"syncsam-convert/compile"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
+	"syncsam-convert/internal/inputs"
 )
 
 // addModel adds what a checkpoint does not tell about its model.
@@ -44,6 +47,26 @@ func addUnverified(c *cobra.Command, unverified *bool) {
 
 func addProgress(c *cobra.Command, progress *bool) {
 	c.Flags().BoolVar(progress, "progress", false, "show progress even when standard error is not a terminal")
+}
+
+// writes says which flags of a command name what it writes.
+func writes(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		c.Flags().Lookup(name).Annotations = map[string][]string{"writes": nil}
+	}
+}
+
+// apart refuses an output that is an input: an argument, or what any other flag names.
+func apart(cmd *cobra.Command, args []string) error {
+	out, in := []string{}, slices.Clone(args)
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if _, writes := f.Annotations["writes"]; !writes {
+			in = append(in, f.Value.String())
+		} else if to := f.Value.String(); to != "" && to != "-" {
+			out = append(out, to)
+		}
+	})
+	return inputs.Apart(out, in)
 }
 
 // exactly wants n arguments of the given kind.

@@ -80,6 +80,7 @@ func newRoot() *cobra.Command {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
+	root.PersistentPreRunE = apart
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand())
 	for _, c := range root.Commands() {

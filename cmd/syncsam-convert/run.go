@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/inputs"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
@@ -28,6 +29,12 @@ func runCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if image == "" || out == "" {
 				return fmt.Errorf("--image and -o: both are needed")
+			}
+			if overlay == "" {
+				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
+			}
+			if err := inputs.Apart([]string{out, overlay}, append(args, image)); err != nil {
+				return err
 			}
 			pr, marks, err := parsePrompt(box, points)
 			if err != nil {
@@ -53,9 +60,6 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if overlay == "" {
-				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
-			}
 			if err := pictures.WriteMask(out, result.Mask); err != nil {
 				return err
 			}
@@ -71,6 +75,7 @@ func runCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
 	c.Flags().StringVarP(&out, "output", "o", "", "mask to write, PNG of 0 and 255")
 	c.Flags().StringVar(&overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png)")
+	writes(c, "output", "overlay")
 	addEngine(c, &name, &o)
 	return c
 }

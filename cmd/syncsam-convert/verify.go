@@ -74,6 +74,7 @@ SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one tabl
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
+	writes(c, "json", "junit", "html")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
 	return c

@@ -27,7 +27,9 @@ func File(path string, write func(w io.Writer) error) error {
 }
 
 // Part writes a file of a folder that is published later, as File does, but does not wait for the disk: Staged.Publish does.
-func Part(path string, write func(w io.Writer) error) error { return replace(path, 0o666, false, write) }
+func Part(path string, write func(w io.Writer) error) error {
+	return replace(path, 0o666, false, write)
+}
 
 // Program is Part for a file that can be run.
 func Program(path string, write func(w io.Writer) error) error {
