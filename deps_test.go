@@ -19,6 +19,7 @@ import (
 const allowed = `
 internal/mapfile         :
 internal/output          :
+internal/plain           :
 internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
@@ -28,12 +29,12 @@ ir                       : ir/tensor ir/kernel
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
-artifact                 : internal/mapfile internal/output internal/version ir
+artifact                 : internal/mapfile internal/output internal/plain internal/version ir
 pictures/internal/dcm    :
 pictures/internal/jpeg   :
 pictures/internal/jpegls :
 pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
-dataset                  : pictures
+dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
 frontends/checkpoint     : ir/tensor safetensors internal/mapfile
 frontends/blocks         : ir ir/kernel ir/tensor
@@ -55,11 +56,11 @@ golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
 golden/items             : internal/mapfile internal/output
-golden/groups            :
-golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile internal/output pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/output internal/version ir ir/quant ir/tensor passes pictures quantizer segment
-compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/inputs internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+golden/groups            : internal/mapfile
+golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile internal/output internal/plain pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"
@@ -124,6 +125,7 @@ func TestTheCommandLineIsThin(t *testing.T) {
 				require.LessOrEqual(t, files.Position(fn.End()).Line-files.Position(fn.Pos()).Line+1, 60, "%s: %s", path, fn.Name)
 			}
 		}
+		require.NotRegexp(t, `fmt\.(Fp|P)rint(f|ln)?\(|os\.Std(out|err)\.Write`, string(text), "%s: what is printed passes through internal/plain", path)
 		for _, i := range f.Imports {
 			require.NotRegexp(t, `"syncsam-convert/(passes|ir|ir/kernel|ir/quant)"`, i.Path.Value, path)
 		}

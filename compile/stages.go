@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
@@ -255,7 +255,7 @@ func (l *Lowered) observer(seen func()) (o *calib.Observer, remove func(), err e
 
 // readPlan reads a plan and holds it to the model.
 func (l *Lowered) readPlan(path, source string) (*quant.Plan, error) {
-	file, err := os.Open(path)
+	file, err := mapfile.Reader(path)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 )
 
@@ -62,7 +63,9 @@ func (r *Report) WriteHTML(dir string) error {
 		}
 		data.Pictures = append(data.Pictures, p)
 	}
-	return output.File(filepath.Join(dir, pageName), func(w io.Writer) error { return page.Execute(w, data) })
+	return output.File(filepath.Join(dir, pageName), func(w io.Writer) error {
+		return plain.Filter(w, func(w io.Writer) error { return page.Execute(w, data) })
+	})
 }
 
 // generator is how a page says that it is a report.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"syncsam-convert/golden/stats"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -203,31 +204,33 @@ func (r *Report) Brief() *Report {
 
 // WriteJSON writes the whole report.
 func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(r)
+	return plain.Filter(w, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(r)
+	})
 }
 
 // WriteText prints a line per prompt mode, then the items that failed (at most ten).
 func (r *Report) WriteText(w io.Writer) {
 	verdict := func(ok bool) string { return map[bool]string{true: "ok", false: "FAILED"}[ok] }
-	fmt.Fprintf(w, "%s %s on engine %s against %s\n", r.Family, r.Precision, r.Engine, r.Reference)
+	plain.Fprintf(w, "%s %s on engine %s against %s\n", r.Family, r.Precision, r.Engine, r.Reference)
 	for _, mode := range r.modes {
 		m := r.Modes[mode]
-		fmt.Fprintf(w, "  %-8s DSC %.4f, want %.4f (%+.3f points), worst item %.3f points, %d of %d items ok", mode, m.Have, m.Want, m.Points, m.Worst, m.Items-m.Failed, m.Items)
+		plain.Fprintf(w, "  %-8s DSC %.4f, want %.4f (%+.3f points), worst item %.3f points, %d of %d items ok", mode, m.Have, m.Want, m.Points, m.Worst, m.Items-m.Failed, m.Items)
 		if m.Closed != nil {
-			fmt.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
+			plain.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
 		}
-		fmt.Fprintf(w, ": %s\n", verdict(m.Pass))
+		plain.Fprintf(w, ": %s\n", verdict(m.Pass))
 	}
 	shown := 0
 	for _, it := range r.Items {
 		if !it.Pass && shown < 10 {
-			fmt.Fprintf(w, "  FAILED %s %s: DSC %.6f, want %.6f\n", it.Mask, it.Mode, it.Have, it.Want)
+			plain.Fprintf(w, "  FAILED %s %s: DSC %.6f, want %.6f\n", it.Mask, it.Mode, it.Have, it.Want)
 			shown++
 		}
 	}
 	if r.EmptyMasks > 0 {
-		fmt.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
+		plain.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/bench"
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/plain"
 )
 
 type benchFlags struct {
@@ -143,26 +144,26 @@ func (f *benchFlags) graphFiles(path string) (map[string]string, error) {
 }
 
 func (r *benchReport) print(w io.Writer) {
-	fmt.Fprintf(w, "engine %s, threads %d (0: all)\n", r.Engine, r.Threads)
+	plain.Fprintf(w, "engine %s, threads %d (0: all)\n", r.Engine, r.Threads)
 	for _, g := range r.Graphs {
 		for _, t := range []*bench.Timing{&g.Ours, g.VS} {
 			if t == nil {
 				continue
 			}
-			fmt.Fprintf(w, "\n%s: %.2f ms (quartiles %.2f to %.2f)\n", t.File, t.Median, t.Lower, t.Upper)
+			plain.Fprintf(w, "\n%s: %.2f ms (quartiles %.2f to %.2f)\n", t.File, t.Median, t.Lower, t.Upper)
 			if t.MultiplyAdds > 0 {
-				fmt.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS)
+				plain.Fprintf(w, "  %d nodes, %.3f G multiply-adds, %.1f MB touched: %.1f GFLOP/s\n", t.Nodes, float64(t.MultiplyAdds)/1e9, float64(t.Bytes)/1e6, t.GFLOPS)
 			}
 			all := 0.0
 			for _, o := range t.Ops {
 				all += o.MS
 			}
 			for _, o := range t.Ops[:min(len(t.Ops), 12)] {
-				fmt.Fprintf(w, "  %9.3f ms %5.1f %%  %4d x %s\n", o.MS, 100*o.MS/all, o.Count, o.Name)
+				plain.Fprintf(w, "  %9.3f ms %5.1f %%  %4d x %s\n", o.MS, 100*o.MS/all, o.Count, o.Name)
 			}
 		}
 		if g.Ratio != nil {
-			fmt.Fprintf(w, "\nratio %s / %s: %.3f (quartiles %.3f to %.3f)\n", g.Ours.File, g.VS.File, g.Ratio.Median, g.Ratio.Lower, g.Ratio.Upper)
+			plain.Fprintf(w, "\nratio %s / %s: %.3f (quartiles %.3f to %.3f)\n", g.Ours.File, g.VS.File, g.Ratio.Median, g.Ratio.Lower, g.Ratio.Upper)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
+	"syncsam-convert/internal/plain"
 )
 
 func buildCommand() *cobra.Command {
@@ -71,9 +72,9 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 }
 
 func printBuilt(w io.Writer, dir string, man *artifact.Manifest) {
-	fmt.Fprintf(w, "%s: %s, %s, %d parameters\n", dir, man.Family, man.Precision, man.Source.Parameters)
+	plain.Fprintf(w, "%s: %s, %s, %d parameters\n", dir, man.Family, man.Precision, man.Source.Parameters)
 	for _, file := range man.Files {
-		fmt.Fprintf(w, "  %-16s %11d bytes  sha256 %s\n", file.Name, file.Bytes, file.SHA256[:16])
+		plain.Fprintf(w, "  %-16s %11d bytes  sha256 %s\n", file.Name, file.Bytes, file.SHA256[:16])
 	}
 }
 
@@ -100,7 +101,7 @@ func calibrateCommand() *cobra.Command {
 			if err := s.WriteFile(out); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d values over %d images\n", out, len(s.Values), s.Images)
+			plain.Fprintf(cmd.OutOrStdout(), "%s: %d values over %d images\n", out, len(s.Values), s.Images)
 			return nil
 		},
 	}

@@ -11,6 +11,7 @@ import (
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 )
 
 func datasetCommand() *cobra.Command {
@@ -58,7 +59,7 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 			if err := output.File(index, list); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)
+			plain.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)
 			return nil
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
 )
@@ -57,7 +58,7 @@ func execCommand() *cobra.Command {
 				return err
 			}
 			for _, n := range named {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", n.Name, n.Tensor.Type())
+				plain.Fprintf(cmd.OutOrStdout(), "%s %s\n", n.Name, n.Tensor.Type())
 			}
 			return nil
 		},

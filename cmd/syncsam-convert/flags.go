@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/plain"
 )
 
 // addModel adds what a checkpoint does not tell about its model.
@@ -93,12 +93,14 @@ type bar struct {
 }
 
 func newBar(cmd *cobra.Command, force bool) *bar {
-	w := cmd.ErrOrStderr()
-	f, isFile := w.(*os.File)
-	if !force && !(isFile && term.IsTerminal(int(f.Fd()))) {
-		w = io.Discard
+	f := plain.Terminal(cmd.ErrOrStderr())
+	switch {
+	case f != nil && (force || term.IsTerminal(int(f.Fd()))):
+		return &bar{w: f} // a bar draws with control characters
+	case force:
+		return &bar{w: cmd.ErrOrStderr()}
 	}
-	return &bar{w: w}
+	return &bar{w: io.Discard}
 }
 
 // at shows a stage with so many of its pieces done; total is -1 where nobody knows.
@@ -124,7 +126,7 @@ func watch(cmd *cobra.Command, force bool, o *compile.Options) *bar {
 	o.Progress = func(e compile.Event) { b.at(e.Stage, e.Done, max(e.Total, 1)) }
 	o.Note = func(line string) {
 		b.done()
-		fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: "+line)
+		plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line)
 	}
 	o.Debug.Log = cmd.ErrOrStderr()
 	return b

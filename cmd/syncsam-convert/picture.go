@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 )
 
@@ -49,15 +49,13 @@ is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse 
 				return err
 			}
 			if asJSON {
-				text, err := json.MarshalIndent(facts, "", "  ")
-				fmt.Fprintln(cmd.OutOrStdout(), string(text))
-				return err
+				return writeJSON(cmd.OutOrStdout(), facts)
 			}
 			window := ""
 			if facts.Window != nil {
 				window = fmt.Sprintf(" (%g to %g)", facts.Window[0], facts.Window[1])
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d x %d pixels\n  read as: %s, %d channels of %d bits, %d slices\n  values: %s%s\n  orientation: %s\n",
+			plain.Fprintf(cmd.OutOrStdout(), "%s: %s, %d x %d pixels\n  read as: %s, %d channels of %d bits, %d slices\n  values: %s%s\n  orientation: %s\n",
 				out, summary, facts.Width, facts.Height, facts.Codec, facts.Channels, facts.Bits, facts.Slices, facts.Rule, window, facts.Orientation)
 			return nil
 		},

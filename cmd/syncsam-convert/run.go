@@ -11,6 +11,7 @@ import (
 
 	"syncsam-convert/engine"
 	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
@@ -84,7 +85,7 @@ func (f *runFlags) run(cmd *cobra.Command, dir string) error {
 	if err := pictures.WriteOverlay(f.overlay, m, result.Mask, nil, marks); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels; overlay %s\n", f.out, result.Mask.Count(), m.W*m.H, f.overlay)
+	plain.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels; overlay %s\n", f.out, result.Mask.Count(), m.W*m.H, f.overlay)
 	return nil
 }
 

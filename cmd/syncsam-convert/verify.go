@@ -13,6 +13,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 )
 
 // picturesKept is how many items the page shows.
@@ -122,26 +123,26 @@ func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
 		return err
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "system")
+	plain.Fprintf(w, "system")
 	for _, c := range columns {
-		fmt.Fprintf(w, "\t%s", c.title)
+		plain.Fprintf(w, "\t%s", c.title)
 	}
-	fmt.Fprintln(w)
+	plain.Fprintf(w, "\n")
 	failed := 0
 	for _, row := range rows {
-		fmt.Fprint(w, row.Name)
+		plain.Fprintf(w, "%s", row.Name)
 		for _, c := range columns {
 			m, ok := row.Report.Modes[c.mode]
 			switch {
 			case !ok:
-				fmt.Fprint(w, "\t-")
+				plain.Fprintf(w, "\t-")
 			case m.Want == 0:
-				fmt.Fprintf(w, "\t%.1f", 100*m.Have)
+				plain.Fprintf(w, "\t%.1f", 100*m.Have)
 			default:
-				fmt.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
+				plain.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
 			}
 		}
-		fmt.Fprintln(w)
+		plain.Fprintf(w, "\n")
 		if !row.Report.Pass {
 			failed++
 		}
@@ -153,7 +154,7 @@ func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "mean DSC in percent; in brackets %s\n", what)
+	plain.Fprintf(cmd.OutOrStdout(), "mean DSC in percent; in brackets %s\n", what)
 	if failed > 0 {
 		return fmt.Errorf("%w: %d of %d systems are below", golden.ErrMismatch, failed, len(dirs))
 	}
@@ -179,16 +180,16 @@ func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+first.Engine, "plan on "+f.Engine)
+	plain.Fprintf(out, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+first.Engine, "plan on "+f.Engine)
 	for _, mode := range golden.Modes {
 		a, ok := artifact.Modes[mode]
 		if !ok {
 			continue
 		}
 		p := plan.Modes[mode]
-		fmt.Fprintf(out, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, 100*(a.Have-a.Want), p.Have, 100*(p.Have-a.Have))
+		plain.Fprintf(out, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, 100*(a.Have-a.Want), p.Have, 100*(p.Have-a.Have))
 	}
-	fmt.Fprintln(out, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact")
+	plain.Fprintf(out, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact\n")
 	if err := artifact.Err(); err != nil {
 		return err
 	}

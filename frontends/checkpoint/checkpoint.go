@@ -334,7 +334,7 @@ const maxBeside = 1 << 20
 // Beside reads a small file in the folder of the weights, such as config.json; nil when there is none.
 func (c *Checkpoint) Beside(name string) ([]byte, error) {
 	path := filepath.Join(filepath.Dir(c.path), name)
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

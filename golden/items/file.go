@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 )
 
@@ -124,6 +125,9 @@ func Create(path string, artifacts int, run string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if output.Special(path) {
+		return nil, fmt.Errorf("%s: have a device or a pipe, want a file, which a later run can go on with", path)
+	}
 	if err := os.Remove(runPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -160,7 +164,7 @@ func Resume(path string, artifacts int, run string, each func(Row) error) (*Writ
 	if err != nil {
 		return nil, err
 	}
-	switch have, err := os.ReadFile(runPath(path)); {
+	switch have, err := mapfile.ReadAll(runPath(path), longest); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: there is no %s beside it that says which run wrote it: it cannot be resumed", path, filepath.Base(runPath(path)))
 	case err != nil:
@@ -266,7 +270,7 @@ func Read(path string) iter.Seq2[Row, error] {
 			fail(err)
 			return
 		}
-		f, err := os.Open(path)
+		f, err := mapfile.Reader(path)
 		if err != nil {
 			fail(err)
 			return

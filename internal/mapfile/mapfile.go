@@ -2,8 +2,10 @@
 package mapfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -14,12 +16,21 @@ type File struct {
 	close func() error
 }
 
+// Reader opens a regular file. A pipe or a device is refused at once: opening it may block for ever, and it has no size.
+func Reader(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	return os.Open(path)
+}
+
+var errNotRegular = errors.New("not a regular file")
+
 // Open maps a regular file.
 func Open(path string) (*File, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // before opening, which a FIFO without a writer blocks
-		return nil, fmt.Errorf("open %s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, err := Reader(path)
 	if err != nil {
 		return nil, err
 	}
@@ -50,20 +61,16 @@ func (f *File) Close() error {
 
 // ReadAll gives the bytes of a file that is small by its nature: one of more than most bytes is refused before any memory is taken for it.
 func ReadAll(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular(): // before opening, which a FIFO without a writer blocks
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	case info.Size() > most:
-		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), most)
-	}
-	f, err := os.Open(path)
+	f, err := Reader(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if info.Size() > most {
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), most)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(data)) > most {
 		err = fmt.Errorf("%s: have more than %d bytes", path, most)

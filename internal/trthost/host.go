@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 )
 
@@ -167,7 +168,7 @@ func (s Sidecar) Write(plan string) error {
 // ReadSidecar reads a plan's sidecar.
 func ReadSidecar(plan string) (Sidecar, error) {
 	var s Sidecar
-	text, err := os.ReadFile(SidecarOf(plan))
+	text, err := mapfile.ReadAll(SidecarOf(plan), 1<<20)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, fmt.Errorf("%s: a plan without its sidecar %s cannot be trusted; build it with plan build", plan, filepath.Base(SidecarOf(plan)))
 	}
