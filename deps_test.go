@@ -18,14 +18,15 @@ import (
 // allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
 const allowed = `
 internal/mapfile         :
+internal/guard           : internal/mapfile
 internal/output          :
 internal/plain           :
 internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
-ir/kernel                :
+ir/kernel                : internal/guard
 ir/kernel/gen            :
-ir                       : ir/tensor ir/kernel
+ir                       : internal/guard ir/kernel ir/tensor
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
@@ -36,11 +37,11 @@ pictures/internal/jpegls :
 pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
-frontends/checkpoint     : ir/tensor safetensors internal/mapfile
+frontends/checkpoint     : internal/guard internal/mapfile ir/tensor safetensors
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-quantizer                : ir ir/kernel ir/quant ir/tensor
+quantizer                : internal/guard ir ir/kernel ir/quant ir/tensor
 passes                   : internal/output ir ir/kernel ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
@@ -50,17 +51,17 @@ engine                   : artifact backends/onnx frontends/onnx internal/onnxpb
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
-calib                    : dataset engine ir ir/quant ir/tensor pictures prompt quantizer safetensors
+calib                    : dataset engine internal/guard ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
 golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
 golden/items             : internal/mapfile internal/output
 golden/groups            : internal/mapfile
-golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile internal/output internal/plain pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+golden                   : artifact dataset engine golden/clicks golden/stats internal/guard internal/mapfile internal/output internal/plain pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

@@ -1,12 +1,15 @@
 package compile
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
 
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/ir"
 )
 
 // An Inspection says what a checkpoint is.
@@ -42,8 +45,12 @@ func Inspect(path string, o frontends.Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer source.Close()
-	m, notes, err := source.load()
-	if err != nil {
+	var m *ir.Module
+	var notes []string
+	if err := source.settle(context.Background(), guard.Do(func() (err error) {
+		m, notes, err = source.load()
+		return err
+	})); err != nil {
 		return nil, err
 	}
 	x := describe(source.Checkpoint)

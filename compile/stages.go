@@ -2,13 +2,9 @@ package compile
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"path/filepath"
 	"strings"
 
-	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
 	"syncsam-convert/engine"
@@ -47,26 +43,17 @@ func Open(o Options) (*Source, error) {
 	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
 	go func() {
 		defer close(s.hash)
-		s.sum, s.err = hash(ck.Files())
+		s.sum, s.err = ck.SHA256()
 	}()
 	return s, nil
 }
 
-// hash identifies the weights: a file's SHA-256; of several files that of the lines "HASH  NAME" that sha256sum prints for them.
-func hash(files []string) (string, error) {
-	if len(files) == 1 {
-		sum, _, err := artifact.Hash(files[0])
-		return sum, err
+// settle is how work on the source ended: with its error, or with that the checkpoint changed meanwhile, whatever that did.
+func (s *Source) settle(ctx context.Context, err error) error {
+	if changed := s.Checkpoint.Unchanged(); changed != nil && ctx.Err() == nil {
+		return changed
 	}
-	all := sha256.New()
-	for _, path := range files {
-		sum, _, err := artifact.Hash(path)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(all, "%s  %s\n", sum, filepath.Base(path))
-	}
-	return hex.EncodeToString(all.Sum(nil)), nil
+	return err
 }
 
 // Close ends the source.

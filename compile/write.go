@@ -15,6 +15,7 @@ import (
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/version"
@@ -29,7 +30,7 @@ func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, e
 	m := c.run.Module
 	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
 	var audit errgroup.Group
-	audit.Go(func() error { return c.audit(ctx) })
+	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {
 		return nil, err
 	}

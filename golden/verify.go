@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/dataset"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -105,7 +106,7 @@ func (v *verification) round(ctx context.Context, modes []string, last bool) err
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for _, group := range v.groups {
-		work.Go(func() error {
+		work.Go(guard.Func(func() error {
 			image, err := v.load(ctx, v.f.Items[group[0]].Image)
 			if err != nil {
 				return err
@@ -121,7 +122,7 @@ func (v *verification) round(ctx context.Context, modes []string, last bool) err
 				}
 			}
 			return nil
-		})
+		}))
 	}
 	return work.Wait()
 }

@@ -9,12 +9,12 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 
@@ -52,7 +52,7 @@ func main() {
 // run executes one command line and gives its exit code. All that it prints passes through package plain.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	out, problems := plain.NewWriter(stdout), plain.NewWriter(stderr)
-	err := execute(ctx, args, out, problems)
+	err := guard.Do(func() error { return execute(ctx, args, out, problems) })
 	if failed := out.Close(); failed != nil { // the result did not arrive
 		err = errors.Join(err, fmt.Errorf("standard output: %w", failed))
 	}
@@ -71,13 +71,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 }
 
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if err = fmt.Errorf("internal error: %v", r); os.Getenv("GOTRACEBACK") != "" {
-				stderr.Write(debug.Stack())
-			}
-		}
-	}()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
