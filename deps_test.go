@@ -18,6 +18,7 @@ import (
 // allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
 const allowed = `
 internal/mapfile         :
+internal/early           :
 internal/guard           : internal/mapfile
 internal/output          :
 internal/plain           :
@@ -61,7 +62,7 @@ golden/groups            : internal/mapfile
 golden                   : artifact dataset engine golden/clicks golden/stats internal/guard internal/mapfile internal/output internal/plain pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

@@ -14,6 +14,7 @@ import (
 
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/early"
 	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
@@ -36,6 +37,7 @@ var (
 )
 
 func main() {
+	early.Quiet()
 	log.SetOutput(io.Discard)                               // libraries have nothing to say that an error does not
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a pipe that is closed is an error of the write
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
