@@ -45,7 +45,7 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 		Ticks                  []tick
 		Bars                   []bar
 	}
-	data.Title = title
+	data.Title = plain.Text(title, 120)
 	data.Bottom = 54 + 16*len(layers)
 	data.Labels, data.Height = data.Bottom+14, data.Bottom+24
 	for db := 0; db <= int(chartTop); db += 10 {
@@ -53,12 +53,12 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 	}
 	length := func(db float64) float64 { return chartScale * min(max(db, 0), chartTop) }
 	for i, l := range layers {
-		b := bar{Name: l.Name, Fill: "#1976d2", Y: 54 + 16*i, Text: 64 + 16*i, W: math.Round(length(l.Cumulative))}
+		b := bar{Name: plain.Text(l.Name, 1000), Fill: "#1976d2", Y: 54 + 16*i, Text: 64 + 16*i, W: math.Round(length(l.Cumulative))}
 		if l.Output {
 			b.Fill = "#2e7d32"
 		}
-		if n := len(b.Name); n > 54 {
-			b.Name = "..." + b.Name[n-51:]
+		if name := []rune(b.Name); len(name) > 54 {
+			b.Name = "..." + string(name[len(name)-51:])
 		}
 		if l.Local != nil {
 			b.Mark = math.Round(400 + length(*l.Local))
