@@ -54,11 +54,11 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./quantizer ./segment ./internal/guard ./internal/output
 
 # Builds that are killed, and checkpoints that change, at random moments; many builds into one output. SEED=N takes other moments.
 kill:
-	SEED=$(or $(SEED),1) $(GO) test -tags kill -count=1 -timeout 60m -v ./cmd/syncsam-convert -run 'TestKills|TestChanges|TestSimultaneous'
+	SEED=$(or $(SEED),1) $(GO) test -tags kill -count=1 -timeout 60m -v ./cmd/syncsam-convert -run 'TestKills|TestChanges|TestCuts|TestSimultaneous'
 
 # Memory, files and goroutines over 100 builds and verifications in one process, 3000 items, and an index of a million entries.
 soak:

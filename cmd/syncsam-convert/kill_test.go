@@ -170,6 +170,28 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// Models are cut while they are verified.
+func TestCuts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(uint64(number(t, "SEED", 1)), 3))
+	source := built(t, tiny34)
+	start := time.Now()
+	require.Equal(t, 0, ended(t, program("verify", source, "--golden", golden34, "--prompts", "box"), 5*time.Minute).code)
+	whole := time.Since(start)
+	counts := map[int]int{}
+	for range number(t, "CUTS", 20) {
+		dir := filepath.Join(t.TempDir(), "a")
+		require.NoError(t, os.CopyFS(dir, os.DirFS(source)))
+		file := filepath.Join(dir, []string{"encoder.onnx", "decoder.onnx"}[rng.IntN(2)])
+		timer := time.AfterFunc(time.Duration(rng.Float64()*float64(whole)), func() { os.Truncate(file, int64(rng.IntN(100_000))) })
+		r := ended(t, program("verify", dir, "--golden", golden34, "--prompts", "box"), 5*time.Minute)
+		timer.Stop()
+		if counts[r.code]++; r.code != 0 {
+			oneLine(t, file, r)
+		}
+	}
+	t.Logf("exit statuses: %v", counts)
+}
+
 // Twenty builds into one output at once: one wins, the others say so.
 func TestSimultaneous(t *testing.T) {
 	for _, force := range []bool{false, true} {

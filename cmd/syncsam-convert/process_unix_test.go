@@ -4,12 +4,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syncsam-convert/engine"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/ir/tensor"
 	"syscall"
 	"testing"
 	"time"
@@ -203,4 +207,20 @@ func TestLimitsOfMemory(t *testing.T) {
 		c.Env = append(os.Environ(), asProgram+"=1")
 		oneLine(t, "RLIMIT_AS", ended(t, c, time.Minute))
 	}
+}
+
+// A model that is cut while it is mapped is an error of the run that reads it, in the kernels' goroutines, too.
+func TestModelsThatAreCut(t *testing.T) {
+	model := filepath.Join(built(t, tiny34), "encoder.onnx")
+	s, err := engine.Load(engine.Embedded, model, engine.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, os.Truncate(model, 5000))
+	dims := []int64{1, 3, 256, 256}
+	err = guard.Do(func() error {
+		_, err := s.Run(context.Background(), map[string]*tensor.Tensor{"image": tensor.FromFloat32(dims, make([]float32, 3*256*256))})
+		return err
+	})
+	require.ErrorContains(t, err, model+": it became shorter while it was read")
+	require.NotContains(t, err.Error(), "goroutine")
 }
