@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -170,4 +172,24 @@ func TestReportsMayLieBesideWhatTheyAreOf(t *testing.T) {
 	must(t, "build", x.checkpoint, "-o", x.artifact, "--force")
 	require.FileExists(t, out, "what the manifest does not list outlives a new build")
 	require.NoFileExists(t, filepath.Join(x.artifact, "encoder.onnx.data"), "what it lists does not")
+}
+
+// A device stays one, and nothing is put beside it.
+func TestOutputsThatAreDevices(t *testing.T) {
+	x := newInbox(t)
+	before := names(t, filepath.Dir(os.DevNull))
+	for _, args := range [][]string{
+		{"run", x.artifact, "--image", x.picture, "--box", "40,40,90,90", "-o", os.DevNull},
+		{"picture", x.picture, "-o", os.DevNull},
+		{"compare", x.artifact, x.checkpoint, "--svg", os.DevNull},
+		{"verify", x.artifact, "--golden", golden34, "--prompts", "box", "--json", os.DevNull, "--junit", os.DevNull},
+		{"calibrate", x.checkpoint, "--calib", filepath.Join(x.data, "images"), "-o", os.DevNull},
+	} {
+		must(t, args...)
+	}
+	info, err := os.Lstat(os.DevNull)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeCharDevice)
+	require.Equal(t, before, names(t, filepath.Dir(os.DevNull)))
+	refused(t, "is not a folder", "build", x.checkpoint, "-o", os.DevNull, "--force")
 }

@@ -11,6 +11,7 @@ import (
 
 	"syncsam-convert/engine"
 	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
@@ -35,11 +36,13 @@ func runCommand() *cobra.Command {
 			if f.image == "" || f.out == "" {
 				return fmt.Errorf("--image and -o: both are needed")
 			}
-			if f.overlay == "" {
+			if f.overlay == "" && !output.Special(f.out) { // nothing can lie beside a device
 				f.overlay = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".overlay.png"
 			}
-			if err := inputs.Apart([]string{f.out, f.overlay}, append(args, f.image)); err != nil {
-				return err
+			if f.overlay != "" {
+				if err := inputs.Apart([]string{f.out, f.overlay}, append(args, f.image)); err != nil {
+					return err
+				}
 			}
 			return f.run(cmd, args[0])
 		},
@@ -82,10 +85,14 @@ func (f *runFlags) run(cmd *cobra.Command, dir string) error {
 	if err := pictures.WriteMask(f.out, result.Mask); err != nil {
 		return err
 	}
-	if err := pictures.WriteOverlay(f.overlay, m, result.Mask, nil, marks); err != nil {
-		return err
+	beside := ""
+	if f.overlay != "" {
+		if err := pictures.WriteOverlay(f.overlay, m, result.Mask, nil, marks); err != nil {
+			return err
+		}
+		beside = "; overlay " + f.overlay
 	}
-	plain.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels; overlay %s\n", f.out, result.Mask.Count(), m.W*m.H, f.overlay)
+	plain.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels%s\n", f.out, result.Mask.Count(), m.W*m.H, beside)
 	return nil
 }
 
