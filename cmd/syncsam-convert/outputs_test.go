@@ -169,6 +169,13 @@ func TestReportsMayLieBesideWhatTheyAreOf(t *testing.T) {
 		must(t, "run", x.artifact, "--image", x.picture, "--box", "40,40,90,90", "-o", out)
 		must(t, "compare", x.artifact, x.checkpoint, "--svg", filepath.Join(x.artifact, "error.svg"))
 	}
+	page := filepath.Join(x.dir, "page")
+	require.NoError(t, os.Mkdir(page, 0o755))
+	for range 2 {
+		must(t, "verify", x.artifact, "--golden", golden34, "--prompts", "box", "--html", page)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(page, "index.html"), []byte("<html>mine"), 0o644))
+	refused(t, "it is no report of this program", "verify", x.artifact, "--golden", golden34, "--prompts", "box", "--html", page)
 	must(t, "build", x.checkpoint, "-o", x.artifact, "--force")
 	require.FileExists(t, out, "what the manifest does not list outlives a new build")
 	require.NoFileExists(t, filepath.Join(x.artifact, "encoder.onnx.data"), "what it lists does not")
