@@ -281,6 +281,9 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 			return nil, fmt.Errorf("graph %s: there is no input %q", g.Name, name)
 		}
 	}
+	if m, ok := syms[MaskBatch]; ok && m != 1 && m != syms["B"] {
+		return nil, fmt.Errorf("graph %s: have %d mask prompts for %d prompts, want one for all or one for each", g.Name, m, syms["B"])
+	}
 	return syms, nil
 }
 
