@@ -45,7 +45,7 @@ backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/trthost ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
-bench                    : engine frontends/onnx ir ir/tensor
+bench                    : engine frontends/onnx ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
 calib                    : dataset engine ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
