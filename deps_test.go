@@ -50,7 +50,7 @@ backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
-bench                    : engine frontends/onnx ir ir/tensor
+bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
 calib                    : dataset engine internal/guard ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
