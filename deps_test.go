@@ -43,7 +43,7 @@ internal/trthost         : internal/mapfile ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/trthost ir ir/kernel ir/tensor passes
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/trthost internal/version ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx ir ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
@@ -54,7 +54,7 @@ golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
 golden/items             : internal/mapfile
 golden/groups            :
-golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile pictures prompt segment
+golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/mapfile internal/version pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/trthost internal/version ir/tensor pictures prompt safetensors segment
