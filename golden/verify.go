@@ -140,7 +140,7 @@ func values[T any](list []T) iter.Seq2[T, error] {
 	}
 }
 
-// A verification is one run over items. With two artifacts the second is compared with the first, by the same protocol.
+// A verification is one run over items. With two artifacts the second gets the prompts that the first got, and is compared with it.
 type verification struct {
 	p        []*segment.Predictor
 	data     string // folder of the data set
@@ -310,7 +310,7 @@ func (v *verification) load(ctx context.Context, name string) (*loaded, error) {
 
 // item measures one item in one mode.
 func (v *verification) item(ctx context.Context, image *loaded, o *outcome, mode string) (m measured, err error) {
-	first, err := v.prompts(ctx, 0, image, o, mode)
+	first, err := v.prompts(ctx, image, o, mode)
 	if err != nil {
 		return m, err
 	}
@@ -325,7 +325,7 @@ func (v *verification) item(ctx context.Context, image *loaded, o *outcome, mode
 		}
 	}
 	if len(v.p) == 2 {
-		if m.run, err = v.prompts(ctx, 1, image, o, mode); err != nil {
+		if m.run, err = again(ctx, v.p[1], image.emb[1], o.truth, first); err != nil {
 			return m, err
 		}
 		a := m.Scores
@@ -344,12 +344,12 @@ func (v *verification) item(ctx context.Context, image *loaded, o *outcome, mode
 	return m, nil
 }
 
-// prompts gives an artifact the recorded prompts, or makes them: box and first click of the mask, later clicks where its own prediction is wrong.
-func (v *verification) prompts(ctx context.Context, k int, image *loaded, o *outcome, mode string) (*Run, error) {
+// prompts gives the first artifact the recorded prompts, or makes them of the mask and its predictions.
+func (v *verification) prompts(ctx context.Context, image *loaded, o *outcome, mode string) (*Run, error) {
 	if o.gold != nil {
-		return Replay(ctx, v.p[k], image.emb[k], o.truth, mode, o.gold)
+		return Replay(ctx, v.p[0], image.emb[0], o.truth, mode, o.gold)
 	}
-	return Prompted(ctx, v.p[k], image.emb[k], o.truth, mode)
+	return Prompted(ctx, v.p[0], image.emb[0], o.truth, mode)
 }
 
 // score measures a run's last prediction.
