@@ -48,7 +48,11 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 				return err
 			}
 			if !write {
-				return list(cmd.OutOrStdout())
+				if err := list(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s: layout %s, %d masks of %d images\n", args[0], name, masks, images)
+				return nil
 			}
 			index := filepath.Join(args[0], dataset.IndexName)
 			if name == dataset.Layouts()[0] {
