@@ -145,7 +145,11 @@ var endings = slices.Concat(pictures.VolumeTypes(), pictures.PictureTypes)
 // folders; what operating systems leave beside data is left out.
 func stems(dir string) (map[string]string, error) {
 	out := map[string]string{}
-	return out, walk(dir, "", nil, func(name string) {
+	return out, walk(dir, "", nil, func(name string, series bool) {
+		if series {
+			out[name] = name
+			return
+		}
 		for _, end := range endings {
 			if len(name) > len(end) && strings.EqualFold(name[len(name)-len(end):], end) {
 				out[name[:len(name)-len(end)]] = name
@@ -155,8 +159,8 @@ func stems(dir string) (map[string]string, error) {
 	})
 }
 
-// walk visits the files in a folder and its folders; within are the folders that it lies in, so that a link cannot lead around.
-func walk(root, name string, within []fs.FileInfo, visit func(name string)) error {
+// walk visits the files in a folder and its folders, and of folders below those that hold a DICOM series the folder itself; within are the folders that it lies in, so that a link cannot lead around.
+func walk(root, name string, within []fs.FileInfo, visit func(name string, series bool)) error {
 	dir := filepath.Join(root, filepath.FromSlash(name))
 	here, err := os.Stat(dir)
 	if err != nil {
@@ -181,7 +185,9 @@ func walk(root, name string, within []fs.FileInfo, visit func(name string)) erro
 			folder = err == nil && info.IsDir() // a link to nothing is named when it is read
 		}
 		if !folder {
-			visit(inside)
+			visit(inside, false)
+		} else if name != "" && pictures.IsSeries(filepath.Join(dir, e.Name())) {
+			visit(inside, true)
 		} else if err := walk(root, inside, within, visit); err != nil {
 			return err
 		}

@@ -145,8 +145,9 @@ type verification struct {
 	p        []*segment.Predictor
 	data     string // folder of the data set
 	s        Settings
-	embedded map[string]*loaded // kept from one prompt mode to the next; nil: not kept
-	files    *digest            // of what was read; nil: not asked for
+	embedded map[string]*loaded   // kept from one prompt mode to the next; nil: not kept
+	files    *digest              // of what was read; nil: not asked for
+	made     func(*outcome) error // is given each item's; nil: nobody wants them
 	r        *Report
 }
 
@@ -374,6 +375,11 @@ func (v *verification) take(o *outcome) error {
 	v.files.take(o.digest)
 	if len(o.modes) == 0 && o.pixels == 0 {
 		v.r.EmptyMasks++
+	}
+	if v.made != nil {
+		if err := v.made(o); err != nil {
+			return err
+		}
 	}
 	for _, m := range o.modes {
 		if err := v.s.rows.write(m.Result); err != nil {
