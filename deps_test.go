@@ -55,7 +55,7 @@ golden/stats             :
 golden/items             : internal/mapfile
 golden/groups            :
 golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/mapfile internal/version pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
