@@ -31,6 +31,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
 )
@@ -45,6 +46,9 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 		return nil, err
 	}
 	o = o.filled()
+	if err := cmp.Or(mapfile.Creatable(o.PlanOut), mapfile.CreatableFolder(o.Debug.Dump)); err != nil {
+		return nil, err
+	}
 	stage, err := artifact.Stage(o.Output, o.Force)
 	if err != nil {
 		return nil, err

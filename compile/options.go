@@ -140,7 +140,10 @@ func inTurns[T any](f func(T)) func(T) {
 }
 
 // statistics reports whether the calibration data are files that were collected before.
-func (o Options) statistics() bool { return strings.HasSuffix(o.Calibration, ".safetensors") }
+func (o Options) statistics() bool {
+	first, _, _ := strings.Cut(o.Calibration, ",")
+	return strings.HasSuffix(first, ".safetensors") || calib.IsStatistics(first)
+}
 
 // pictures reports whether there are calibration pictures.
 func (o Options) pictures() bool { return o.Calibration != "" && !o.statistics() }

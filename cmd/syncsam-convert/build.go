@@ -9,6 +9,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/mapfile"
 )
 
 func buildCommand() *cobra.Command {
@@ -93,6 +94,9 @@ func calibrateCommand() *cobra.Command {
 				return fmt.Errorf("--calib and -o: both are needed")
 			}
 			o.Checkpoint = args[0]
+			if err := mapfile.Creatable(out); err != nil {
+				return err
+			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
 			s, err := compile.Statistics(cmd.Context(), o, shard)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		}
 	}()
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(bareJSON(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	_, err := engine.CPU()
@@ -67,6 +68,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitMismatch
 	}
 	return exitError
+}
+
+// bareJSON lets verify's --json stand without a file, as that of all other commands: then it means standard output.
+func bareJSON(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if len(out) > 0 && out[0] == "verify" && a == "--json" && (i+1 == len(out) || strings.HasPrefix(out[i+1], "-") && out[i+1] != "-") {
+			out[i] = "--json=-"
+		}
+	}
+	return out
 }
 
 func newRoot() *cobra.Command {

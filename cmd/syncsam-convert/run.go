@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
@@ -28,6 +29,12 @@ func runCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if image == "" || out == "" {
 				return fmt.Errorf("--image and -o: both are needed")
+			}
+			if overlay == "" {
+				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
+			}
+			if err := mapfile.Creatable(out, overlay); err != nil {
+				return err
 			}
 			pr, marks, err := parsePrompt(box, points)
 			if err != nil {
@@ -52,9 +59,6 @@ func runCommand() *cobra.Command {
 			result, err := p.Predict(cmd.Context(), e, pr)
 			if err != nil {
 				return err
-			}
-			if overlay == "" {
-				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
 			}
 			if err := pictures.WriteMask(out, result.Mask); err != nil {
 				return err
