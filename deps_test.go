@@ -48,7 +48,7 @@ internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost ir ir/kernel ir/tensor passes
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
@@ -59,8 +59,8 @@ golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
 golden/items             : internal/mapfile internal/output
 golden/groups            : internal/mapfile
-golden                   : artifact dataset engine golden/clicks golden/stats internal/guard internal/mapfile internal/output internal/plain pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/guard internal/mapfile internal/output internal/plain internal/version pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `

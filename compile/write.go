@@ -28,7 +28,7 @@ import (
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})
 	m := c.run.Module
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
 	var audit errgroup.Group
 	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
+	"syncsam-convert/golden"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/plain"
 )
 
@@ -54,7 +56,9 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.BoolVar(&o.Force, "force", false, "replace an artifact that stands at -o")
 	f.BoolVar(&o.AllowNonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
 	f.StringVar(&o.Golden, "golden", "", "golden folder to verify against before publishing")
-	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds")
+	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept mean DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds (default "+fmt.Sprint(golden.DefaultDrop)+" for int8 and fp16)")
+	addJudge(c, &o.Judge)
+	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8 and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit)")
 	addCalibration(c, &o)
 	f.StringVar(&o.Plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib (beside its pictures with --rounding adaptive)")
 	f.StringVar(&o.PlanOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
@@ -92,6 +96,9 @@ func calibrateCommand() *cobra.Command {
 				return fmt.Errorf("--calib and -o: both are needed")
 			}
 			o.Checkpoint = args[0]
+			if err := mapfile.Creatable(out); err != nil {
+				return err
+			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
 			s, err := compile.Statistics(cmd.Context(), o, shard)
