@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"syncsam-convert/golden/metrics"
+	"syncsam-convert/pictures"
 )
 
 // Noise is the size of float rounding in standard deviations of a feature: float32 sums in another order differ by as much (the same model in two
@@ -28,9 +29,11 @@ func (v *verification) unstable(ctx context.Context, image *loaded, o *outcome, 
 		if err != nil {
 			return false, err
 		}
-		if metrics.DSC(run.Mask, other.Mask) < SameAnswer {
+		if !sameAnswer(run.Mask, other.Mask) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
+
+func sameAnswer(a, b *pictures.Mask) bool { return metrics.DSC(a, b) >= SameAnswer }
