@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -54,7 +54,15 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./internal/guard ./internal/output
+
+# Builds that are killed, and checkpoints that change, at random moments; many builds into one output. SEED=N takes other moments.
+kill:
+	SEED=$(or $(SEED),1) $(GO) test -tags kill -count=1 -timeout 60m -v ./cmd/syncsam-convert -run 'TestKills|TestChanges|TestCuts|TestSimultaneous'
+
+# Memory, files and goroutines over 100 builds and verifications in one process, 3000 items, and an index of a million entries.
+soak:
+	$(GO) test -tags soak -count=1 -timeout 60m -v ./cmd/syncsam-convert -run TestSoak
 
 # onnx.checker and ONNX Runtime's Python package on emitted files; needs python3.
 check-onnx: build

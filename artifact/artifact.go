@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/ir"
 )
@@ -104,7 +106,7 @@ type KeptFloat struct {
 
 // Hash gives a file's SHA-256 in hexadecimal and its size; memory holds a small buffer of it.
 func Hash(path string) (sum string, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if err != nil {
 		return "", 0, err
 	}
@@ -147,9 +149,11 @@ func (m *Manifest) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(filepath.Join(dir, ManifestName), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
+	return output.Part(filepath.Join(dir, ManifestName), func(w io.Writer) error {
+		return plain.Filter(w, func(w io.Writer) error {
+			_, err := w.Write(append(text, '\n'))
+			return err
+		})
 	})
 }
 

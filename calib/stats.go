@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
@@ -58,7 +58,8 @@ func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]
 	go func() {
 		defer close(shots)
 		for i := range n {
-			values, err := run(i)
+			var values map[string]*tensor.Tensor
+			err := guard.Do(func() (err error) { values, err = run(i); return err })
 			select {
 			case shots <- shot{values, err}:
 			case <-ctx.Done():
@@ -92,7 +93,7 @@ func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]
 func (s *Stats) add(values map[string]*tensor.Tensor) error {
 	keys := slices.Sorted(maps.Keys(values))
 	errs := make([]error, len(keys))
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, key := range keys {
 		if s.Values[key] == nil {
 			s.Values[key] = &Series{}

@@ -7,7 +7,7 @@
 // manifest that says what was done. Each stage gives a value that can be kept, so a search finishes many models of one calibration:
 //
 //	source, err := compile.Open(compile.Options{Checkpoint: "syncsam-50.pth", Precision: compile.INT8, Calibration: "images/"})
-//	lowered, err := source.Lower(ctx)
+//	lowered, err := s.Lower(ctx)
 //	calibrated, err := lowered.Calibrate(ctx)
 //	compiled, err := calibrated.Finish(ctx, compile.ONNX, calibrated.Plan)
 //	manifest, err := compiled.Write(ctx, "artifact")
@@ -31,7 +31,8 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
 )
@@ -46,7 +47,7 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 		return nil, err
 	}
 	o = o.filled()
-	if err := cmp.Or(mapfile.Creatable(o.PlanOut), mapfile.CreatableFolder(o.Debug.Dump)); err != nil {
+	if err := cmp.Or(output.Creatable(o.PlanOut), output.CreatableFolder(o.Debug.Dump)); err != nil {
 		return nil, err
 	}
 	stage, err := artifact.Stage(o.Output, o.Force)
@@ -68,14 +69,25 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 	return man, stage.Publish()
 }
 
-// build fills a folder with the artifact, and gives the plan that it has.
-func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *quant.Plan, error) {
-	source, err := Open(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer source.Close()
-	lowered, err := source.Lower(ctx)
+// build fills a folder with the artifact, and gives the plan that it has. A checkpoint that changes meanwhile is an error.
+func build(ctx context.Context, o Options, dir string) (man *artifact.Manifest, plan *quant.Plan, err error) {
+	err = guard.Do(func() error {
+		source, err := Open(o)
+		if err != nil {
+			return err
+		}
+		defer source.Close()
+		return source.settle(ctx, guard.Do(func() (err error) {
+			man, plan, err = source.build(ctx, dir)
+			return err
+		}))
+	})
+	return man, plan, err
+}
+
+func (s *Source) build(ctx context.Context, dir string) (*artifact.Manifest, *quant.Plan, error) {
+	o := s.o
+	lowered, err := s.Lower(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,16 +100,16 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	}
 	plan, folder := calibrated.Plan, filepath.Join(dir, plans.Name)
 	if o.Target == TensorRT {
-		if err := os.Mkdir(folder, 0o755); err != nil {
+		if err := os.Mkdir(folder, 0o777); err != nil {
 			return nil, nil, err
 		}
 	}
 	var beside errgroup.Group
 	if o.Target == TensorRT && o.Golden == "" { // nothing can change the plan any more: both models at once
-		beside.Go(func() error {
+		beside.Go(guard.Func(func() error {
 			_, err := calibrated.publish(ctx, TensorRT, plan, folder)
 			return err
-		})
+		}))
 	}
 	man, err := calibrated.publish(ctx, ONNX, plan, dir)
 	if errors.Is(err, golden.ErrMismatch) && o.Precision == INT8 && o.MaxDrop != nil {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +29,7 @@ const rankImages = 2
 // fallBack puts the layers whose quantization costs most back to float, the worst first, until the golden results hold, and then gives
 // back to INT8 what they do not need. It leaves the artifact in dir. If the float model itself does not hold, that is the error.
 func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir string) (*artifact.Manifest, *quant.Plan, error) {
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".fallback-*")
+	tmp, err := os.MkdirTemp(dir, ".float-*") // in the folder that is being built, with which it goes whatever happens
 	if err != nil {
 		return nil, nil, err
 	}

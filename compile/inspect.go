@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/ir"
 )
 
 // An Inspection says what a checkpoint is.
@@ -44,8 +47,12 @@ func Inspect(path string, o frontends.Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer source.Close()
-	m, notes, err := source.load()
-	if err != nil {
+	var m *ir.Module
+	var notes []string
+	if err := source.settle(context.Background(), guard.Do(func() (err error) {
+		m, notes, err = source.load()
+		return err
+	})); err != nil {
 		return nil, err
 	}
 	x := describe(source.Checkpoint)

@@ -16,6 +16,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/passes"
 )
 
@@ -264,7 +265,7 @@ func (o Options) debug(folder string) (passes.Options, error) {
 	if o.Debug.Dump != "" {
 		p.Dump = filepath.Join(o.Debug.Dump, folder)
 	}
-	line := func(s string) { fmt.Fprintln(o.Debug.Log, s) }
+	line := func(s string) { plain.Fprintf(o.Debug.Log, "%s\n", s) }
 	for _, s := range o.Debug.Settings {
 		if err := p.ParseDebug(known, s, line); err != nil {
 			return p, fmt.Errorf("--debug: %w", err)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/pictures"
 )
 
@@ -129,7 +130,7 @@ func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err
 
 // signed reports whether the layout's index is there, and is of this layout.
 func (l *layout) signed(index string) (bool, error) {
-	f, err := os.Open(index)
+	f, err := mapfile.Reader(index)
 	if err != nil {
 		return false, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+
+	"syncsam-convert/internal/plain"
 )
 
 type junitSuites struct {
@@ -54,14 +56,16 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		s.Tests = len(s.Cases)
 		out.Tests, out.Fails, out.Suites = out.Tests+s.Tests, out.Fails+s.Fails, append(out.Suites, s)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
+	return plain.Filter(w, func(w io.Writer) error {
+		if _, err := io.WriteString(w, xml.Header); err != nil {
+			return err
+		}
+		e := xml.NewEncoder(w)
+		e.Indent("", " ")
+		if err := e.Encode(out); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "\n")
 		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", " ")
-	if err := e.Encode(out); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	})
 }

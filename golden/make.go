@@ -13,7 +13,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -37,7 +37,7 @@ func (r Request) Make(ctx context.Context, dir, out string) (*File, error) {
 	if _, err := os.Lstat(out); !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: exists", out)
 	}
-	if err := mapfile.CreatableFolder(out); err != nil {
+	if err := output.CreatableFolder(out); err != nil {
 		return nil, err
 	}
 	man, err := artifact.Read(dir)
@@ -192,7 +192,7 @@ func copyFile(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(to, func(w io.Writer) error {
+	return output.File(to, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err
 	})
@@ -210,7 +210,7 @@ func (m *maker) write() error {
 			}
 		}
 	}
-	err := mapfile.WriteAtomic(filepath.Join(m.dir, filepath.FromSlash(m.file.Dataset)), func(w io.Writer) error {
+	err := output.File(filepath.Join(m.dir, filepath.FromSlash(m.file.Dataset)), func(w io.Writer) error {
 		_, _, err := dataset.WriteIndex(w, index)
 		return err
 	})
@@ -221,7 +221,7 @@ func (m *maker) write() error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(filepath.Join(m.dir, FileName), func(w io.Writer) error {
+	return output.File(filepath.Join(m.dir, FileName), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})

@@ -4,7 +4,8 @@ import (
 	"context"
 	"iter"
 	"runtime"
-	"sync"
+
+	"syncsam-convert/internal/guard"
 )
 
 // inOrder does jobs several at a time and takes their results one after the other in the jobs' order, so that nothing depends on which was
@@ -15,7 +16,7 @@ func inOrder[J, R any](ctx context.Context, jobs iter.Seq2[J, error], work func(
 		err   error
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var workers sync.WaitGroup
+	var workers guard.Group
 	defer workers.Wait()
 	defer cancel()
 	slots := runtime.GOMAXPROCS(0)
@@ -43,8 +44,9 @@ func inOrder[J, R any](ctx context.Context, jobs iter.Seq2[J, error], work func(
 			}
 			workers.Go(func() {
 				defer func() { <-free }()
-				value, err := work(ctx, job)
-				one <- result{value, err}
+				var r result
+				r.err = guard.Do(func() (err error) { r.value, err = work(ctx, job); return })
+				one <- r
 			})
 		}
 	})

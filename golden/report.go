@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"syncsam-convert/golden/stats"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
@@ -381,7 +382,9 @@ func (r *Report) Brief() *Report {
 
 // WriteJSON writes the whole report.
 func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(r)
+	return plain.Filter(w, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(r)
+	})
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"syncsam-convert/internal/plain"
 )
 
 // shown is how many items of a kind the text lists; the other forms have more.
@@ -18,27 +20,27 @@ func (r *Report) WriteText(w io.Writer) {
 	if r.Reference != "" {
 		against = " against " + r.Reference
 	}
-	fmt.Fprintf(w, "%s %s on engine %s%s\n", r.Family, r.Precision, r.Engine, against)
+	plain.Fprintf(w, "%s %s on engine %s%s\n", r.Family, r.Precision, r.Engine, against)
 	for _, note := range r.Notes {
-		fmt.Fprintf(w, "  note: %s\n", note)
+		plain.Fprintf(w, "  note: %s\n", note)
 	}
 	for _, mode := range r.modes {
 		m := r.Modes[mode]
-		fmt.Fprintf(w, "  %-8s %s", mode, r.line(mode, m))
+		plain.Fprintf(w, "  %-8s %s", mode, r.line(mode, m))
 		if m.Closed != nil {
-			fmt.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
+			plain.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
 		}
 		if r.Judged != ByNothing && !math.IsNaN(float64(m.Want)) || r.Judged == ByMinimum {
-			fmt.Fprintf(w, ": %s", map[bool]string{true: "ok", false: "FAILED"}[m.Pass])
+			plain.Fprintf(w, ": %s", map[bool]string{true: "ok", false: "FAILED"}[m.Pass])
 		}
-		fmt.Fprintln(w)
+		plain.Fprintf(w, "\n")
 	}
 	r.writeItems(w)
 	if r.EmptyMasks > 0 {
-		fmt.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
+		plain.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
 	}
 	if by := r.by(); by != "" {
-		fmt.Fprintf(w, "  judged by %s\n", by)
+		plain.Fprintf(w, "  judged by %s\n", by)
 	}
 }
 
@@ -89,7 +91,7 @@ func (r *Report) writeItems(w io.Writer) {
 	n := 0
 	for _, it := range r.Items {
 		if !it.Pass && n < shown {
-			fmt.Fprintf(w, "  FAILED %s %s: DSC %.6f, want %.6f (%+.3f points)\n", it.Mask, it.Mode, it.Have, it.Want, it.Points)
+			plain.Fprintf(w, "  FAILED %s %s: DSC %.6f, want %.6f (%+.3f points)\n", it.Mask, it.Mode, it.Have, it.Want, it.Points)
 			n++
 		}
 	}
@@ -100,18 +102,18 @@ func (r *Report) writeItems(w io.Writer) {
 		}
 		for i, m := range p.Moved {
 			if i < shown/2 {
-				fmt.Fprintf(w, "  moved %s %s: DSC %.4f to %.4f (%+.3f points)\n", m.Mask, m.Mode, m.A, m.B, m.Points)
+				plain.Fprintf(w, "  moved %s %s: DSC %.4f to %.4f (%+.3f points)\n", m.Mask, m.Mode, m.A, m.B, m.Points)
 			}
 		}
-		fmt.Fprintf(w, "  %s: %s: %s\n", mode, p.Words(), p.Reason)
+		plain.Fprintf(w, "  %s: %s: %s\n", mode, p.Words(), p.Reason)
 		if p.Stable != nil {
 			without := Paired{Paired: p.Stable}
-			fmt.Fprintf(w, "  %s without its %d unstable items: %+.3f points, %s\n", mode, p.UnstableItems, p.Stable.Mean, without.Words())
+			plain.Fprintf(w, "  %s without its %d unstable items: %+.3f points, %s\n", mode, p.UnstableItems, p.Stable.Mean, without.Words())
 		}
 	}
 	for i, m := range r.Unstable {
 		if i < shown {
-			fmt.Fprintf(w, "  unstable %s %s: rounding alone changes the answer to this prompt\n", m.Mask, m.Mode)
+			plain.Fprintf(w, "  unstable %s %s: rounding alone changes the answer to this prompt\n", m.Mask, m.Mode)
 		}
 	}
 }
@@ -122,31 +124,31 @@ var columns = []struct{ mode, title string }{{"box", "Bbox"}, {"point1", "1 pt"}
 // WriteTable prints systems by prompt mode: mean DSC in percent, in brackets what it is held against.
 func WriteTable(out io.Writer, rows []Row, bracket string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "system")
+	plain.Fprintf(w, "%s", "system")
 	for _, c := range columns {
-		fmt.Fprintf(w, "\t%s", c.title)
+		plain.Fprintf(w, "\t%s", c.title)
 	}
-	fmt.Fprintln(w)
+	plain.Fprintf(w, "\n")
 	for _, row := range rows {
-		fmt.Fprint(w, row.Name)
+		plain.Fprintf(w, "%s", row.Name)
 		for _, c := range columns {
 			m, ok := row.Report.Modes[c.mode]
 			switch {
 			case !ok:
-				fmt.Fprint(w, "\t-")
+				plain.Fprintf(w, "%s", "\t-")
 			case math.IsNaN(float64(m.Want)):
-				fmt.Fprintf(w, "\t%.1f", 100*m.Have)
+				plain.Fprintf(w, "\t%.1f", 100*m.Have)
 			default:
-				fmt.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
+				plain.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
 			}
 		}
-		fmt.Fprintln(w)
+		plain.Fprintf(w, "\n")
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "mean DSC in percent; in brackets %s\n", bracket)
-	return err
+	plain.Fprintf(out, "mean DSC in percent; in brackets %s\n", bracket)
+	return nil
 }
 
 // TableErr is nil where all systems passed, else an ErrMismatch that says which did not, by how much and in which direction.
@@ -172,19 +174,19 @@ func TableErr(rows []Row) error {
 
 // WriteThreeWay prints the golden results, the artifact's and its plan folder's side by side.
 func WriteThreeWay(w io.Writer, artifact, plan *Report) {
-	fmt.Fprintf(w, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+artifact.Engine, "plan on "+plan.Engine)
+	plain.Fprintf(w, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+artifact.Engine, "plan on "+plan.Engine)
 	for _, mode := range Modes {
 		a, ok := artifact.Modes[mode]
 		if !ok {
 			continue
 		}
 		p := plan.Modes[mode]
-		fmt.Fprintf(w, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, a.Points, p.Have, 100*(p.Have-a.Have))
+		plain.Fprintf(w, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, a.Points, p.Have, 100*(p.Have-a.Have))
 	}
-	fmt.Fprintf(w, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact\n")
+	plain.Fprintf(w, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact\n")
 	by := []string{artifact.by()}
 	if other := plan.by(); !slices.Contains(by, other) {
 		by = append(by, "the plan by "+other)
 	}
-	fmt.Fprintf(w, "judged by %s\n", strings.Join(by, "; "))
+	plain.Fprintf(w, "judged by %s\n", strings.Join(by, "; "))
 }

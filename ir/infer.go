@@ -6,7 +6,7 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// broadcast is the NumPy broadcast of two shapes.
+// broadcast is the NumPy broadcast of two shapes. A mask batch, which is 1 or B (Bind sees to it), becomes what it meets.
 func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	if len(a) < len(b) {
 		a, b = b, a
@@ -16,8 +16,8 @@ func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	for i, d := range b {
 		k := len(a) - len(b) + i
 		switch {
-		case a[k] == d || d.Is(1):
-		case a[k].Is(1):
+		case a[k] == d || d.Is(1) || d == maskBatch && a[k].Sym != "":
+		case a[k].Is(1) || a[k] == maskBatch && d.Sym != "":
 			out[k] = d
 		default:
 			return nil, fmt.Errorf("cannot broadcast %s with %s", tensor.ShapeString(a), tensor.ShapeString(b))
@@ -25,6 +25,8 @@ func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	}
 	return out, nil
 }
+
+var maskBatch = tensor.Symbol(MaskBatch)
 
 // axisOf resolves an axis that may count from the end.
 func axisOf(axis int64, rank int) (int, error) {

@@ -231,7 +231,7 @@ def check(program, name, checkpoint, opsets, columns, say):
             if precision == "tensorrt" and graph != "encoder":
                 continue
             if graph not in plain:
-                sets = [feeds(path, i, sizes, given[i]) for i, sizes in enumerate([{"N": 1, "B": 1, "P": 2, "L": 4}, {"N": 2, "B": 3, "P": 5, "L": 8}])]
+                sets = [feeds(path, i, sizes, given[i]) for i, sizes in enumerate([{"N": 1, "B": 1, "P": 2, "L": 4, "B_mask": 1}, {"N": 2, "B": 3, "P": 5, "L": 8, "B_mask": 3}])]
                 big = max(max(v.shape) for v in sets[0].values()) > 500
                 if big:
                     sets = sets[:1]

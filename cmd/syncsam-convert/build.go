@@ -9,7 +9,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/plain"
 )
 
 func buildCommand() *cobra.Command {
@@ -64,19 +64,25 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.StringArrayVar(&o.KeepFloat, "keep-float", nil, "with int8: a layer, as the plan names it, or a module that stays in float; may be given more than once")
 	f.StringVar(&o.Rounding, "rounding", compile.RoundAuto, "with int8: how convolutions' weights are rounded: nearest; adaptive, so that each gives what the float model's gives on the pictures at --calib; or auto, adaptive for small models")
 	addEngine(c, &o.Engine, &o.Runtime)
-	f.StringArrayVarP(&o.Debug.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
-	f.StringVar(&o.Debug.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
-	f.StringVar(&o.Debug.Dump, "dump", "", "folder for the program's text after each stage")
-	f.IntVar(&o.Debug.StopAfter, "stop-after", 0, "run only the first stages")
+	addDebug(c, &o.Debug)
+	writes(c, "output", "plan-out", "dump")
 	f.BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	addProgress(c, &progress)
 	return c
 }
 
+func addDebug(c *cobra.Command, d *compile.Debug) {
+	f := c.Flags()
+	f.StringArrayVarP(&d.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
+	f.StringVar(&d.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
+	f.StringVar(&d.Dump, "dump", "", "folder for the program's text after each stage")
+	f.IntVar(&d.StopAfter, "stop-after", 0, "run only the first stages")
+}
+
 func printBuilt(w io.Writer, dir string, man *artifact.Manifest) {
-	fmt.Fprintf(w, "%s: %s, %s, %d parameters\n", dir, man.Family, man.Precision, man.Source.Parameters)
+	plain.Fprintf(w, "%s: %s, %s, %d parameters\n", dir, man.Family, man.Precision, man.Source.Parameters)
 	for _, file := range man.Files {
-		fmt.Fprintf(w, "  %-16s %11d bytes  sha256 %s\n", file.Name, file.Bytes, file.SHA256[:16])
+		plain.Fprintf(w, "  %-16s %11d bytes  sha256 %s\n", file.Name, file.Bytes, file.SHA256[:16])
 	}
 }
 
@@ -94,9 +100,6 @@ func calibrateCommand() *cobra.Command {
 				return fmt.Errorf("--calib and -o: both are needed")
 			}
 			o.Checkpoint = args[0]
-			if err := mapfile.Creatable(out); err != nil {
-				return err
-			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
 			s, err := compile.Statistics(cmd.Context(), o, shard)
@@ -106,7 +109,7 @@ func calibrateCommand() *cobra.Command {
 			if err := s.WriteFile(out); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d values over %d images\n", out, len(s.Values), s.Images)
+			plain.Fprintf(cmd.OutOrStdout(), "%s: %d values over %d images\n", out, len(s.Values), s.Images)
 			return nil
 		},
 	}
@@ -114,6 +117,7 @@ func calibrateCommand() *cobra.Command {
 	addModel(c, &o)
 	addEngine(c, &o.Engine, &o.Runtime)
 	c.Flags().StringVarP(&out, "output", "o", "", "statistics file to write")
+	writes(c, "output")
 	c.Flags().StringVar(&shard, "shard", "", "i/n: run only images i, i+n, i+2n, ... (i from 1)")
 	addProgress(c, &progress)
 	return c

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/compare"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 func compareCommand() *cobra.Command {
@@ -23,16 +23,13 @@ func compareCommand() *cobra.Command {
 quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when an output differs by more than rounding. A MODEL.onnx is compared by its results.`,
 		Args: exactly(2, "A and B: artifacts, checkpoints or ONNX files"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := mapfile.Creatable(svg); err != nil {
-				return err
-			}
 			layers, err := compare.Encoders(cmd.Context(), args[0], args[1], image)
 			if err != nil {
 				return err
 			}
 			if svg != "" {
 				title := fmt.Sprintf("%s against %s", filepath.Base(args[1]), filepath.Base(args[0]))
-				if err := mapfile.WriteAtomic(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
+				if err := output.File(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
 					return err
 				}
 			}
@@ -52,6 +49,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	c.Flags().StringVar(&image, "image", "", "picture to run on (default: seeded noise)")
 	c.Flags().StringVar(&svg, "svg", "", "chart to write")
+	writes(c, "svg")
 	c.Flags().IntVar(&rows, "rows", 30, "lines to print")
 	return c
 }

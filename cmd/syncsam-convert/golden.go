@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/plain"
 )
 
 func goldenCommand() *cobra.Command {
@@ -49,10 +50,10 @@ that build --golden and verify --golden take. The data are copied into it. Items
 				return err
 			}
 			b.done()
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d items\n", out, len(f.Items))
+			plain.Fprintf(cmd.OutOrStdout(), "%s: %d items\n", out, len(f.Items))
 			for _, mode := range golden.Modes {
 				if dsc, ok := f.Summary[mode]; ok {
-					fmt.Fprintf(cmd.OutOrStdout(), "  %-8s DSC %.4f\n", mode, dsc)
+					plain.Fprintf(cmd.OutOrStdout(), "  %-8s DSC %.4f\n", mode, dsc)
 				}
 			}
 			return nil
@@ -61,6 +62,7 @@ that build --golden and verify --golden take. The data are copied into it. Items
 	c.Flags().StringVar(&r.Data, "data", "", "the data set's folder")
 	c.Flags().StringVar(&r.Prompts, "prompts", strings.Join(golden.Modes, ","), "prompt modes")
 	c.Flags().StringVarP(&out, "output", "o", "", "golden folder to make")
+	writes(c, "output")
 	addProgress(c, &progress)
 	addEngine(c, &r.Engine, &r.Options)
 	return c

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,7 +11,8 @@ import (
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 )
 
 // picturesKept is how many items the page shows.
@@ -64,6 +64,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
+	writes(c, "json", "junit", "html", "items")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
 	return c
@@ -88,13 +89,10 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	b := newBar(cmd, progress)
 	defer b.done()
 	f.Progress = func(done, total int) { b.at("masks", done, total) }
-	f.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: "+line) }
+	f.Note = func(line string) { plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line) }
 	table := f.table != "" || len(args) > 1 && f.Margin == nil
 	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "") {
 		return fmt.Errorf("--json, --junit, --html, --items: only for one artifact, or two with --margin")
-	}
-	if err := cmp.Or(mapfile.Creatable(f.json, f.junit, f.Items), mapfile.CreatableFolder(f.html)); err != nil {
-		return err
 	}
 	var r *golden.Report
 	var err error
@@ -132,7 +130,7 @@ func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
 		case "-":
 			err = out.write(w)
 		default:
-			err = mapfile.WriteAtomic(out.path, out.write)
+			err = output.File(out.path, out.write)
 		}
 		if err != nil {
 			return err
