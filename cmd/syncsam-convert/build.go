@@ -64,19 +64,19 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.StringArrayVar(&o.KeepFloat, "keep-float", nil, "with int8: a layer, as the plan names it, or a module that stays in float; may be given more than once")
 	f.StringVar(&o.Rounding, "rounding", compile.RoundAuto, "with int8: how convolutions' weights are rounded: nearest; adaptive, so that each gives what the float model's gives on the pictures at --calib; or auto, adaptive for small models")
 	addEngine(c, &o.Engine, &o.Runtime)
-	addDebug(c, &o.Debug)
+	addDebug(c, &o)
 	writes(c, "output", "plan-out", "dump")
 	f.BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	addProgress(c, &progress)
 	return c
 }
 
-func addDebug(c *cobra.Command, d *compile.Debug) {
+func addDebug(c *cobra.Command, o *compile.Options) {
 	f := c.Flags()
-	f.StringArrayVarP(&d.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
-	f.StringVar(&d.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
-	f.StringVar(&d.Dump, "dump", "", "folder for the program's text after each stage")
-	f.IntVar(&d.StopAfter, "stop-after", 0, "run only the first stages")
+	f.StringArrayVarP(&o.Debug.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
+	f.StringVar(&o.Debug.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
+	f.StringVar(&o.Debug.Dump, "dump", "", "folder for the program's text after each stage")
+	f.IntVar(&o.Debug.StopAfter, "stop-after", 0, "run only the first stages")
 }
 
 func printBuilt(w io.Writer, dir string, man *artifact.Manifest) {
