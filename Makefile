@@ -109,13 +109,13 @@ test-stats:
 	  $(GO) test -count=1 -v ./golden/metrics ./golden/stats -run 'Peers|Coverage'
 
 # Default INT8 of the small models beside float32 on phantoms that nobody has seen: equivalent within 0.25 DSC points in every prompt mode? Needs
-# python3. SEED=N takes others.
+# python3 and the 32 calibration pictures of $(SHARED) (CALIB=FOLDER takes others). SEED=N takes other phantoms.
 bench-equivalence: build
 	sh scripts/venv.sh numpy pillow
 	build/venv/bin/python scripts/phantoms.py build/equivalence/data 458 $(or $(SEED),1)
 	@failed=0; for v in 34 50; do c=golden/data/syncsam-tiny-$$v/syncsam-tiny-$$v.pth; \
 	  $(BIN) build $$c -o build/equivalence/float-$$v --force >/dev/null && \
-	  $(BIN) build $$c -o build/equivalence/int8-$$v --force --precision int8 --calib $(or $(CALIB),golden/data/calibration) >/dev/null && \
+	  $(BIN) build $$c -o build/equivalence/int8-$$v --force --precision int8 --calib $(or $(CALIB),$(SHARED)/golden/calibration) >/dev/null && \
 	  $(BIN) verify build/equivalence/float-$$v build/equivalence/int8-$$v --data build/equivalence/data --margin 0.25 --json build/equivalence/$$v.json || failed=1; done; exit $$failed
 
 # The real TensorRT 8.6.1 library on a machine without a GPU: it is loaded, tells its version, and the missing driver is reported.

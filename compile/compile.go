@@ -32,7 +32,7 @@ import (
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/guard"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
 )
@@ -47,7 +47,7 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 		return nil, err
 	}
 	o = o.filled()
-	if err := cmp.Or(mapfile.Creatable(o.PlanOut), mapfile.CreatableFolder(o.Debug.Dump)); err != nil {
+	if err := cmp.Or(output.Creatable(o.PlanOut), output.CreatableFolder(o.Debug.Dump)); err != nil {
 		return nil, err
 	}
 	stage, err := artifact.Stage(o.Output, o.Force)

@@ -13,7 +13,6 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
@@ -38,7 +37,7 @@ func (r Request) Make(ctx context.Context, dir, out string) (*File, error) {
 	if _, err := os.Lstat(out); !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: exists", out)
 	}
-	if err := mapfile.CreatableFolder(out); err != nil {
+	if err := output.CreatableFolder(out); err != nil {
 		return nil, err
 	}
 	man, err := artifact.Read(dir)

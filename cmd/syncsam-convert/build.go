@@ -9,7 +9,6 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/plain"
 )
 
@@ -101,9 +100,6 @@ func calibrateCommand() *cobra.Command {
 				return fmt.Errorf("--calib and -o: both are needed")
 			}
 			o.Checkpoint = args[0]
-			if err := mapfile.Creatable(out); err != nil {
-				return err
-			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
 			s, err := compile.Statistics(cmd.Context(), o, shard)

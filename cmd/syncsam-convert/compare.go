@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/compare"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 )
 
@@ -24,9 +23,6 @@ func compareCommand() *cobra.Command {
 quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when an output differs by more than rounding. A MODEL.onnx is compared by its results.`,
 		Args: exactly(2, "A and B: artifacts, checkpoints or ONNX files"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := mapfile.Creatable(svg); err != nil {
-				return err
-			}
 			layers, err := compare.Encoders(cmd.Context(), args[0], args[1], image)
 			if err != nil {
 				return err

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
@@ -25,9 +24,6 @@ func execCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if in == "" || out == "" {
 				return fmt.Errorf("--inputs and --outputs: both are needed")
-			}
-			if err := mapfile.Creatable(out); err != nil {
-				return err
 			}
 			tensors, err := safetensors.Open(in)
 			if err != nil {

@@ -61,7 +61,7 @@ that build --golden and verify --golden take. The data are copied into it. Items
 	}
 	c.Flags().StringVar(&r.Data, "data", "", "the data set's folder")
 	c.Flags().StringVar(&r.Prompts, "prompts", strings.Join(golden.Modes, ","), "prompt modes")
-	c.Flags().StringVarP(&out, "output", "o", "", "golden folder to make")
+	c.Flags().StringVarP(&out, "output", "o", "", "golden folder to write")
 	writes(c, "output")
 	addProgress(c, &progress)
 	addEngine(c, &r.Engine, &r.Options)

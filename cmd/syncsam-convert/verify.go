@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
 )
@@ -59,7 +57,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().Float64Var(&f.margin, "margin", 0, "compare artifact B with A: DSC points that B's mean may lie from A's")
 	c.Flags().Float64Var(&f.MovedBy, "moved-by", 0, fmt.Sprintf("with --margin: list items that differ by more than so many DSC points (default %g)", golden.DefaultMovedBy))
 	c.Flags().StringVar(&f.Groups, "groups", "", "table (CSV) of what items belong to: first column mask or image, others organ, modality, patient, ...")
-	c.Flags().StringVar(&f.Items, "items", "", "file (.csv, .jsonl) for a row per item and prompt mode, as they come")
+	c.Flags().StringVar(&f.Items, "items", "", "file (.csv, .jsonl) to write: a row per item and prompt mode, as they come")
 	c.Flags().BoolVar(&f.Resume, "resume", false, "go on with the --items file of a run that broke")
 	c.Flags().BoolVar(&f.Closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
 	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
@@ -95,9 +93,6 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	table := f.table != "" || len(args) > 1 && f.Margin == nil
 	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "") {
 		return fmt.Errorf("--json, --junit, --html, --items: only for one artifact, or two with --margin")
-	}
-	if err := cmp.Or(mapfile.Creatable(f.json, f.junit, f.Items), mapfile.CreatableFolder(f.html)); err != nil {
-		return err
 	}
 	var r *golden.Report
 	var err error

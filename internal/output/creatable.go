@@ -1,4 +1,4 @@
-package mapfile
+package output
 
 import (
 	"errors"
@@ -11,8 +11,12 @@ import (
 // folder stands where the file should. "" and "-" (standard output) are nobody's.
 func Creatable(files ...string) error {
 	for _, path := range files {
-		if path == "" || path == "-" {
+		if path == "" || path == "-" || Special(path) {
 			continue
+		}
+		path, err := Resolve(path)
+		if err != nil {
+			return err
 		}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return fmt.Errorf("%s: it is a folder, want a file", path)
