@@ -18,46 +18,51 @@ import (
 // allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
 const allowed = `
 internal/mapfile         :
+internal/early           :
+internal/guard           : internal/mapfile
+internal/output          :
+internal/plain           :
+internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
-ir/kernel                :
+ir/kernel                : internal/guard
 ir/kernel/gen            :
-ir                       : ir/tensor ir/kernel
+ir                       : internal/guard ir/kernel ir/tensor
 ir/quant                 :
-safetensors              : ir/tensor internal/mapfile
+safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
-artifact                 : internal/mapfile internal/version ir
+artifact                 : internal/mapfile internal/output internal/plain internal/version ir
 pictures/internal/dcm    :
 pictures/internal/jpeg   :
 pictures/internal/jpegls :
-pictures                 : internal/mapfile ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
-dataset                  : pictures
+pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
+dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
-frontends/checkpoint     : ir/tensor safetensors internal/mapfile
+frontends/checkpoint     : internal/guard internal/mapfile ir/tensor safetensors
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
-quantizer                : ir ir/kernel ir/quant ir/tensor
-passes                   : ir ir/kernel ir/quant ir/tensor quantizer
-internal/trthost         : internal/mapfile ir/tensor
+quantizer                : internal/guard ir ir/kernel ir/quant ir/tensor
+passes                   : internal/output ir ir/kernel ir/quant ir/tensor quantizer
+internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
-backends/onnx            : ir ir/tensor internal/onnxpb internal/mapfile
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/trthost ir ir/kernel ir/tensor passes
+backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes
 segment                  : artifact engine ir/tensor pictures prompt
-bench                    : engine frontends/onnx ir ir/tensor
+bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
-calib                    : dataset engine ir ir/quant ir/tensor pictures prompt quantizer safetensors
+calib                    : dataset engine internal/guard ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
 golden/metrics           : golden/edt pictures
 golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
-golden/items             : internal/mapfile
-golden/groups            :
-golden                   : artifact dataset engine golden/clicks golden/stats internal/mapfile pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/mapfile internal/onnxpb internal/version ir ir/quant ir/tensor passes pictures quantizer segment
-compare                  : artifact compile engine frontends/onnx ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/mapfile internal/onnxpb internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+golden/items             : internal/mapfile internal/output
+golden/groups            : internal/mapfile
+golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/guard internal/mapfile internal/output internal/plain internal/version pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
+cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"
@@ -122,6 +127,7 @@ func TestTheCommandLineIsThin(t *testing.T) {
 				require.LessOrEqual(t, files.Position(fn.End()).Line-files.Position(fn.Pos()).Line+1, 60, "%s: %s", path, fn.Name)
 			}
 		}
+		require.NotRegexp(t, `fmt\.(Fp|P)rint(f|ln)?\(|os\.Std(out|err)\.Write`, string(text), "%s: what is printed passes through internal/plain", path)
 		for _, i := range f.Imports {
 			require.NotRegexp(t, `"syncsam-convert/(passes|ir|ir/kernel|ir/quant)"`, i.Path.Value, path)
 		}

@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/ir"
 )
@@ -34,9 +36,17 @@ type Manifest struct {
 	Passes       []Pass          `json:"passes"`
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
 	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
+	Criterion    *Criterion      `json:"criterion,omitempty"`    // by which it was accepted, and is judged again
 	Verification json.RawMessage `json:"verification,omitempty"`
 	// Values are identities of values by file and name: what is the same value in two artifacts of one checkpoint has the same.
 	Values map[string]map[string]string `json:"values,omitempty"`
+}
+
+// A Criterion is when golden results count as met: the summaries may be lower by so many DSC points. Judge is "" where that is said of the
+// measured means, "equivalence" where it must be shown by the paired comparison (package golden/stats) with that margin.
+type Criterion struct {
+	MaxDrop float64 `json:"max_dsc_drop_points"`
+	Judge   string  `json:"judge,omitempty"`
 }
 
 // Float16 says what computes in half precision, and what was kept from it.
@@ -96,7 +106,7 @@ type KeptFloat struct {
 
 // Hash gives a file's SHA-256 in hexadecimal and its size; memory holds a small buffer of it.
 func Hash(path string) (sum string, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if err != nil {
 		return "", 0, err
 	}
@@ -139,9 +149,11 @@ func (m *Manifest) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(filepath.Join(dir, ManifestName), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
+	return output.Part(filepath.Join(dir, ManifestName), func(w io.Writer) error {
+		return plain.Filter(w, func(w io.Writer) error {
+			_, err := w.Write(append(text, '\n'))
+			return err
+		})
 	})
 }
 

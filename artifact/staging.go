@@ -1,85 +1,43 @@
 package artifact
 
 import (
-	"errors"
-	"fmt"
-	"os"
+	"path"
 	"path/filepath"
+
+	"syncsam-convert/internal/output"
 )
 
-// A Staging is a folder that becomes the artifact in one rename, or leaves no trace.
-type Staging struct {
-	Dir    string // where files go
-	target string
-	force  bool
+// Stage prepares a new artifact beside its target. An existing target is an error, unless force is given and the target is an artifact or an empty
+// folder. Then what its manifest lists is replaced; what else lies in it, such as plans that took hours, is kept, and refused by name where the new
+// artifact has a file of that name.
+func Stage(target string, force bool) (*output.Folder, error) {
+	if !force {
+		return output.NewFolder(target, nil)
+	}
+	return output.NewFolder(target, listed)
 }
 
-// Stage prepares a new artifact beside its target. An existing target is an error, unless force is given and the target is
-// an artifact or an empty folder: what else stands there is never replaced.
-func Stage(target string, force bool) (*Staging, error) {
-	target = filepath.Clean(target)
-	if err := replaceable(target, force); err != nil {
-		return nil, err
-	}
-	parent := filepath.Dir(target)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp(parent, "."+filepath.Base(target)+".building-*")
+// Signature is the file that a signed artifact has beside its manifest: of what is replaced it says nothing.
+const Signature = "model.sig"
+
+// listed are the files of an artifact that the program wrote: the manifest, what it lists, and what the manifests among these list.
+func listed(dir string) (map[string]bool, error) {
+	m, err := Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return &Staging{dir, target, force}, nil
-}
-
-func replaceable(target string, force bool) error {
-	entries, err := os.ReadDir(target)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("%s: exists and is not a folder", target)
-	case !force:
-		return fmt.Errorf("%s: exists; --force replaces it", target)
-	case len(entries) == 0:
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join(target, ManifestName)); err != nil {
-		return fmt.Errorf("%s: exists and is not an artifact; --force does not replace it", target)
-	}
-	return nil
-}
-
-// Publish moves the folder to its target.
-func (s *Staging) Publish() error {
-	if err := replaceable(s.target, s.force); err != nil {
-		return err
-	}
-	old := s.Dir + ".old"
-	err := os.Rename(s.target, old)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	replaced := err == nil
-	if err := os.Rename(s.Dir, s.target); err != nil {
-		if replaced {
-			return errors.Join(err, os.Rename(old, s.target))
+	names := map[string]bool{ManifestName: true, Signature: true}
+	for _, f := range m.Files {
+		names[f.Name] = true
+		if sub := path.Dir(f.Name); path.Base(f.Name) == ManifestName && sub != "." {
+			inner, err := Read(filepath.Join(dir, filepath.FromSlash(sub)))
+			if err != nil {
+				continue // what it listed is not known, and will be kept or refused
+			}
+			for _, g := range inner.Files {
+				names[path.Join(sub, g.Name)] = true
+			}
 		}
-		return err
 	}
-	s.Dir = ""
-	if replaced {
-		return os.RemoveAll(old)
-	}
-	return nil
-}
-
-// Discard removes the folder, unless it was published.
-func (s *Staging) Discard() {
-	if s.Dir != "" {
-		os.RemoveAll(s.Dir)
-	}
+	return names, nil
 }

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
@@ -57,7 +58,8 @@ func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]
 	go func() {
 		defer close(shots)
 		for i := range n {
-			values, err := run(i)
+			var values map[string]*tensor.Tensor
+			err := guard.Do(func() (err error) { values, err = run(i); return err })
 			select {
 			case shots <- shot{values, err}:
 			case <-ctx.Done():
@@ -91,7 +93,7 @@ func (s *Stats) Collect(ctx context.Context, n int, run func(i int) (map[string]
 func (s *Stats) add(values map[string]*tensor.Tensor) error {
 	keys := slices.Sorted(maps.Keys(values))
 	errs := make([]error, len(keys))
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, key := range keys {
 		if s.Values[key] == nil {
 			s.Values[key] = &Series{}
@@ -225,6 +227,19 @@ func (s *Stats) WriteFile(path string) error {
 		all = append(all, safetensors.Named{Name: key + "/peak", Tensor: tensor.FromFloat32([]int64{1}, []float32{s.Peaks[key]})})
 	}
 	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
+}
+
+// IsStatistics reports whether a file holds statistics, by its content.
+func IsStatistics(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Metadata["format"] == statsFormat
 }
 
 // ReadFile reads statistics. Errors name the file and the value.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"syncsam-convert/internal/plain"
 )
 
 // chart is a bar per layer: cumulative error, and a mark at the local one.
@@ -44,7 +45,7 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 		Ticks                  []tick
 		Bars                   []bar
 	}
-	data.Title = title
+	data.Title = plain.Text(title, 120)
 	data.Bottom = 54 + 16*len(layers)
 	data.Labels, data.Height = data.Bottom+14, data.Bottom+24
 	for db := 0; db <= int(chartTop); db += 10 {
@@ -52,19 +53,19 @@ func WriteSVG(w io.Writer, title string, layers []Layer) error {
 	}
 	length := func(db float64) float64 { return chartScale * min(max(db, 0), chartTop) }
 	for i, l := range layers {
-		b := bar{Name: l.Name, Fill: "#1976d2", Y: 54 + 16*i, Text: 64 + 16*i, W: math.Round(length(l.Cumulative))}
+		b := bar{Name: plain.Text(l.Name, 1000), Fill: "#1976d2", Y: 54 + 16*i, Text: 64 + 16*i, W: math.Round(length(l.Cumulative))}
 		if l.Output {
 			b.Fill = "#2e7d32"
 		}
-		if n := len(b.Name); n > 54 {
-			b.Name = "..." + b.Name[n-51:]
+		if name := []rune(b.Name); len(name) > 54 {
+			b.Name = "..." + string(name[len(name)-51:])
 		}
 		if l.Local != nil {
 			b.Mark = math.Round(400 + length(*l.Local))
 		}
 		data.Bars = append(data.Bars, b)
 	}
-	return chart.Execute(w, data)
+	return plain.Filter(w, func(w io.Writer) error { return chart.Execute(w, data) })
 }
 
 // paired are the layers that have a partner; they come first.
@@ -77,15 +78,15 @@ func paired(layers []Layer) []Layer {
 
 // WriteText prints the layers, at most n with a partner and n without.
 func WriteText(w io.Writer, layers []Layer, n int) {
-	fmt.Fprintf(w, "%11s %9s  %s\n", "cumulative", "local", "value")
+	plain.Fprintf(w, "%11s %9s  %s\n", "cumulative", "local", "value")
 	both := paired(layers)
 	alone := layers[len(both):]
 	defer func() {
 		if len(alone) > 0 {
-			fmt.Fprintf(w, "%d values have no partner:\n", len(alone))
+			plain.Fprintf(w, "%d values have no partner:\n", len(alone))
 		}
 		for _, l := range alone[:min(len(alone), n)] {
-			fmt.Fprintf(w, "  %s: %s\n", l.Name, l.Alone)
+			plain.Fprintf(w, "  %s: %s\n", l.Name, l.Alone)
 		}
 	}()
 	for _, l := range both[:min(len(both), n)] {
@@ -97,7 +98,7 @@ func WriteText(w io.Writer, layers []Layer, n int) {
 		if l.Output {
 			name += " (output)"
 		}
-		fmt.Fprintf(w, "%11s %9s  %s\n", decibels(l.Cumulative), local, name)
+		plain.Fprintf(w, "%11s %9s  %s\n", decibels(l.Cumulative), local, name)
 	}
 }
 

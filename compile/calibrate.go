@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"syncsam-convert/calib"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/passes"
 )
 
@@ -28,14 +29,23 @@ func Statistics(ctx context.Context, o Options, shard string) (*calib.Stats, err
 		return nil, err
 	}
 	defer source.Close()
-	l, err := source.Lower(ctx)
+	var s *calib.Stats
+	err = source.settle(ctx, guard.Do(func() (err error) {
+		s, err = source.statistics(ctx, images)
+		return err
+	}))
+	return s, err
+}
+
+func (s *Source) statistics(ctx context.Context, images []string) (*calib.Stats, error) {
+	l, err := s.Lower(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := l.run.Before(ctx, passes.Calibrate); err != nil {
 		return nil, err
 	}
-	sum, err := source.SHA256()
+	sum, err := s.SHA256()
 	if err != nil {
 		return nil, err
 	}

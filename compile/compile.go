@@ -7,7 +7,7 @@
 // manifest that says what was done. Each stage gives a value that can be kept, so a search finishes many models of one calibration:
 //
 //	source, err := compile.Open(compile.Options{Checkpoint: "syncsam-50.pth", Precision: compile.INT8, Calibration: "images/"})
-//	lowered, err := source.Lower(ctx)
+//	lowered, err := s.Lower(ctx)
 //	calibrated, err := lowered.Calibrate(ctx)
 //	compiled, err := calibrated.Finish(ctx, compile.ONNX, calibrated.Plan)
 //	manifest, err := compiled.Write(ctx, "artifact")
@@ -31,6 +31,8 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
 )
@@ -45,6 +47,9 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 		return nil, err
 	}
 	o = o.filled()
+	if err := cmp.Or(output.Creatable(o.PlanOut), output.CreatableFolder(o.Debug.Dump)); err != nil {
+		return nil, err
+	}
 	stage, err := artifact.Stage(o.Output, o.Force)
 	if err != nil {
 		return nil, err
@@ -64,15 +69,29 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 	return man, stage.Publish()
 }
 
-// build fills a folder with the artifact, and gives the plan that it has.
-func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *quant.Plan, error) {
-	source, err := Open(o)
+// build fills a folder with the artifact, and gives the plan that it has. A checkpoint that changes meanwhile is an error.
+func build(ctx context.Context, o Options, dir string) (man *artifact.Manifest, plan *quant.Plan, err error) {
+	err = guard.Do(func() error {
+		source, err := Open(o)
+		if err != nil {
+			return err
+		}
+		defer source.Close()
+		return source.settle(ctx, guard.Do(func() (err error) {
+			man, plan, err = source.build(ctx, dir)
+			return err
+		}))
+	})
+	return man, plan, err
+}
+
+func (s *Source) build(ctx context.Context, dir string) (*artifact.Manifest, *quant.Plan, error) {
+	o := s.o
+	lowered, err := s.Lower(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer source.Close()
-	lowered, err := source.Lower(ctx)
-	if err != nil {
+	if err := lowered.nameGolden(); err != nil {
 		return nil, nil, err
 	}
 	calibrated, err := lowered.Calibrate(ctx)
@@ -81,16 +100,16 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	}
 	plan, folder := calibrated.Plan, filepath.Join(dir, plans.Name)
 	if o.Target == TensorRT {
-		if err := os.Mkdir(folder, 0o755); err != nil {
+		if err := os.Mkdir(folder, 0o777); err != nil {
 			return nil, nil, err
 		}
 	}
 	var beside errgroup.Group
 	if o.Target == TensorRT && o.Golden == "" { // nothing can change the plan any more: both models at once
-		beside.Go(func() error {
+		beside.Go(guard.Func(func() error {
 			_, err := calibrated.publish(ctx, TensorRT, plan, folder)
 			return err
-		})
+		}))
 	}
 	man, err := calibrated.publish(ctx, ONNX, plan, dir)
 	if errors.Is(err, golden.ErrMismatch) && o.Precision == INT8 && o.MaxDrop != nil {
@@ -111,6 +130,26 @@ func build(ctx context.Context, o Options, dir string) (*artifact.Manifest, *qua
 	}
 	man.Target, man.Files = TensorRT, append(man.Files, pin)
 	return man, plan, man.Write(dir)
+}
+
+// nameGolden says before the work that the golden results are of another checkpoint file; those of another family are an error.
+func (l *Lowered) nameGolden() error {
+	if l.o.Golden == "" {
+		return nil
+	}
+	g, err := golden.Read(l.o.Golden)
+	if err != nil {
+		return err
+	}
+	sum, err := l.SHA256()
+	if err != nil || g.SHA256 == "" || g.SHA256 == sum {
+		return err
+	}
+	if err := g.CheckFamily(l.run.Module.Meta.Family); err != nil {
+		return fmt.Errorf("%s: %w", l.o.Golden, err)
+	}
+	l.o.Note(fmt.Sprintf("note: %s: the golden set is of another checkpoint file: sha256 %.16s, this one has %.16s", l.o.Golden, g.SHA256, sum))
+	return nil
 }
 
 // publish finishes one model, writes it into a folder, and proves it where there are golden results. With a golden.ErrMismatch it gives
@@ -139,7 +178,7 @@ func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest, 
 	}
 	defer p.Close()
 	done := 0
-	s.Tolerance, s.MaxDrop, s.Seen = golden.DefaultTolerance, o.MaxDrop, func() {
+	s.Tolerance, s.MaxDrop, s.Judge, s.Seen = golden.DefaultTolerance, o.MaxDrop, o.Judge, func() {
 		done++
 		o.Progress(Event{"masks", done, len(g.Items)})
 	}

@@ -1,12 +1,17 @@
 package compile
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
 	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/ir"
 )
 
 // An Inspection says what a checkpoint is.
@@ -42,8 +47,12 @@ func Inspect(path string, o frontends.Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer source.Close()
-	m, notes, err := source.load()
-	if err != nil {
+	var m *ir.Module
+	var notes []string
+	if err := source.settle(context.Background(), guard.Do(func() (err error) {
+		m, notes, err = source.load()
+		return err
+	})); err != nil {
 		return nil, err
 	}
 	x := describe(source.Checkpoint)
@@ -85,4 +94,13 @@ func describe(ck *checkpoint.Checkpoint) *Inspection {
 		x.Modules = append(x.Modules, *modules[key])
 	}
 	return x
+}
+
+// Problems are all keys of a checkpoint that do not fit, where that is the error; the error itself has the first few.
+func Problems(err error) []string {
+	var misfit *blocks.Misfit
+	if errors.As(err, &misfit) {
+		return misfit.Problems
+	}
+	return nil
 }

@@ -2,20 +2,16 @@ package compile
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
@@ -47,26 +43,17 @@ func Open(o Options) (*Source, error) {
 	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
 	go func() {
 		defer close(s.hash)
-		s.sum, s.err = hash(ck.Files())
+		s.sum, s.err = ck.SHA256()
 	}()
 	return s, nil
 }
 
-// hash identifies the weights: a file's SHA-256; of several files that of the lines "HASH  NAME" that sha256sum prints for them.
-func hash(files []string) (string, error) {
-	if len(files) == 1 {
-		sum, _, err := artifact.Hash(files[0])
-		return sum, err
+// settle is how work on the source ended: with its error, or with that the checkpoint changed meanwhile, whatever that did.
+func (s *Source) settle(ctx context.Context, err error) error {
+	if changed := s.Checkpoint.Unchanged(); changed != nil && ctx.Err() == nil {
+		return changed
 	}
-	all := sha256.New()
-	for _, path := range files {
-		sum, _, err := artifact.Hash(path)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(all, "%s  %s\n", sum, filepath.Base(path))
-	}
-	return hex.EncodeToString(all.Sum(nil)), nil
+	return err
 }
 
 // Close ends the source.
@@ -236,26 +223,26 @@ func (l *Lowered) scope8() (none quant.Scope) {
 // observe runs the float model over images.
 func (l *Lowered) observe(ctx context.Context, source string, images []string, scope quant.Scope, peaks bool) (*calib.Stats, error) {
 	done := 0
-	o, err := l.observer(func() {
+	o, remove, err := l.observer(func() {
 		done++
 		l.o.Progress(Event{"calibrate", done, len(images)})
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(o.Dir)
+	defer remove()
 	s := calib.NewStats(source)
 	return s, o.Collect(ctx, s, scope, peaks, images)
 }
 
-func (l *Lowered) observer(seen func()) (*calib.Observer, error) {
-	tmp, err := os.MkdirTemp("", "syncsam-convert-*")
-	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, err
+func (l *Lowered) observer(seen func()) (o *calib.Observer, remove func(), err error) {
+	tmp, remove, err := output.Scratch()
+	return &calib.Observer{Module: l.run.Module, Engine: l.o.Engine, Options: l.o.Runtime, Dir: tmp, Seen: seen}, remove, err
 }
 
 // readPlan reads a plan and holds it to the model.
 func (l *Lowered) readPlan(path, source string) (*quant.Plan, error) {
-	file, err := os.Open(path)
+	file, err := mapfile.Reader(path)
 	if err != nil {
 		return nil, err
 	}
@@ -411,11 +398,11 @@ func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.T
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.observer(nil)
+	o, remove, err := c.observer(nil)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(o.Dir)
+	defer remove()
 	return o.Inputs(ctx, spread)
 }
 
@@ -438,7 +425,7 @@ func (o Options) writePlan(p *quant.Plan) error {
 	if o.PlanOut == "" || p == nil {
 		return nil
 	}
-	return mapfile.WriteAtomic(o.PlanOut, p.Write)
+	return output.File(o.PlanOut, p.Write)
 }
 
 // Float compiles a checkpoint in float32, in memory. The module's tensors need the checkpoint until close is called.

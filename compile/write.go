@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -15,7 +15,9 @@ import (
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/ir"
 	"syncsam-convert/passes"
@@ -26,9 +28,9 @@ import (
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})
 	m := c.run.Module
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
 	var audit errgroup.Group
-	audit.Go(func() error { return c.audit(ctx) })
+	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {
 		return nil, err
 	}
@@ -158,9 +160,12 @@ func (c *Compiled) writeRecipe(dir string, m *ir.Module, man *artifact.Manifest)
 	for _, out := range []struct {
 		name string
 		text []byte
-		mode os.FileMode
-	}{{tensorrt.RecipeName, text, 0o644}, {tensorrt.ScriptName, []byte(recipe.Script()), 0o755}} {
-		if err := os.WriteFile(filepath.Join(dir, out.name), out.text, out.mode); err != nil {
+		put  func(path string, write func(io.Writer) error) error
+	}{{tensorrt.RecipeName, text, output.Part}, {tensorrt.ScriptName, []byte(recipe.Script()), output.Program}} {
+		if err := out.put(filepath.Join(dir, out.name), func(w io.Writer) error {
+			_, err := w.Write(out.text)
+			return err
+		}); err != nil {
 			return err
 		}
 		file, err := artifact.Describe(dir, out.name)

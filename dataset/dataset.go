@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
+	"syncsam-convert/internal/mapfile"
 )
 
 // IndexName is the index that a data set folder holds.
@@ -21,7 +21,7 @@ type Item struct{ Mask, Image string }
 // Items streams an index; memory does not grow with it. The last pair carries an error if there was one.
 func Items(index string) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		f, err := os.Open(index)
+		f, err := mapfile.Reader(index)
 		if err != nil {
 			yield(Item{}, err)
 			return
@@ -80,7 +80,7 @@ func text(f io.Reader) io.Reader {
 // listed streams a list of IMed-361M's dataset.json: {"test": [{"image": ..., "label": ...}, ...], ...}.
 func listed(index string, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		f, err := os.Open(index)
+		f, err := mapfile.Reader(index)
 		if err != nil {
 			yield(Item{}, err)
 			return

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 )
@@ -86,11 +87,11 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 
 // profileORT reads the trace that ONNX Runtime writes when a session ends.
 func profileORT(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) (int, error) {
-	dir, err := os.MkdirTemp("", "profile")
+	dir, remove, err := output.Scratch()
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	o.Trace = filepath.Join(dir, "trace")
 	s, err := loadORT(path, o)
 	if err != nil {

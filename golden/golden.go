@@ -4,12 +4,12 @@ package golden
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"syncsam-convert/dataset"
+	"syncsam-convert/internal/mapfile"
 )
 
 // FileName is the golden file's name in its folder.
@@ -41,6 +41,8 @@ type Item struct {
 type BoxGold struct {
 	Box [4]float64 `json:"box"`
 	DSC float64    `json:"dsc"`
+	// Unstable says that noise of float rounding's size changes the result.
+	Unstable bool `json:"unstable,omitempty"`
 }
 
 // PointsGold is a series of clicks and the DSC after the last (and after each).
@@ -49,6 +51,7 @@ type PointsGold struct {
 	Labels      []int        `json:"labels"`
 	DSCPerClick []float64    `json:"dsc_per_click,omitempty"`
 	DSC         float64      `json:"dsc"`
+	Unstable    bool         `json:"unstable,omitempty"`
 }
 
 // Modes are the prompt modes, in the order of reports.
@@ -70,10 +73,17 @@ func ParseModes(s string) ([]string, error) {
 	return out, nil
 }
 
+// maxGolden bounds a golden.json in bytes: some million items.
+const maxGolden = 1 << 30
+
 // Read reads a golden folder. Errors name the file and the item.
 func Read(dir string) (*File, error) {
+	dir, err := filepath.EvalSymlinks(dir) // its data set is beside it, not beside a link to it
+	if err != nil {
+		return nil, err
+	}
 	path := filepath.Join(dir, FileName)
-	text, err := os.ReadFile(path)
+	text, err := mapfile.ReadAll(path, maxGolden)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +104,16 @@ func Read(dir string) (*File, error) {
 		}
 	}
 	return f, f.checkIndex(filepath.Join(dir, filepath.FromSlash(f.Dataset)))
+}
+
+// Index is the index of the data set that a golden folder names, "" where the folder is none.
+func Index(dir string) string {
+	var f struct{ Dataset string }
+	text, err := mapfile.ReadAll(filepath.Join(dir, FileName), maxGolden)
+	if err != nil || json.Unmarshal(text, &f) != nil || f.Dataset == "" {
+		return ""
+	}
+	return filepath.Join(dir, filepath.FromSlash(f.Dataset))
 }
 
 func (it *Item) check() error {
@@ -117,14 +137,20 @@ func (it *Item) check() error {
 	return nil
 }
 
-// checkIndex holds the items against the data set's index.
+// checkIndex holds the items against the data set's index, of which memory holds what the items name.
 func (f *File) checkIndex(index string) error {
+	wanted := make(map[string]bool, len(f.Items))
+	for _, it := range f.Items {
+		wanted[it.Mask] = true
+	}
 	image := make(map[string]string, len(f.Items))
 	for pair, err := range dataset.Items(index) {
 		if err != nil {
 			return err
 		}
-		image[pair.Mask] = pair.Image
+		if wanted[pair.Mask] {
+			image[pair.Mask] = pair.Image
+		}
 	}
 	for _, it := range f.Items {
 		have, ok := image[it.Mask]

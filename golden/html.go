@@ -1,16 +1,24 @@
 package golden
 
 import (
+	"bytes"
 	_ "embed" // the page's template
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 )
+
+const pageName = "index.html"
 
 //go:embed report.html.tmpl
 var pageText string
@@ -19,7 +27,10 @@ var page = template.Must(template.New("report").Parse(pageText))
 
 // WriteHTML writes index.html and its pictures into a folder, which it makes.
 func (r *Report) WriteHTML(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := ownPage(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	type row struct {
@@ -34,12 +45,26 @@ func (r *Report) WriteHTML(dir string) error {
 	}
 	data := struct {
 		*Report
+		Verdict  string // in words
+		By       string
+		Beside   string // what stands beside the results
+		Wanted   bool   // something does
+		PerItem  bool   // items are judged
 		Closed   bool
 		Rows     []row
 		Pictures []picture
-	}{Report: r}
+	}{Report: r, By: r.by(), Beside: "golden", PerItem: r.Judged == ByItem}
+	switch {
+	case r.Judged == ByNothing:
+		data.Verdict = "measured"
+	case r.Judged == ByComparison:
+		data.Verdict, data.Beside = map[bool]string{true: "may replace A", false: "is not shown to replace A"}[r.Pass], "A"
+	default:
+		data.Verdict = map[bool]string{true: "meets its golden results", false: "does not meet its golden results"}[r.Pass]
+	}
 	for _, mode := range r.modes {
 		x := row{Mode: mode, Summary: r.Modes[mode]}
+		data.Wanted = data.Wanted || !math.IsNaN(float64(x.Want))
 		if x.Closed != nil {
 			data.Closed = true
 			x.ClosedDSC, x.Same = *x.Closed, 100**x.SameClicks
@@ -53,7 +78,25 @@ func (r *Report) WriteHTML(dir string) error {
 		}
 		data.Pictures = append(data.Pictures, p)
 	}
-	return mapfile.WriteAtomic(filepath.Join(dir, "index.html"), func(w io.Writer) error { return page.Execute(w, data) })
+	return output.File(filepath.Join(dir, pageName), func(w io.Writer) error {
+		return plain.Filter(w, func(w io.Writer) error { return page.Execute(w, data) })
+	})
+}
+
+// generator is how a page says that it is a report.
+const generator = `<meta name="generator" content="syncsam-convert">`
+
+// ownPage refuses a folder whose page is somebody else's.
+func ownPage(dir string) error {
+	path := filepath.Join(dir, pageName)
+	text, err := mapfile.ReadAll(path, 64<<20)
+	if err == nil && len(text) > 0 && !bytes.Contains(text[:min(len(text), 1<<10)], []byte(generator)) {
+		err = fmt.Errorf("%s: it is no report of this program; want another folder", path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // marks draws a run's prompts.

@@ -3,9 +3,9 @@ package ir
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
@@ -172,7 +172,7 @@ func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64, kept *memo, held *leases) (t *tensor.Tensor, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
+			err = guard.Error(r)
 		}
 	}()
 	env := &Env{Type: inFloat32(v.Type), Dims: make([]int64, len(v.Type.Shape)), memo: kept, leases: held}

@@ -3,12 +3,14 @@ package passes
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
@@ -297,9 +299,12 @@ func dump(dir string, i int, name string, m *ir.Module) error {
 	if dir == "" {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	text, _ := ir.Print(m)
-	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d_%s.ir", i, name)), []byte(text), 0o644)
+	return output.File(filepath.Join(dir, fmt.Sprintf("%02d_%s.ir", i, name)), func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/pictures/internal/dcm"
 )
 
@@ -20,7 +21,7 @@ func isDICOM(path string) bool {
 	if info.IsDir() {
 		return len(seriesFiles(path)) > 0
 	}
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if err != nil {
 		return false
 	}
@@ -63,10 +64,7 @@ type dicomFile struct {
 }
 
 func openDICOM(path string) (*dicomFile, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > int64(MaxVolumeBytes) {
-		return nil, fmt.Errorf("have %d bytes, want at most %d MB", info.Size(), MaxVolumeBytes>>20)
-	}
-	b, err := os.ReadFile(path)
+	b, err := mapfile.ReadAll(path, int64(MaxVolumeBytes))
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +240,7 @@ func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
 // volumeOf puts files of one size together, a frame or more of each.
 func volumeOf(files []*dicomFile) *volume {
 	first := files[0]
-	v := &volume{w: first.w, h: first.h, channels: first.channels}
+	v := &volume{w: first.w, h: first.h, channels: first.channels, pixel: first.spacing()}
 	type frame struct {
 		*dicomFile
 		z int

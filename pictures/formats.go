@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/pictures/internal/dcm"
 )
 
@@ -234,7 +235,7 @@ func load(path string, p Part) (v *volume, err error) {
 			v, err = nil, fmt.Errorf("not a readable picture: %v", r)
 		}
 	}()
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"io"
 	"math"
 
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 )
 
@@ -211,5 +211,5 @@ func WriteOverlay(path string, m *Image, mask, truth *Mask, marks []Mark) error 
 }
 
 func writePNG(path string, m image.Image) error {
-	return mapfile.WriteAtomic(path, func(w io.Writer) error { return png.Encode(w, m) })
+	return output.File(path, func(w io.Writer) error { return png.Encode(w, m) })
 }

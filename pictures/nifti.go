@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"syncsam-convert/internal/mapfile"
 )
 
 // A niftiLayout says where the fields of a header are (nifti1.h, nifti2.h). Sizes of the fields differ, too.
@@ -331,7 +332,7 @@ func firstOf(names ...string) string {
 
 // decompressed opens a file; one that is compressed by its content is decompressed.
 func decompressed(path string) (in io.Reader, closer io.Closer, zipped bool, err error) {
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if err != nil {
 		return nil, nil, false, err
 	}

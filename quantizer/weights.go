@@ -3,8 +3,8 @@ package quantizer
 import (
 	"math"
 	"slices"
-	"sync"
 
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
@@ -127,7 +127,7 @@ const (
 // weightScales chooses each output channel's scale: of some fractions of the largest weight / 127 the one with the least squared error.
 func weightScales(w []float32, channels int) []float32 {
 	scales, row := make([]float32, channels), len(w)/channels
-	var wg sync.WaitGroup
+	var wg guard.Group
 	const parts = 8
 	for p := range parts {
 		wg.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -225,5 +226,5 @@ func Write(w io.Writer, tensors []Named, metadata map[string]string) error {
 
 // WriteFile writes a file, all of it or none.
 func WriteFile(path string, tensors []Named, metadata map[string]string) error {
-	return mapfile.WriteAtomic(path, func(w io.Writer) error { return Write(w, tensors, metadata) })
+	return output.File(path, func(w io.Writer) error { return Write(w, tensors, metadata) })
 }

@@ -10,8 +10,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 )
@@ -48,11 +48,11 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 		return Written{}, err
 	}
 	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
-		return Written{[]string{path}, of}, mapfile.WriteAtomic(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
+		return Written{[]string{path}, of}, output.Part(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
 	}
 	data, placed := path+".data", false
-	err = mapfile.WriteAtomic(path, func(w io.Writer) error {
-		err := mapfile.WriteAtomic(data, func(d io.Writer) error {
+	err = output.Part(path, func(w io.Writer) error {
+		err := output.Part(data, func(d io.Writer) error {
 			return onnxpb.Write(w, model, inits, &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold})
 		})
 		placed = err == nil

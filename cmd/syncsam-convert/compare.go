@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/compare"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 func compareCommand() *cobra.Command {
@@ -29,7 +29,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 			}
 			if svg != "" {
 				title := fmt.Sprintf("%s against %s", filepath.Base(args[1]), filepath.Base(args[0]))
-				if err := mapfile.WriteAtomic(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
+				if err := output.File(svg, func(w io.Writer) error { return compare.WriteSVG(w, title, layers) }); err != nil {
 					return err
 				}
 			}
@@ -49,6 +49,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	c.Flags().StringVar(&image, "image", "", "picture to run on (default: seeded noise)")
 	c.Flags().StringVar(&svg, "svg", "", "chart to write")
+	writes(c, "svg")
 	c.Flags().IntVar(&rows, "rows", 30, "lines to print")
 	return c
 }

@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/dataset"
-	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 )
 
 func datasetCommand() *cobra.Command {
@@ -48,16 +50,19 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 				return err
 			}
 			if !write {
-				return list(cmd.OutOrStdout())
-			}
-			index := filepath.Join(args[0], dataset.IndexName)
-			if name == dataset.Layouts()[0] {
-				return fmt.Errorf("%s: it is there already", index)
-			}
-			if err := mapfile.WriteAtomic(index, list); err != nil {
+				if err = list(cmd.OutOrStdout()); err == nil {
+					plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s: layout %s, %d masks of %d images\n", args[0], name, masks, images)
+				}
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)
+			index := filepath.Join(args[0], dataset.IndexName)
+			if _, err := os.Lstat(index); err == nil {
+				return fmt.Errorf("%s: it is there already", index)
+			}
+			if err := output.File(index, list); err != nil {
+				return err
+			}
+			plain.Fprintf(cmd.OutOrStdout(), "%s: layout %s, %d masks of %d images\n", index, name, masks, images)
 			return nil
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
 )
@@ -57,13 +58,14 @@ func execCommand() *cobra.Command {
 				return err
 			}
 			for _, n := range named {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", n.Name, n.Tensor.Type())
+				plain.Fprintf(cmd.OutOrStdout(), "%s %s\n", n.Name, n.Tensor.Type())
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&in, "inputs", "", "safetensors file with the graph's inputs")
 	c.Flags().StringVar(&out, "outputs", "", "safetensors file to write")
+	writes(c, "outputs")
 	addUnverified(c, &unverified)
 	addEngine(c, &name, &o)
 	return c

@@ -1,21 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"syncsam-convert/calib"
 	"syncsam-convert/compile"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
+	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 )
 
 // addModel adds what a checkpoint does not tell about its model.
@@ -46,6 +51,40 @@ func addProgress(c *cobra.Command, progress *bool) {
 	c.Flags().BoolVar(progress, "progress", false, "show progress even when standard error is not a terminal")
 }
 
+// writes says which flags of a command name what it writes.
+func writes(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		c.Flags().Lookup(name).Annotations = map[string][]string{"writes": nil}
+	}
+}
+
+// folders are the flags, behind a command or of any, whose output is a folder.
+var folders = []string{"html", "dump", "build output", "make output"}
+
+// creatable refuses an output that could not be written.
+func creatable(f *pflag.Flag, cmd *cobra.Command, path string) error {
+	if slices.Contains(folders, f.Name) || slices.Contains(folders, cmd.Name()+" "+f.Name) {
+		return output.CreatableFolder(path)
+	}
+	return output.Creatable(path)
+}
+
+// apart refuses, before any work, an output that cannot be written or is an input: an argument, or what any other flag names.
+func apart(cmd *cobra.Command, args []string) error {
+	out, in, err := []string{}, slices.Clone(args), error(nil)
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if _, writes := f.Annotations["writes"]; !writes {
+			in = append(in, f.Value.String())
+		} else if to := f.Value.String(); to != "" && to != "-" {
+			if err == nil {
+				err = creatable(f, cmd, to)
+			}
+			out = append(out, to)
+		}
+	})
+	return cmp.Or(inputs.Apart(out, in), err)
+}
+
 // exactly wants n arguments of the given kind.
 func exactly(n int, kind string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
@@ -70,12 +109,14 @@ type bar struct {
 }
 
 func newBar(cmd *cobra.Command, force bool) *bar {
-	w := cmd.ErrOrStderr()
-	f, isFile := w.(*os.File)
-	if !force && !(isFile && term.IsTerminal(int(f.Fd()))) {
-		w = io.Discard
+	f := plain.Terminal(cmd.ErrOrStderr())
+	switch {
+	case f != nil && (force || term.IsTerminal(int(f.Fd()))):
+		return &bar{w: f} // a bar draws with control characters
+	case force:
+		return &bar{w: cmd.ErrOrStderr()}
 	}
-	return &bar{w: w}
+	return &bar{w: io.Discard}
 }
 
 // at shows a stage with so many of its pieces done; total is -1 where nobody knows.
@@ -101,7 +142,7 @@ func watch(cmd *cobra.Command, force bool, o *compile.Options) *bar {
 	o.Progress = func(e compile.Event) { b.at(e.Stage, e.Done, max(e.Total, 1)) }
 	o.Note = func(line string) {
 		b.done()
-		fmt.Fprintln(cmd.ErrOrStderr(), "syncsam-convert: "+line)
+		plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line)
 	}
 	o.Debug.Log = cmd.ErrOrStderr()
 	return b

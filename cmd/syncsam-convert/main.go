@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
+	"syncsam-convert/internal/early"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 
 	"github.com/spf13/cobra"
@@ -34,27 +38,26 @@ var (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	early.Quiet()
+	log.SetOutput(io.Discard)                               // libraries have nothing to say that an error does not
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a pipe that is closed is an error of the write
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// run executes one command line and gives its exit code.
+// run executes one command line and gives its exit code. All that it prints passes through package plain.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
-	defer func() {
-		if r := recover(); r != nil {
-			fmt.Fprintf(stderr, "syncsam-convert: internal error: %v\n%s", r, debug.Stack())
-			code = exitError
-		}
-	}()
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	_, err := engine.CPU()
-	if err == nil {
-		err = root.ExecuteContext(ctx)
+	out, problems := plain.NewWriter(stdout), plain.NewWriter(stderr)
+	err := guard.Do(func() error { return execute(ctx, args, out, problems) })
+	if failed := out.Close(); failed != nil { // the result did not arrive
+		err = errors.Join(err, fmt.Errorf("standard output: %w", failed))
 	}
 	if err == nil {
 		return 0
@@ -62,11 +65,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(stderr, "syncsam-convert: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	io.WriteString(stderr, "syncsam-convert: "+plain.Text(line, plain.MostError)+"\n")
 	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) {
 		return exitMismatch
 	}
 	return exitError
+}
+
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	root := newRoot()
+	root.SetArgs(bareJSON(args))
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if _, err := engine.CPU(); err != nil {
+		return err
+	}
+	return root.ExecuteContext(ctx)
+}
+
+// bareJSON lets verify's --json stand without a file, as that of all other commands: then it means standard output.
+func bareJSON(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if len(out) > 0 && out[0] == "verify" && a == "--json" && (i+1 == len(out) || strings.HasPrefix(out[i+1], "-") && out[i+1] != "-") {
+			out[i] = "--json=-"
+		}
+	}
+	return out
 }
 
 func newRoot() *cobra.Command {
@@ -80,8 +106,9 @@ func newRoot() *cobra.Command {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
+	root.PersistentPreRunE = apart
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand(), goldenCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 )
 
@@ -27,7 +27,7 @@ is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse 
 			if out == "" {
 				return fmt.Errorf("-o: it is needed")
 			}
-			if err := writable(out, args[0], force); err != nil {
+			if err := writable(out, force); err != nil {
 				return err
 			}
 			var facts pictures.Facts
@@ -49,46 +49,34 @@ is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse 
 				return err
 			}
 			if asJSON {
-				text, err := json.MarshalIndent(facts, "", "  ")
-				fmt.Fprintln(cmd.OutOrStdout(), string(text))
-				return err
+				return writeJSON(cmd.OutOrStdout(), facts)
 			}
 			window := ""
 			if facts.Window != nil {
 				window = fmt.Sprintf(" (%g to %g)", facts.Window[0], facts.Window[1])
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d x %d pixels\n  read as: %s, %d channels of %d bits, %d slices\n  values: %s%s\n  orientation: %s\n",
+			plain.Fprintf(cmd.OutOrStdout(), "%s: %s, %d x %d pixels\n  read as: %s, %d channels of %d bits, %d slices\n  values: %s%s\n  orientation: %s\n",
 				out, summary, facts.Width, facts.Height, facts.Codec, facts.Channels, facts.Bits, facts.Slices, facts.Rule, window, facts.Orientation)
 			return nil
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "PNG to write")
+	writes(c, "output")
 	c.Flags().BoolVar(&mask, "mask", false, "read the name as a mask, and write 0 and 255")
 	c.Flags().BoolVar(&force, "force", false, "replace an existing OUT.png")
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was understood as JSON")
 	return c
 }
 
-// writable refuses an output that is there already, unless forced, and one that is the input whatever is said.
-func writable(out, name string, force bool) error {
-	have, err := os.Stat(out)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	path, _, err := pictures.SplitName(name)
-	if err != nil {
-		return err
-	}
-	if in, err := os.Stat(path); err == nil && os.SameFile(in, have) {
-		return fmt.Errorf("%s: it is the input", out)
-	}
-	if have.IsDir() {
+// writable refuses a file that is there already, unless forced.
+func writable(out string, force bool) error {
+	info, err := os.Stat(out)
+	switch {
+	case err != nil:
+		return nil // whoever writes it will say
+	case info.IsDir():
 		return fmt.Errorf("%s: it is a folder", out)
-	}
-	if !force {
+	case info.Mode().IsRegular() && !force:
 		return fmt.Errorf("%s: it is there already; --force replaces it", out)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/trthost"
 )
 
@@ -51,7 +52,7 @@ TensorRT and GPU, and writes beside each what it is bound to. The timing cache i
 				lines = cmd.ErrOrStderr()
 			}
 			return f.Build(cmd.Context(), library, lines, func(plan string, s trthost.Sidecar) {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, TensorRT %s, %s\n", plan, s.Bytes, s.TensorRT, s.GPU)
+				plain.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, TensorRT %s, %s\n", plan, s.Bytes, s.TensorRT, s.GPU)
 			})
 		},
 	}
@@ -82,7 +83,7 @@ func planInfoCommand() *cobra.Command {
 				if asJSON {
 					return writeJSON(out, s)
 				}
-				fmt.Fprintf(out, "%s: TensorRT %s, %s (compute capability %s), driver for CUDA %s, %d bytes\n  of the model with sha256 %s\n",
+				plain.Fprintf(out, "%s: TensorRT %s, %s (compute capability %s), driver for CUDA %s, %d bytes\n  of the model with sha256 %s\n",
 					args[0], s.TensorRT, s.GPU, s.ComputeCapability, s.Driver, s.Bytes, s.ONNX)
 				return nil
 			}
@@ -107,19 +108,19 @@ func printRecipe(out io.Writer, f *plans.Folder) {
 	for _, s := range r.TensorRT {
 		releases = append(releases, s.Release)
 	}
-	fmt.Fprintf(out, "%s: %s, for TensorRT %s\n", f.Dir, r.Precision, strings.Join(releases, ", "))
+	plain.Fprintf(out, "%s: %s, for TensorRT %s\n", f.Dir, r.Precision, strings.Join(releases, ", "))
 	for _, e := range r.Engines {
-		fmt.Fprintf(out, "\n%s -> %s\n", e.ONNX, e.Plan)
+		plain.Fprintf(out, "\n%s -> %s\n", e.ONNX, e.Plan)
 		for _, p := range e.Inputs {
-			fmt.Fprintf(out, "  %-22s %s", p.Name, trthost.Shape(p.Opt))
+			plain.Fprintf(out, "  %-22s %s", p.Name, trthost.Shape(p.Opt))
 			if !slices.Equal(p.Min, p.Max) {
-				fmt.Fprintf(out, "  (%s to %s)", trthost.Shape(p.Min), trthost.Shape(p.Max))
+				plain.Fprintf(out, "  (%s to %s)", trthost.Shape(p.Min), trthost.Shape(p.Max))
 			}
-			fmt.Fprintln(out)
+			plain.Fprintf(out, "\n")
 		}
-		fmt.Fprintf(out, "  estimate for %s (roofline, not measured): %.3f ms, %.2f G operations, %.1f MB\n", r.Device.Name, e.Estimate.Milliseconds, e.Estimate.Operations/1e9, e.Estimate.Bytes/1e6)
+		plain.Fprintf(out, "  estimate for %s (roofline, not measured): %.3f ms, %.2f G operations, %.1f MB\n", r.Device.Name, e.Estimate.Milliseconds, e.Estimate.Operations/1e9, e.Estimate.Bytes/1e6)
 		for _, o := range e.Estimate.Ops {
-			fmt.Fprintf(out, "    %-20s %-5s %4d  %8.4f ms\n", o.Op, o.Precision, o.Count, o.Milliseconds)
+			plain.Fprintf(out, "    %-20s %-5s %4d  %8.4f ms\n", o.Op, o.Precision, o.Count, o.Milliseconds)
 		}
 	}
 }
@@ -138,13 +139,13 @@ has them. Exit status 1 when something does not fit.`,
 				return err
 			}
 			here, err := f.Check(library, func(plan string, s trthost.Sidecar) {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, TensorRT %s, %s\n", plan, s.TensorRT, s.GPU)
+				plain.Fprintf(cmd.OutOrStdout(), "%s: ok, TensorRT %s, %s\n", plan, s.TensorRT, s.GPU)
 			})
 			if err != nil {
 				return err
 			}
 			if here != nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "not held against this machine: %v\n", here)
+				plain.Fprintf(cmd.OutOrStdout(), "not held against this machine: %v\n", here)
 			}
 			return nil
 		},
@@ -191,9 +192,9 @@ func planLintCommand() *cobra.Command {
 				}
 			} else {
 				for _, found := range all {
-					fmt.Fprintf(out, "TensorRT %s: %s: %s: %s (%s): %s; %s\n", found.Release, found.Severity, found.Node, found.Op, found.Rule, found.Problem, found.Way)
+					plain.Fprintf(out, "TensorRT %s: %s: %s: %s (%s): %s; %s\n", found.Release, found.Severity, found.Node, found.Op, found.Rule, found.Problem, found.Way)
 				}
-				fmt.Fprintf(out, "%s: %d findings for TensorRT %s\n", args[0], len(all), strings.Join(releases, ", "))
+				plain.Fprintf(out, "%s: %d findings for TensorRT %s\n", args[0], len(all), strings.Join(releases, ", "))
 			}
 			if refused > 0 {
 				return fmt.Errorf("%w: %s: TensorRT refuses %d places", errRefused, args[0], refused)

@@ -10,69 +10,90 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/output"
+	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
 )
 
+type runFlags struct {
+	image, box, out, overlay string
+	points                   []string
+	engine                   string
+	options                  engine.Options
+}
+
 func runCommand() *cobra.Command {
-	var image, box, out, overlay string
-	var points []string
-	var name string
-	var o engine.Options
+	var f runFlags
 	c := &cobra.Command{
 		Use:   "run DIR --image FILE --box x0,y0,x1,y1 | --point x,y[,0|1] ... -o MASK.png",
 		Short: "Segment one image",
 		Long:  "Segments one image by a box, points (1 foreground, 0 background) or both, in original-image pixels. Beside the mask it writes MASK.overlay.png.",
 		Args:  exactly(1, "one artifact DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if image == "" || out == "" {
+			if f.image == "" || f.out == "" {
 				return fmt.Errorf("--image and -o: both are needed")
 			}
-			pr, marks, err := parsePrompt(box, points)
-			if err != nil {
-				return err
+			if f.overlay == "" && !output.Special(f.out) { // nothing can lie beside a device
+				f.overlay = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".overlay.png"
 			}
-			m, err := pictures.Read(image)
-			if err != nil {
-				return err
+			if f.overlay != "" {
+				if err := inputs.Apart([]string{f.out, f.overlay}, append(args, f.image)); err != nil {
+					return err
+				}
 			}
-			if err := inside(m, marks); err != nil {
-				return fmt.Errorf("%s: %w", image, err)
-			}
-			p, err := segment.Open(args[0], name, o)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			e, err := p.Embed(cmd.Context(), m)
-			if err != nil {
-				return err
-			}
-			result, err := p.Predict(cmd.Context(), e, pr)
-			if err != nil {
-				return err
-			}
-			if overlay == "" {
-				overlay = strings.TrimSuffix(out, filepath.Ext(out)) + ".overlay.png"
-			}
-			if err := pictures.WriteMask(out, result.Mask); err != nil {
-				return err
-			}
-			if err := pictures.WriteOverlay(overlay, m, result.Mask, nil, marks); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels; overlay %s\n", out, result.Mask.Count(), m.W*m.H, overlay)
-			return nil
+			return f.run(cmd, args[0])
 		},
 	}
-	c.Flags().StringVar(&image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF, WebP, or a slice of a volume: FILE.nii.gz#slice=K, FILE.dcm")
-	c.Flags().StringVar(&box, "box", "", "x0,y0,x1,y1 in pixels")
-	c.Flags().StringArrayVar(&points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
-	c.Flags().StringVarP(&out, "output", "o", "", "mask to write, PNG of 0 and 255")
-	c.Flags().StringVar(&overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png)")
-	addEngine(c, &name, &o)
+	c.Flags().StringVar(&f.image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF, WebP, or a slice of a volume: FILE.nii.gz#slice=K, FILE.dcm")
+	c.Flags().StringVar(&f.box, "box", "", "x0,y0,x1,y1 in pixels")
+	c.Flags().StringArrayVar(&f.points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
+	c.Flags().StringVarP(&f.out, "output", "o", "", "mask to write, PNG of 0 and 255")
+	c.Flags().StringVar(&f.overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png)")
+	writes(c, "output", "overlay")
+	addEngine(c, &f.engine, &f.options)
 	return c
+}
+
+func (f *runFlags) run(cmd *cobra.Command, dir string) error {
+	pr, marks, err := parsePrompt(f.box, f.points)
+	if err != nil {
+		return err
+	}
+	m, err := pictures.Read(f.image)
+	if err != nil {
+		return err
+	}
+	if err := inside(m, marks); err != nil {
+		return fmt.Errorf("%s: %w", f.image, err)
+	}
+	p, err := segment.Open(dir, f.engine, f.options)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	e, err := p.Embed(cmd.Context(), m)
+	if err != nil {
+		return err
+	}
+	result, err := p.Predict(cmd.Context(), e, pr)
+	if err != nil {
+		return err
+	}
+	if err := pictures.WriteMask(f.out, result.Mask); err != nil {
+		return err
+	}
+	beside := ""
+	if f.overlay != "" {
+		if err := pictures.WriteOverlay(f.overlay, m, result.Mask, nil, marks); err != nil {
+			return err
+		}
+		beside = "; overlay " + f.overlay
+	}
+	plain.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels%s\n", f.out, result.Mask.Count(), m.W*m.H, beside)
+	return nil
 }
 
 func parsePrompt(box string, points []string) (prompt.Prompt, []pictures.Mark, error) {

@@ -3,6 +3,8 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -334,7 +336,7 @@ const maxBeside = 1 << 20
 // Beside reads a small file in the folder of the weights, such as config.json; nil when there is none.
 func (c *Checkpoint) Beside(name string) ([]byte, error) {
 	path := filepath.Join(filepath.Dir(c.path), name)
-	f, err := os.Open(path)
+	f, err := mapfile.Reader(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -347,6 +349,31 @@ func (c *Checkpoint) Beside(name string) ([]byte, error) {
 		return nil, errors.Join(fmt.Errorf("%s: have more than %d bytes, or cannot read", path, maxBeside), err)
 	}
 	return data, nil
+}
+
+// SHA256 identifies the weights: the hash of the file's bytes as they are mapped; of several files that of the lines "HASH  NAME" that sha256sum
+// prints for them.
+func (c *Checkpoint) SHA256() (string, error) {
+	files := slices.SortedFunc(slices.Values(c.open), func(a, b *mapfile.File) int { return strings.Compare(a.Path, b.Path) })
+	all := sha256.New()
+	for _, f := range files {
+		sum, err := f.SHA256()
+		if err != nil || len(files) == 1 {
+			return sum, err
+		}
+		fmt.Fprintf(all, "%s  %s\n", sum, filepath.Base(f.Path))
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+// Unchanged is an error when a file was written to since it was opened: its tensors are not those that it began with.
+func (c *Checkpoint) Unchanged() error {
+	for _, f := range c.open {
+		if err := f.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Path is the file's path; of a folder the file or index in it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -25,15 +26,18 @@ var exponents = map[tensor.DType]struct {
 
 // CheckFinite reads every floating-point weight once and reports each tensor with NaN or infinite elements, in one error.
 func (c *Checkpoint) CheckFinite(ctx context.Context) error {
-	bad := make([]int, len(c.names))
+	bad, errs := make([]int, len(c.names)), make([]error, len(c.names))
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				t := c.Get(c.names[i])
-				bad[i] = countNonFinite(t)
-				t.Release()
+				errs[i] = guard.Do(func() error {
+					t := c.Get(c.names[i])
+					bad[i] = countNonFinite(t)
+					t.Release()
+					return nil
+				})
 			}
 		})
 	}
@@ -47,6 +51,11 @@ func (c *Checkpoint) CheckFinite(ctx context.Context) error {
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
 	}
 	var list []string
 	for i, n := range bad {

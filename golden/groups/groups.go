@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
+	"syncsam-convert/internal/mapfile"
 )
 
 // Keys are what file names tell of an item; empty where they tell nothing.
@@ -55,7 +55,7 @@ type Table struct {
 // ReadCSV reads a table whose first column is mask or image (as in the data set's index) and whose other columns are groups: organ, modality,
 // patient, .... A column without a name, a name twice and an empty table are errors.
 func ReadCSV(file string) (*Table, error) {
-	f, err := os.Open(file)
+	f, err := mapfile.Reader(file)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 // A format is a way to write a row as one line.
@@ -125,6 +125,9 @@ func Create(path string, artifacts int, run string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if output.Special(path) {
+		return nil, fmt.Errorf("%s: have a device or a pipe, want a file, which a later run can go on with", path)
+	}
 	if err := os.Remove(runPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -161,7 +164,7 @@ func Resume(path string, artifacts int, run string, each func(Row) error) (*Writ
 	if err != nil {
 		return nil, err
 	}
-	switch have, err := os.ReadFile(runPath(path)); {
+	switch have, err := mapfile.ReadAll(runPath(path), longest); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: there is no %s beside it that says which run wrote it: it cannot be resumed", path, filepath.Base(runPath(path)))
 	case err != nil:
@@ -252,7 +255,7 @@ func (w *Writer) Close() error { return w.f.Close() }
 func runPath(path string) string { return path + ".run" }
 
 func writeRun(path, run string) error {
-	return mapfile.WriteAtomic(runPath(path), func(w io.Writer) error {
+	return output.File(runPath(path), func(w io.Writer) error {
 		_, err := io.WriteString(w, run)
 		return err
 	})
@@ -267,7 +270,7 @@ func Read(path string) iter.Seq2[Row, error] {
 			fail(err)
 			return
 		}
-		f, err := os.Open(path)
+		f, err := mapfile.Reader(path)
 		if err != nil {
 			fail(err)
 			return

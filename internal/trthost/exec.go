@@ -11,17 +11,18 @@ import (
 	"strconv"
 	"strings"
 
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/tensor"
 )
 
 // Infer runs a plan once: inputs by name, float32 results by name. It goes through trtexec and files, which is slow and exact enough to
 // compare masks; services load the plan themselves.
 func (h *Host) Infer(ctx context.Context, plan string, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	dir, err := os.MkdirTemp("", "syncsam-convert-*")
+	dir, remove, err := output.Scratch()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	if plan, err = filepath.Abs(plan); err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/output"
 )
 
 // LibraryVariable names libnvinfer, TrtexecVariable trtexec, where they are not where the system looks.
@@ -159,7 +159,7 @@ func (s Sidecar) Write(plan string) error {
 	if err != nil {
 		return err
 	}
-	return mapfile.WriteAtomic(SidecarOf(plan), func(w io.Writer) error {
+	return output.File(SidecarOf(plan), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
@@ -168,7 +168,7 @@ func (s Sidecar) Write(plan string) error {
 // ReadSidecar reads a plan's sidecar.
 func ReadSidecar(plan string) (Sidecar, error) {
 	var s Sidecar
-	text, err := os.ReadFile(SidecarOf(plan))
+	text, err := mapfile.ReadAll(SidecarOf(plan), 1<<20)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, fmt.Errorf("%s: a plan without its sidecar %s cannot be trusted; build it with plan build", plan, filepath.Base(SidecarOf(plan)))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syncsam-convert/internal/guard"
 )
 
 var limits struct {
@@ -48,7 +49,7 @@ func Parallel(n, grain int, f func(lo, hi int)) {
 		}
 		return
 	}
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for t := range threads {
 		wg.Go(func() { f(n*t/threads, n*(t+1)/threads) })
 	}

@@ -1,0 +1,5 @@
+//go:build cgo
+
+package early
+
+import "C" // links early_linux.c
