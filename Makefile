@@ -99,6 +99,8 @@ test-peers: check-onnx onnxruntime
 	build/venv/bin/python scripts/check_families.py $(BIN)
 	build/venv/bin/python scripts/check_exports.py $(BIN)
 	build/venv/bin/python scripts/check_hf.py $(BIN)
+	build/venv/bin/python -m pip install -q --disable-pip-version-check onnx2torch==1.5.15
+	build/venv/bin/python scripts/check_onnx2torch.py $(BIN)
 
 # Every family's models in other people's runtimes, old and new; writes docs/runtimes.md. Needs python3 (3.11 or older for ONNX Runtime 1.16),
 # npm and the checkpoints of make test-parity; MODELS="syncsam-50 sam-med2d" takes those alone. About an hour for all.
