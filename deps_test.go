@@ -45,7 +45,9 @@ frontends                : frontends/blocks ir ir/tensor
 quantizer                : internal/guard ir ir/kernel ir/quant ir/tensor
 passes                   : internal/output ir ir/kernel ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile internal/output ir/tensor
-backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
+backends/lint            : internal/onnxpb ir/tensor
+backends/runtimes        : backends/lint backends/tensorrt internal/onnxpb ir/tensor
+backends/tensorrt        : backends/lint internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes
