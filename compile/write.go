@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/backends/lint"
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
@@ -180,9 +181,9 @@ func (c *Compiled) writeRecipe(dir string, m *ir.Module, man *artifact.Manifest)
 // releases lists those of TensorRT that take all of a module's files; none is an error that names what they refuse.
 func releases(dir string, m *ir.Module) ([]string, error) {
 	var suits []string
-	var refused *tensorrt.Finding
+	var refused *lint.Finding
 	for _, r := range tensorrt.Releases {
-		found, err := lint(dir, m, r)
+		found, err := refusal(dir, m, r)
 		if err != nil {
 			return nil, err
 		}
@@ -198,8 +199,8 @@ func releases(dir string, m *ir.Module) ([]string, error) {
 	return suits, nil
 }
 
-// lint gives the first finding for which a release refuses one of a module's files, nil for none.
-func lint(dir string, m *ir.Module, r tensorrt.Release) (*tensorrt.Finding, error) {
+// refusal gives the first finding for which a release refuses one of a module's files, nil for none.
+func refusal(dir string, m *ir.Module, r tensorrt.Release) (*lint.Finding, error) {
 	for _, g := range m.Graphs {
 		file, err := onnxpb.Open(filepath.Join(dir, g.Name+".onnx"))
 		if err != nil {
@@ -210,7 +211,7 @@ func lint(dir string, m *ir.Module, r tensorrt.Release) (*tensorrt.Finding, erro
 			return nil, err
 		}
 		for _, found := range findings {
-			if found.Severity == tensorrt.Refused {
+			if found.Severity == lint.Refused {
 				return &found, nil
 			}
 		}

@@ -3,6 +3,7 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir/tensor"
@@ -58,14 +59,17 @@ type Model struct {
 	Reads    map[string][]*Node
 	Constant map[string]*tensor.Tensor
 	Types    map[string]onnxpb.TensorProto_DataType
-	Ranks    map[string]int // where declared
+	Ranks    map[string]int     // where declared
+	Shapes   map[string][]int64 // where declared: 0 for a dimension that is free
+	Declared map[string]bool    // shapes that files give, scalars' too
+	Outputs  []string
 	FromData map[string]bool
 }
 
 // NewModel reads a file once; a File without its Initializers is read as far as it goes.
 func NewModel(f *onnxpb.File) *Model {
 	m := &Model{Makes: map[string]*Node{}, Reads: map[string][]*Node{}, Constant: map[string]*tensor.Tensor{},
-		Types: map[string]onnxpb.TensorProto_DataType{}, Ranks: map[string]int{}, FromData: map[string]bool{}}
+		Types: map[string]onnxpb.TensorProto_DataType{}, Ranks: map[string]int{}, FromData: map[string]bool{}, Shapes: map[string][]int64{}, Declared: map[string]bool{}}
 	for _, o := range f.Model.OpsetImport {
 		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
 			m.Opset = o.GetVersion()
@@ -83,8 +87,22 @@ func NewModel(f *onnxpb.File) *Model {
 	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
 		m.declare(list)
 	}
+	for _, o := range g.Output {
+		m.Outputs = append(m.Outputs, o.GetName())
+	}
 	m.add(g, "")
 	return m
+}
+
+// pointwise operators of one argument keep a shape.
+var pointwise = []string{"Relu", "Cast", "Identity", "Sigmoid", "Erf", "Gelu", "Tanh", "Clip", "QuantizeLinear", "DequantizeLinear", "Neg", "Exp", "Sqrt"}
+
+// Source goes back from a tensor over what keeps its shape.
+func (m *Model) Source(name string) string {
+	for n := m.Makes[name]; n != nil && slices.Contains(pointwise, n.GetOpType()); n = m.Makes[name] {
+		name = n.In(0)
+	}
+	return name
 }
 
 func (m *Model) constants(name string, t *tensor.Tensor) {
@@ -98,7 +116,10 @@ func (m *Model) declare(list []*onnxpb.ValueInfoProto) {
 		if t := v.GetType().GetTensorType(); t != nil {
 			m.Types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
 			if t.Shape != nil {
-				m.Ranks[v.GetName()] = len(t.Shape.Dim)
+				m.Ranks[v.GetName()], m.Declared[v.GetName()] = len(t.Shape.Dim), true
+				for _, d := range t.Shape.Dim {
+					m.Shapes[v.GetName()] = append(m.Shapes[v.GetName()], d.GetDimValue())
+				}
 			}
 		}
 	}
@@ -196,4 +217,16 @@ var TypeNames = map[onnxpb.TensorProto_DataType]string{
 	onnxpb.TensorProto_INT32: "i32", onnxpb.TensorProto_INT64: "i64", onnxpb.TensorProto_INT8: "i8", onnxpb.TensorProto_UINT8: "u8",
 	onnxpb.TensorProto_BOOL: "bool", onnxpb.TensorProto_INT16: "i16", onnxpb.TensorProto_UINT16: "u16", onnxpb.TensorProto_UINT32: "u32",
 	onnxpb.TensorProto_UINT64: "u64", onnxpb.TensorProto_STRING: "string",
+}
+
+// Line is a finding as one line of text.
+func Line(f Finding) string {
+	where := f.Target
+	if f.Release != "" {
+		where += " " + f.Release
+	}
+	if f.Node != "" {
+		return fmt.Sprintf("%s: %s: %s: %s (%s): %s; %s", where, f.Severity, f.Node, f.Op, f.Rule, f.Problem, f.Way)
+	}
+	return fmt.Sprintf("%s: %s: the model (%s): %s; %s", where, f.Severity, f.Rule, f.Problem, f.Way)
 }

@@ -49,6 +49,12 @@ var rules = []rule{
 	{Name: "weight-axis", Severity: lint.Refused, Way: "quantize weights of Conv along axis 0, of ConvTranspose along axis 1 (8.6: per tensor), of products along the columns", node: weightAxis},
 	{Name: "integer-bias", Severity: lint.Refused, Way: "leave the bias in float", node: integerBias},
 	{Name: "normalization", Severity: lint.Costly, Way: "use one LayerNormalization (opset 17), or keep the steps in float32", node: decomposedNorm},
+	{Name: "log-sum-exp", Severity: lint.Costly, Way: "subtract the maximum first", node: func(_ *lint.Model, n *lint.Node, _ Release) string {
+		if n.GetOpType() == "ReduceLogSumExp" {
+			return "the parser sums exponentials without the maximum: infinite past 88, in half precision past 11"
+		}
+		return ""
+	}},
 	{Name: "residual", Severity: lint.Costly, Way: "quantize the shortcut alone: the convolution's kernel adds it before it rounds", node: residualRule},
 }
 

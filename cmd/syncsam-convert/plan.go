@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -10,9 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/backends/tensorrt"
+	"syncsam-convert/backends/runtimes"
 	"syncsam-convert/backends/tensorrt/plans"
-	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/trthost"
 )
@@ -26,7 +24,7 @@ func planCommand() *cobra.Command {
 			return errors.New("plan: no command; see syncsam-convert plan --help")
 		},
 	}
-	c.AddCommand(planBuildCommand(), planInfoCommand(), planCheckCommand(), planLintCommand())
+	c.AddCommand(planBuildCommand(), planInfoCommand(), planCheckCommand(), lintCommand(runtimes.TensorRT))
 	for _, sub := range c.Commands() {
 		sub.DisableFlagsInUseLine = true
 	}
@@ -151,58 +149,5 @@ has them. Exit status 1 when something does not fit.`,
 		},
 	}
 	addLibrary(c, &library)
-	return c
-}
-
-func planLintCommand() *cobra.Command {
-	var asJSON bool
-	var releases []string
-	var known []string
-	for _, r := range tensorrt.Releases {
-		known = append(known, r.Name)
-	}
-	c := &cobra.Command{
-		Use:   "lint FILE.onnx",
-		Short: "Say what TensorRT refuses of an ONNX file, anyone's, and what it takes at a price",
-		Long:  "Holds a model against tables of operators, types, attributes and opsets per release, and against the rules of explicit quantization. Exit status 1 when a release refuses something.",
-		Args:  exactly(1, "one FILE.onnx"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := onnxpb.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			all, refused := []tensorrt.Finding{}, 0
-			for _, name := range releases {
-				i := slices.IndexFunc(tensorrt.Releases, func(r tensorrt.Release) bool { return r.Name == name })
-				if i < 0 {
-					return fmt.Errorf("--release: have %q, want one of %s", name, strings.Join(known, ", "))
-				}
-				for _, found := range tensorrt.Lint(f, tensorrt.Releases[i]) {
-					all = append(all, found)
-					if found.Severity == tensorrt.Refused {
-						refused++
-					}
-				}
-			}
-			out := cmd.OutOrStdout()
-			if asJSON {
-				if err := writeJSON(out, all); err != nil {
-					return err
-				}
-			} else {
-				for _, found := range all {
-					plain.Fprintf(out, "TensorRT %s: %s: %s: %s (%s): %s; %s\n", found.Release, found.Severity, found.Node, found.Op, found.Rule, found.Problem, found.Way)
-				}
-				plain.Fprintf(out, "%s: %d findings for TensorRT %s\n", args[0], len(all), strings.Join(releases, ", "))
-			}
-			if refused > 0 {
-				return fmt.Errorf("%w: %s: TensorRT refuses %d places", errRefused, args[0], refused)
-			}
-			return nil
-		},
-	}
-	c.Flags().StringSliceVar(&releases, "release", known, "TensorRT releases to ask for")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
 	return c
 }
