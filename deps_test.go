@@ -48,7 +48,7 @@ internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
