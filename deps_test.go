@@ -47,6 +47,7 @@ passes                   : internal/output ir ir/kernel ir/quant ir/tensor quant
 internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
+backends/portable        : backends/tensorrt internal/onnxpb internal/plain
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt
@@ -62,7 +63,7 @@ golden/groups            : internal/mapfile
 golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/guard internal/mapfile internal/output internal/plain internal/version pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

@@ -108,7 +108,7 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentPreRunE = apart
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand(), goldenCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), lintCommand(), datasetCommand(), pictureCommand(), goldenCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
