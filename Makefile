@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -99,6 +99,23 @@ test-peers: check-onnx onnxruntime
 	build/venv/bin/python scripts/check_families.py $(BIN)
 	build/venv/bin/python scripts/check_exports.py $(BIN)
 	build/venv/bin/python scripts/check_hf.py $(BIN)
+	build/venv/bin/python -m pip install -q --disable-pip-version-check onnx2torch==1.5.15
+	build/venv/bin/python scripts/check_onnx2torch.py $(BIN)
+
+# Every family's models in other people's runtimes, old and new; writes docs/runtimes.md. Needs python3 (3.11 or older for ONNX Runtime 1.16),
+# npm and the checkpoints of make test-parity; MODELS="syncsam-50 sam-med2d" takes those alone. About an hour for all.
+test-runtimes: build
+	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1 opencv-python-headless==5.0.0.93
+	test -x build/old/bin/python || python3 -m venv build/old
+	build/old/bin/python -m pip install -q --disable-pip-version-check onnxruntime==1.16.3 'numpy<2'
+	npm install --silent --no-audit --no-fund --prefix build/web onnxruntime-web@1.30.0
+	OLD=build/old/bin/python WEB=build/web build/venv/bin/python scripts/check_runtimes.py $(BIN) build/full docs/runtimes.md $(MODELS)
+
+# Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
+bench-openvino: build
+	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxscript openvino==2026.4.1 nncf==3.4.0 torch
+	@mkdir -p build/full
+	build/venv/bin/python scripts/bench_openvino.py $(SHARED) $(BIN)
 
 # Metrics and statistics beside surface-distance, MONAI, scikit-image, SciPy and statsmodels on 1000 random pairs of masks and 1000 samples;
 # needs python3 and about 7 GB for PyTorch. SEED=N takes others.
