@@ -38,7 +38,8 @@ pictures/internal/jpegls :
 pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
-frontends/checkpoint     : internal/guard internal/mapfile ir/tensor safetensors
+frontends/checkpoint/pickle :
+frontends/checkpoint     : frontends/checkpoint/pickle internal/guard internal/mapfile ir/tensor safetensors
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
