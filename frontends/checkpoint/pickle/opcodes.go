@@ -103,7 +103,10 @@ func literal(op byte, body []byte) (v any, memory int, err error) {
 		return long(body), 8 + len(body), nil
 	case 'F':
 		x, err := strconv.ParseFloat(string(body), 64)
-		return x, 8, err
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // which is an infinity, as in Python
+			return nil, 0, errors.New("not a number")
+		}
+		return x, 8, nil
 	case 'I', 'L':
 		return decimal(op, string(body))
 	case 'S':
