@@ -21,13 +21,14 @@ internal/mapfile         :
 internal/early           :
 internal/guard           : internal/mapfile
 internal/output          :
+internal/memory          :
 internal/plain           :
 internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                : internal/guard
 ir/kernel/gen            :
-ir                       : internal/guard ir/kernel ir/tensor
+ir                       : internal/guard internal/memory ir/kernel ir/tensor
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile

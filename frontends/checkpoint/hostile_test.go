@@ -46,7 +46,9 @@ func tensorOf(arguments string) string { return rebuild + "(" + storage4 + argum
 
 func dictOf(values string) string { return "\x80\x02}(" + values + "u." }
 
-func key(name string) string { return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(name)))) + name }
+func key(name string) string {
+	return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(name)))) + name
+}
 
 const plainTensor = "K\x00K\x04\x85K\x01\x85" // offset, shape, stride
 
@@ -73,7 +75,9 @@ type hostileFile struct {
 // hostile are files that a stranger could have made, the advisories about PyTorch's loader and its scanners among them.
 func hostile(t testing.TB) []hostileFile {
 	good := packed(t, dictOf(key("w")+tensorOf(plainTensor)))
-	call := func(module, name, arguments string) string { return "c" + module + "\n" + name + "\n" + arguments + "R" }
+	call := func(module, name, arguments string) string {
+		return "c" + module + "\n" + name + "\n" + arguments + "R"
+	}
 	system := call("os", "system", key("id")+"\x85")
 	huge := strings.Repeat("}", 8<<20)
 	shape := "(" + strings.Repeat("K\x01", 50_000) + "tq\x01" // one tuple that all tensors share
