@@ -106,7 +106,10 @@ func TestDamagedNodes(t *testing.T) {
 	var files []file
 	for _, c := range opCases(t) {
 		var data []byte
-		require.NoError(t, guard.Do(func() (err error) { data, err = os.ReadFile(writeModel(t, c.graph, backend.Options{Opset: backend.MaxOpset})); return err }))
+		require.NoError(t, guard.Do(func() (err error) {
+			data, err = os.ReadFile(writeModel(t, c.graph, backend.Options{Opset: backend.MaxOpset}))
+			return err
+		}))
 		files = append(files, file{c.graph.Name, data, true})
 	}
 	paths, err := filepath.Glob("../../frontends/onnx/testdata/others/*.onnx")
