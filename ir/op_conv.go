@@ -233,6 +233,9 @@ func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, er
 			d.B += a.OutputPadding[i]
 		}
 		shape[i+2] = d
+		if d.IsStatic() && d.B < 1 {
+			return tensor.Type{}, fmt.Errorf("pads: have %v, which leave %d elements of axis %d", a.Pads, d.B, i+2)
+		}
 	}
 	return tensor.Type{DType: tensor.Float32, Shape: shape}, checkBias(in, w[1]*g)
 }
