@@ -227,6 +227,9 @@ func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, er
 			if len(a.OutputPadding) != 2 {
 				return tensor.Type{}, fmt.Errorf("output_padding: have %v, want 2 numbers", a.OutputPadding)
 			}
+			if a.OutputPadding[i] >= wd.stride {
+				return tensor.Type{}, fmt.Errorf("output_padding: have %v, want less than the stride of %d", a.OutputPadding, wd.stride)
+			}
 			d.B += a.OutputPadding[i]
 		}
 		shape[i+2] = d

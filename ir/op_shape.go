@@ -250,7 +250,7 @@ func (a SliceAttrs) ranges(dims []int64) (starts, counts, steps []int, err error
 			first = resolve(a.Starts[k], 0, n)
 			count = max(0, (resolve(a.Ends[k], 0, n)-first+step-1)/step)
 		} else {
-			first = resolve(a.Starts[k], -1, n-1)
+			first = min(resolve(a.Starts[k], 0, n), n-1) // as the standard has it: NumPy takes nothing where it lies before the first element
 			count = max(0, (first-resolve(a.Ends[k], -1, n-1)-step-1)/-step)
 		}
 		starts[axis], counts[axis], steps[axis] = int(first), int(count), int(step)
