@@ -226,6 +226,19 @@ func TestEndsOfArchives(t *testing.T) {
 	}
 }
 
+// Sets, numbers and the like beside the weights say nothing of them.
+func TestThingsBesideWeights(t *testing.T) {
+	for _, of := range [][2]string{{"__builtin__", "set"}, {"builtins", "complex"}, {"argparse", "Namespace"}, {"datetime", "date"}} {
+		path := filepath.Join(t.TempDir(), "m.pth")
+		require.NoError(t, os.WriteFile(path, packed(t, dictOf(key("w")+tensorOf(plainTensor)+key("x")+"c"+of[0]+"\n"+of[1]+"\n)R")), 0o600))
+		ck, err := Open(path)
+		require.NoError(t, err, of)
+		require.Equal(t, []string{"w"}, ck.Names())
+		require.Equal(t, []string{of[0] + "." + of[1]}, ck.Globals())
+		require.NoError(t, ck.Close())
+	}
+}
+
 // A storage whose bytes are not those of its sum is found when the weights are read.
 func TestDamagedStorage(t *testing.T) {
 	data, err := os.ReadFile("testdata/bare.pth")
