@@ -21,13 +21,14 @@ internal/mapfile         :
 internal/early           :
 internal/guard           : internal/mapfile
 internal/output          :
+internal/memory          :
 internal/plain           :
 internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                : internal/guard
 ir/kernel/gen            :
-ir                       : internal/guard ir/kernel ir/tensor
+ir                       : internal/guard internal/memory ir/kernel ir/tensor
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
@@ -38,7 +39,8 @@ pictures/internal/jpegls :
 pictures                 : internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
-frontends/checkpoint     : internal/guard internal/mapfile ir/tensor safetensors
+frontends/checkpoint/pickle :
+frontends/checkpoint     : frontends/checkpoint/pickle internal/guard internal/mapfile ir/tensor safetensors
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor

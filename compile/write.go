@@ -119,8 +119,9 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 			done := make(chan result, 1)
 			pending = append(pending, done)
 			go func() {
-				file, err := artifact.Describe(dir, filepath.Base(p))
-				done <- result{file, err}
+				var r result
+				r.err = guard.Do(func() (err error) { r.file, err = artifact.Describe(dir, filepath.Base(p)); return err })
+				done <- r
 			}()
 		}
 	}

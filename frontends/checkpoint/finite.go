@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -24,38 +25,21 @@ var exponents = map[tensor.DType]struct {
 	tensor.Float64:  {0x7ff0000000000000, 0x0010000000000000, 64},
 }
 
-// CheckFinite reads every floating-point weight once and reports each tensor with NaN or infinite elements, in one error.
+// CheckFinite reads every floating-point weight once and reports each tensor with NaN or infinite elements, in one error, and entries of an archive
+// whose bytes are not those of their sums.
 func (c *Checkpoint) CheckFinite(ctx context.Context) error {
-	bad, errs := make([]int, len(c.names)), make([]error, len(c.names))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range next {
-				errs[i] = guard.Do(func() error {
-					t := c.Get(c.names[i])
-					bad[i] = countNonFinite(t)
-					t.Release()
-					return nil
-				})
-			}
-		})
+	if err := inParallel(ctx, len(c.sums), func(i int) error { return c.sums[i]() }); err != nil {
+		return fmt.Errorf("%s: %w", c.path, err)
 	}
-	for i := range c.names {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	if err := ctx.Err(); err != nil {
+	bad := make([]int, len(c.names))
+	err := inParallel(ctx, len(c.names), func(i int) error {
+		t := c.Get(c.names[i])
+		bad[i] = countNonFinite(t)
+		t.Release()
+		return nil
+	})
+	if err != nil {
 		return err
-	}
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	var list []string
 	for i, n := range bad {
@@ -67,6 +51,29 @@ func (c *Checkpoint) CheckFinite(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("%s: NaN or infinite weights in %s", c.path, strings.Join(list, ", "))
+}
+
+// inParallel does n jobs and gives the first's error.
+func inParallel(ctx context.Context, n int, job func(i int) error) error {
+	errs := make([]error, n)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = guard.Do(func() error { return job(i) })
+			}
+		})
+	}
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return cmp.Or(append([]error{ctx.Err()}, errs...)...)
 }
 
 func countNonFinite(t *tensor.Tensor) int {
