@@ -21,6 +21,7 @@ internal/mapfile         :
 internal/early           :
 internal/guard           : internal/mapfile
 internal/output          :
+internal/mutate          :
 internal/plain           :
 internal/inputs          : artifact dataset golden internal/mapfile internal/onnxpb internal/output pictures
 internal/version         :
