@@ -16,6 +16,7 @@ import (
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/early"
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 
@@ -95,6 +96,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.PersistentPreRunE = apart
+	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand())
 	for _, c := range root.Commands() {
