@@ -184,7 +184,7 @@ func TestStrangers(t *testing.T) {
 					}
 				}
 				if err == nil {
-					err = ck.CheckFinite(context.Background())
+					err = ck.CheckSums(context.Background())
 				}
 				defer ck.Close()
 			}
@@ -218,10 +218,10 @@ func TestDamagedStorage(t *testing.T) {
 	ck, err := Open(path)
 	require.NoError(t, err)
 	defer ck.Close()
-	require.ErrorContains(t, ck.CheckFinite(context.Background()), `entry "bare/data/0": have the sum`)
+	require.ErrorContains(t, ck.CheckSums(context.Background()), `entry "bare/data/0": have the sum`)
 	require.NoError(t, os.WriteFile(path, unsummed(t, data), 0o600))
 	ck, err = Open(path)
 	require.NoError(t, err)
 	defer ck.Close()
-	require.NoError(t, ck.CheckFinite(context.Background()))
+	require.NoError(t, ck.CheckSums(context.Background()))
 }
