@@ -64,11 +64,11 @@ type dicomFile struct {
 }
 
 func openDICOM(path string) (*dicomFile, error) {
-	b, err := mapfile.ReadAll(path, int64(MaxVolumeBytes))
+	b, err := mapfile.ReadAll(path, readable())
 	if err != nil {
 		return nil, err
 	}
-	f, err := dcm.Parse(b, MaxVolumeBytes)
+	f, err := dcm.Parse(b, int(readable()))
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
 // volumeOf puts files of one size together, a frame or more of each.
 func volumeOf(files []*dicomFile) *volume {
 	first := files[0]
-	v := &volume{w: first.w, h: first.h, channels: first.channels}
+	v := &volume{w: first.w, h: first.h, channels: first.channels, pixel: first.spacing()}
 	type frame struct {
 		*dicomFile
 		z int

@@ -68,8 +68,8 @@ func readSeries(dir string) (*volume, error) {
 		if d.frames > 1 && len(paths) > 1 {
 			return nil, fmt.Errorf("%s: %s: have %d in a folder of several files, want one; name the file itself", p.name, dcm.NumberOfFrames, d.frames)
 		}
-		if bytes += d.w * d.h * d.channels * max(d.allocated/8, 1); bytes > MaxVolumeBytes {
-			return nil, fmt.Errorf("have more than %d MB of pixels", MaxVolumeBytes>>20)
+		if bytes += d.w * d.h * d.channels * max(d.allocated/8, 1); int64(bytes) > readable() {
+			return nil, fmt.Errorf("have more than %d MB of pixels", readable()>>20)
 		}
 	}
 	spatial := true
@@ -134,4 +134,23 @@ func (d *dicomFile) numbersOf(t, group dcm.Tag) ([]float64, error) {
 		of = d.Dataset
 	}
 	return of.Numbers(t, false)
+}
+
+// IsSeries reports whether a folder holds one series of several DICOM files: its slices are one volume, which the folder's name means.
+func IsSeries(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || e.IsDir() || IsJunk(e.Name()) || strings.EqualFold(e.Name(), "DICOMDIR") {
+			continue
+		}
+		if !isDICOM(filepath.Join(dir, e.Name())) {
+			return false // a folder of other files is not looked through
+		}
+		n, err := Slices(dir)
+		return err == nil && n > 1
+	}
+	return false
 }

@@ -16,6 +16,7 @@ type volume struct {
 	at         func(i int) float64
 	window     *[2]float64         // the values that become 0 and 255; from the values when it is nil
 	affine     *[3][4]float64      // from column, row, slice to millimetres right, anterior, superior; nil: the file does not say
+	pixel      *[2]float64         // width and height of a pixel in mm, where affine is nil; nil: the file does not say
 	step       float64             // how far a stored label may lie from a whole number
 	facts      Facts               // Bits, Codec, Orientation, Slices where they are known; Rule says where window comes from
 	alpha      func(p int) float64 // opacity of pixel p; nil: opaque
@@ -223,6 +224,7 @@ func (v *volume) describe() Facts {
 	if v.alpha != nil {
 		f.Channels++
 	}
+	f.Spacing = v.spacing()
 	if v.turn > 4 {
 		f.Width, f.Height = v.h, v.w
 	}
@@ -252,6 +254,9 @@ func Slices(path string) (int, error) {
 	return v.d, nil
 }
 
+// maxLabels is how many labels a slice may have, maxMasks how many masks a file: what has more is no file of labels.
+const maxLabels, maxMasks = 1 << 16, 1 << 20
+
 // Labels lists the masks that a file of labels holds, slice by slice: one for each value above 0 that covers at least minPixels
 // pixels; p names the volume of a file of several, and the label to ignore. Planes of a sparse matrix are one mask each. Errors name
 // the file.
@@ -278,12 +283,16 @@ func Labels(path string, p Part, minPixels int) ([]Part, error) {
 				return nil, fmt.Errorf("%s: slice %d: %w", path, z, err)
 			}
 			if x > 0 && (p.Ignore == nil || x != *p.Ignore) {
-				count[x]++
+				if count[x]++; len(count) > maxLabels {
+					return nil, fmt.Errorf("%s: slice %d: have more than %d different values, want labels: is it a picture?", path, z, maxLabels)
+				}
 			}
 		}
 		for _, label := range slices.Sorted(maps.Keys(count)) {
 			if count[label] >= minPixels {
-				out = append(out, Part{Slice: &z, Volume: p.Volume, Label: &label})
+				if out = append(out, Part{Slice: &z, Volume: p.Volume, Label: &label}); len(out) > maxMasks {
+					return nil, fmt.Errorf("%s: have more than %d masks, want less of a file", path, maxMasks)
+				}
 			}
 		}
 	}

@@ -157,8 +157,11 @@ func Parse(data []byte) (*File, error) {
 			}
 			continue
 		}
-		if len(name) > maxName || len(spans) >= maxTensors {
-			return nil, fmt.Errorf("header: a name of %d bytes, or more than %d tensors: want at most %d bytes", len(name), maxTensors, maxName)
+		if len(name) > maxName {
+			return nil, fmt.Errorf("header: a name of %d bytes, want at most %d", len(name), maxName)
+		}
+		if len(spans) >= maxTensors {
+			return nil, fmt.Errorf("header: more than %d tensors", maxTensors)
 		}
 		var e entry
 		if err := dec.Decode(&e); err != nil {

@@ -12,12 +12,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syncsam-convert/engine"
-	"syncsam-convert/internal/guard"
-	"syncsam-convert/ir/tensor"
 	"syscall"
 	"testing"
 	"time"
+
+	"syncsam-convert/engine"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/ir/tensor"
 
 	"github.com/stretchr/testify/require"
 )

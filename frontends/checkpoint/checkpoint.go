@@ -245,7 +245,8 @@ func (c *Checkpoint) Use(where string, names, keys []string) error {
 }
 
 // harmless are classes of things that scripts keep in a state dict beside its weights, which say nothing of them.
-var harmless = []string{"argparse.Namespace", "types.SimpleNamespace", "collections.defaultdict", "collections.Counter", "datetime.datetime", "datetime.timedelta", "_codecs.encode",
+var harmless = []string{"__builtin__.set", "__builtin__.frozenset", "__builtin__.complex", "__builtin__.slice", "__builtin__.bytearray", "builtins.set", "builtins.frozenset",
+	"builtins.complex", "builtins.slice", "builtins.bytearray", "collections.deque", "datetime.date", "decimal.Decimal", "fractions.Fraction", "argparse.Namespace", "types.SimpleNamespace", "collections.defaultdict", "collections.Counter", "datetime.datetime", "datetime.timedelta", "_codecs.encode",
 	"_io.BytesIO", "io.BytesIO", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "torch.device", "uuid.UUID",
 	"numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
 

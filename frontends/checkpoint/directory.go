@@ -33,7 +33,10 @@ const (
 	saturated                                = 1<<32 - 1
 )
 
-var errNoDirectory = errors.New("the directory at its end is missing")
+var (
+	errNoDirectory = errors.New("the directory at its end is missing")
+	errPart        = errors.New("it is a part of an archive in several files")
+)
 
 // directory reads an archive in one way only: its files lie one behind the other from the first byte to the directory, the directory ends where the
 // archive does, and both say the same of each. What readers understand in different ways is an error.
@@ -47,8 +50,8 @@ func directory(data []byte) ([]record, error) {
 	if int(le.Uint16(e[20:])) != len(e)-endBytes {
 		return nil, errors.New("there is something behind its end (truncated?)")
 	}
-	if le.Uint16(e[4:]) != 0 && le.Uint16(e[4:]) != 1<<16-1 || le.Uint16(e[8:]) != le.Uint16(e[10:]) {
-		return nil, errors.New("it is a part of an archive in several files")
+	if le.Uint16(e[4:]) != 0 && le.Uint16(e[4:]) != 1<<16-1 || le.Uint16(e[6:]) != le.Uint16(e[4:]) || le.Uint16(e[8:]) != le.Uint16(e[10:]) {
+		return nil, errPart
 	}
 	count, size, start, stop := uint64(le.Uint16(e[10:])), uint64(le.Uint32(e[12:])), uint64(le.Uint32(e[16:])), uint64(end)
 	if end >= locatorBytes+wideEndBytes && string(data[end-locatorBytes:][:4]) == locatorMagic {
@@ -57,6 +60,12 @@ func directory(data []byte) ([]record, error) {
 			return nil, errors.New("its end is not where its locator says")
 		}
 		w := data[at:]
+		if le.Uint64(w[4:]) != wideEndBytes-12 { // what it says of its own length
+			return nil, errors.New("its end is not where its locator says")
+		}
+		if le.Uint32(data[end-locatorBytes+4:]) != 0 || le.Uint32(data[end-4:]) != 1 || le.Uint32(w[16:]) != 0 || le.Uint32(w[20:]) != 0 || le.Uint64(w[24:]) != le.Uint64(w[32:]) {
+			return nil, errPart
+		}
 		for _, pair := range [][3]uint64{{count, le.Uint64(w[32:]), 1<<16 - 1}, {size, le.Uint64(w[40:]), saturated}, {start, le.Uint64(w[48:]), saturated}} {
 			if pair[0] != pair[1] && pair[0] != pair[2] {
 				return nil, errors.New("its two ends differ")
@@ -99,8 +108,15 @@ func central(b []byte) (r record, n int, err error) {
 	r = record{name: string(b[centralBytes:][:name]), flags: le.Uint16(b[8:]), method: le.Uint16(b[10:]), crc: le.Uint32(b[16:]),
 		packed: uint64(le.Uint32(b[20:])), size: uint64(le.Uint32(b[24:])), header: uint64(le.Uint32(b[42:]))}
 	err = widen(b[centralBytes+name:][:extra], &r.size, &r.packed, &r.header)
-	if err == nil && strings.ContainsRune(r.name, 0) {
+	const folder = 0x10 // of the attributes that DOS had
+	switch {
+	case err != nil:
+	case strings.ContainsRune(r.name, 0):
 		err = errors.New("its name has a zero in it")
+	case le.Uint16(b[34:]) != 0:
+		err = errPart
+	case (le.Uint32(b[38:])&folder != 0 || strings.HasSuffix(r.name, "/")) && (r.size != 0 || !strings.HasSuffix(r.name, "/")):
+		err = errors.New("some readers take it for a folder")
 	}
 	if err != nil {
 		err = fmt.Errorf("entry %q: %w", r.name, err)

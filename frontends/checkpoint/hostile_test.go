@@ -148,6 +148,9 @@ func hostile(t testing.TB) []hostileFile {
 		{"case", archive(t, file{"a/data.pkl", []byte(dictOf(key("w") + tensorOf(plainTensor)))}, file{"a/data/0", make([]byte, 16)}, file{"a/DATA/0", make([]byte, 16)}), `some readers take it for "a/data/0"`},
 		{"backslash", archive(t, file{"a/data.pkl", nil}, file{`a\data.pkl`, nil}), `some readers take it for "a/data.pkl"`},
 		{"dots", archive(t, file{"a/data.pkl", nil}, file{`a/./data.pkl`, nil}), `some readers take it for "a/data.pkl"`},
+		{"a folder by its attributes", at(func(d []byte) []byte { d[central+38] |= 0x10; return d }), "some readers take it for a folder"},
+		{"another disk", at(func(d []byte) []byte { d[central+34] = 1; return d }), "a part of an archive in several files"},
+		{"a directory on another disk", at(func(d []byte) []byte { d[end+6] = 1; return d }), "a part of an archive in several files"},
 		{"twice", archive(t, file{"a/data.pkl", nil}, file{`a/data.pkl`, nil}), "it occurs twice"},
 		{"zero", archive(t, file{"a/data.pkl\x00b", nil}), "its name has a zero in it"},
 		{"outside", archive(t, file{"a/data.pkl", []byte("}.")}, file{"b/x", nil}), `entry "b/x" does not lie in a/`},
@@ -199,6 +202,40 @@ func TestStrangers(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n")
 			require.NotContains(t, err.Error(), "runtime error")
 		})
+	}
+}
+
+// What torch.save's 64-bit end says of itself is held against the rest; so is the sum of what lies beside the storages.
+func TestEndsOfArchives(t *testing.T) {
+	whole, err := os.ReadFile("testdata/bare.pth")
+	require.NoError(t, err)
+	wide := bytes.LastIndex(whole, []byte(wideEndMagic))
+	locator := bytes.LastIndex(whole, []byte(locatorMagic))
+	version := bytes.Index(whole, []byte("bare/version"))
+	require.Positive(t, min(wide, locator, version))
+	for at, want := range map[int]string{wide + 4: "its end is not where its locator says", wide + 16: "a part of", wide + 20: "a part of", wide + 24: "a part of", wide + 32: "a part of",
+		locator + 4: "a part of", locator + 8: "its end is not where", locator + 16: "a part of", version + 64: `entry "bare/version": have the sum`} {
+		data := bytes.Clone(whole)
+		if at == version+64 { // its content, behind the padding
+			at = bytes.Index(data[version:], []byte("3\n")) + version
+			require.Greater(t, at, version)
+		}
+		data[at]++
+		_, err := parse(data)
+		require.ErrorContains(t, err, want, "byte %d", at)
+	}
+}
+
+// Sets, numbers and the like beside the weights say nothing of them.
+func TestThingsBesideWeights(t *testing.T) {
+	for _, of := range [][2]string{{"__builtin__", "set"}, {"builtins", "complex"}, {"argparse", "Namespace"}, {"datetime", "date"}} {
+		path := filepath.Join(t.TempDir(), "m.pth")
+		require.NoError(t, os.WriteFile(path, packed(t, dictOf(key("w")+tensorOf(plainTensor)+key("x")+"c"+of[0]+"\n"+of[1]+"\n)R")), 0o600))
+		ck, err := Open(path)
+		require.NoError(t, err, of)
+		require.Equal(t, []string{"w"}, ck.Names())
+		require.Equal(t, []string{of[0] + "." + of[1]}, ck.Globals())
+		require.NoError(t, ck.Close())
 	}
 }
 

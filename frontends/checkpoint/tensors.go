@@ -132,6 +132,9 @@ func rebuildTypedTensor(args []any) (any, error) {
 // withMetadata is rebuildTensor with a dict of flags at an index of the arguments. The negative bit is applied; what else is set and may
 // change values refuses the tensor.
 func withMetadata(args []any, at int) (any, error) {
+	if len(args) < at {
+		return nil, fmt.Errorf("tensor: have %d arguments, want %d or more", len(args), at)
+	}
 	v, err := rebuildTensor(args)
 	if err != nil || len(args) <= at || args[at] == nil {
 		return v, err

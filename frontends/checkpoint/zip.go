@@ -11,6 +11,9 @@ import (
 	"syncsam-convert/internal/mapfile"
 )
 
+// maxSmall is the most bytes of what lies beside pickle and storages in an archive: a version, a byte order, an identity.
+const maxSmall = 1 << 20
+
 // parseZip reads PyTorch's zip format: ROOT/data.pkl, and one stored entry ROOT/data/KEY per storage.
 func parseZip(data []byte) (*Checkpoint, error) {
 	records, err := directory(data)
@@ -38,6 +41,11 @@ func parseZip(data []byte) (*Checkpoint, error) {
 	for _, r := range records {
 		if !strings.HasPrefix(r.name, root) { // as PyTorch does
 			return nil, fmt.Errorf("zip: entry %q does not lie in %s", r.name, root)
+		}
+		if !strings.HasPrefix(r.name, root+"data/") && r.method == 0 && r.size <= maxSmall { // storages are checked when they are read
+			if _, err := checked(&r, data); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := ordered(files[root+"byteorder"], data); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Bounds of a pickle. Real checkpoints stay two orders of magnitude below them.
@@ -402,6 +403,9 @@ func (m *Machine) named(op byte, body []byte) error {
 }
 
 func (m *Machine) global(names []byte) error {
+	if !utf8.Valid(names) {
+		return errors.New("the name of a class is not UTF-8")
+	}
 	module, name, _ := bytes.Cut(names, []byte("\n"))
 	return m.made(m.Find(string(module), string(name)), containerBytes+len(names))
 }
