@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -63,6 +63,10 @@ kill:
 # Damaged inputs of all kinds, INPUTS=30000 of them; what falls is kept in build/mutate. SEED=N takes others, KIND=name one kind alone.
 mutate:
 	INPUTS=$(or $(INPUTS),30000) SEED=$(or $(SEED),1) KIND=$(KIND) $(GO) test -tags mutate -count=1 -timeout 180m -v ./cmd/syncsam-convert -run TestMutations
+
+# Every fuzz target, for its share of MINUTES on two cores. TARGET=name takes those of that name alone.
+fuzz:
+	GO=$(GO) sh scripts/fuzz.sh $(or $(MINUTES),60) $(TARGET)
 
 # Memory, files and goroutines over 100 builds and verifications in one process, 3000 items, and an index of a million entries.
 soak:

@@ -97,6 +97,9 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	for _, note := range notes {
 		s.o.Note("note: " + note)
 	}
+	if err := s.Checkpoint.CheckSums(ctx); err != nil {
+		return nil, err
+	}
 	if !s.o.AllowNonFinite {
 		if err := s.Checkpoint.CheckFinite(ctx); err != nil {
 			return nil, fmt.Errorf("%w; --allow-nonfinite accepts them", err)

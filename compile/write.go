@@ -106,7 +106,7 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
+		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, NonFinite: c.o.AllowNonFinite, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
 		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
 			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
 		}

@@ -34,7 +34,7 @@ func file(t *testing.T, opset int64, inits []onnxpb.Initializer, nodes ...*onnxp
 		Graph: &onnxpb.GraphProto{Name: proto.String("g"), Node: nodes, Input: []*onnxpb.ValueInfoProto{value("x", 0, 4, 3, 8), value("image", 1, 5, 3, 8)},
 			ValueInfo: []*onnxpb.ValueInfoProto{value("c", 0, 5, 3, 8)}, Output: []*onnxpb.ValueInfoProto{value("y", 0)}}}
 	path := filepath.Join(t.TempDir(), "m.onnx")
-	require.NoError(t, output.File(path, func(w io.Writer) error { return onnxpb.Write(w, m, inits, nil) }))
+	require.NoError(t, output.File(path, func(w io.Writer) error { return onnxpb.Write(w, m, inits, nil, nil) }))
 	return path
 }
 

@@ -61,6 +61,7 @@ func TestFilesOfPyTorch(t *testing.T) {
 				}
 			}
 			require.Equal(t, c.tensors, n)
+			require.NoError(t, ck.CheckSums(context.Background()))
 			require.NoError(t, ck.CheckFinite(context.Background()))
 		})
 	}

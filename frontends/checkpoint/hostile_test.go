@@ -187,7 +187,7 @@ func TestStrangers(t *testing.T) {
 					}
 				}
 				if err == nil {
-					err = ck.CheckFinite(context.Background())
+					err = ck.CheckSums(context.Background())
 				}
 				defer ck.Close()
 			}
@@ -255,10 +255,72 @@ func TestDamagedStorage(t *testing.T) {
 	ck, err := Open(path)
 	require.NoError(t, err)
 	defer ck.Close()
-	require.ErrorContains(t, ck.CheckFinite(context.Background()), `entry "bare/data/0": have the sum`)
+	require.ErrorContains(t, ck.CheckSums(context.Background()), `entry "bare/data/0": have the sum`)
 	require.NoError(t, os.WriteFile(path, unsummed(t, data), 0o600))
 	ck, err = Open(path)
 	require.NoError(t, err)
 	defer ck.Close()
-	require.NoError(t, ck.CheckFinite(context.Background()))
+	require.NoError(t, ck.CheckSums(context.Background()))
+}
+
+// Whatever the bytes: one way to read an archive, or an error; every file lies within it.
+func FuzzDirectory(f *testing.F) {
+	for _, c := range hostile(f) {
+		if bytes.Contains(c.data, []byte(endMagic)) {
+			f.Add(c.data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		records, err := directory(data)
+		if err != nil {
+			require.Less(t, len(err.Error()), 1<<18) // of a name, which the last line shortens
+			return
+		}
+		for _, r := range records {
+			require.LessOrEqual(t, r.at+r.packed, uint64(len(data)))
+		}
+	})
+}
+
+// Whatever an archive's pickle holds, the archive around it in order: the same as of FuzzParse, which rarely gets so far.
+func FuzzPickleInArchive(f *testing.F) {
+	for _, path := range []string{"bare.pth", "odd.pth", "subclasses.pth", "negative.pth", "optimizer_object.pth"} {
+		data, err := os.ReadFile(filepath.Join("testdata", path))
+		require.NoError(f, err)
+		records, err := directory(data)
+		require.NoError(f, err)
+		for _, r := range records {
+			if content, err := r.content(data); err == nil && strings.HasSuffix(r.name, "/data.pkl") {
+				f.Add(content)
+			}
+		}
+	}
+	for _, c := range hostile(f) {
+		if records, err := directory(c.data); err == nil && strings.HasPrefix(c.name, "CVE") {
+			content, err := records[0].content(c.data)
+			require.NoError(f, err)
+			f.Add(content)
+		}
+	}
+	f.Fuzz(func(t *testing.T, pkl []byte) {
+		ck, err := parse(packed(t, string(pkl)))
+		if err == nil {
+			err = ck.useLargest()
+			ck.Dropped()
+		}
+		if err != nil {
+			require.NotContains(t, err.Error(), "runtime error")
+		}
+	})
+}
+
+// Whatever an index holds: names of files beside it, or an error.
+func FuzzIndex(f *testing.F) {
+	for _, s := range []string{`{"weight_map": {"a": "x.safetensors"}}`, `{"weight_map": {"a": "../x"}}`, `{"weight_map": [1]}`, `{"weight_map": {"a": 1}}`, `{"metadata": {"total_size": 28}, "weight_map": {}}`, `[1]`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		files, err := weightMap(data)
+		require.True(t, err != nil || len(files) > 0)
+	})
 }
