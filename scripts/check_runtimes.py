@@ -201,7 +201,7 @@ def variants(program, name, checkpoint, opsets):
     plan = f"{WORK}/{name}.plan"
     calibrate = ("--calib", f"{DATA}/calibration", "--rounding", "nearest", "--plan-out", plan)
     for opset in opsets:
-        for precision in PRECISIONS if opsets != (17,) else ("float", "float16"):
+        for precision in PRECISIONS if opsets != (17,) else ("float",):
             if precision == "tensorrt" and opset > TENSORRT_OPSET:
                 continue
             out = f"{WORK}/{name}-{precision}-{opset}"
