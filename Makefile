@@ -15,7 +15,7 @@ build:
 
 # Every test that a clone alone can run. ONNX Runtime takes part where `make onnxruntime` has brought it.
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 25m ./...
 
 # Builds the small golden model, proves its Dice results, and leaves masks, overlays and a report to look at in demo/.
 demo: build
