@@ -8,14 +8,14 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
 
 # Every test that a clone alone can run. ONNX Runtime takes part where `make onnxruntime` has brought it.
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 25m ./...
 
 # Builds the small golden model, proves its Dice results, and leaves masks, overlays and a report to look at in demo/.
 demo: build
@@ -59,6 +59,14 @@ race:
 # Builds that are killed, and checkpoints that change, at random moments; many builds into one output. SEED=N takes other moments.
 kill:
 	SEED=$(or $(SEED),1) $(GO) test -tags kill -count=1 -timeout 60m -v ./cmd/syncsam-convert -run 'TestKills|TestChanges|TestCuts|TestSimultaneous'
+
+# Damaged inputs of all kinds, INPUTS=30000 of them; what falls is kept in build/mutate. SEED=N takes others, KIND=name one kind alone.
+mutate:
+	INPUTS=$(or $(INPUTS),30000) SEED=$(or $(SEED),1) KIND=$(KIND) $(GO) test -tags mutate -count=1 -timeout 180m -v ./cmd/syncsam-convert -run TestMutations
+
+# Every fuzz target, for its share of MINUTES on two cores. TARGET=name takes those of that name alone.
+fuzz:
+	GO=$(GO) sh scripts/fuzz.sh $(or $(MINUTES),60) $(TARGET)
 
 # Memory, files and goroutines over 100 builds and verifications in one process, 3000 items, and an index of a million entries.
 soak:
@@ -110,6 +118,7 @@ test-runtimes: build
 	build/old/bin/python -m pip install -q --disable-pip-version-check onnxruntime==1.16.3 'numpy<2'
 	npm install --silent --no-audit --no-fund --prefix build/web onnxruntime-web@1.30.0
 	OLD=build/old/bin/python WEB=build/web build/venv/bin/python scripts/check_runtimes.py $(BIN) build/full docs/runtimes.md $(MODELS)
+	build/venv/bin/python scripts/check_openvino_dsc.py $(BIN)
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build

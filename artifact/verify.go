@@ -16,7 +16,7 @@ import (
 
 // Bounds of a manifest that comes from a stranger: its bytes, and how many files it lists.
 const (
-	maxManifest = 64 << 20
+	maxManifest = 4 << 20
 	maxFiles    = 256
 )
 

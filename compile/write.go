@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/artifact"
-	"syncsam-convert/backends/lint"
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/frontends/checkpoint"
@@ -107,7 +106,7 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
+		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, NonFinite: c.o.AllowNonFinite, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
 		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
 			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
 		}
@@ -120,8 +119,9 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 			done := make(chan result, 1)
 			pending = append(pending, done)
 			go func() {
-				file, err := artifact.Describe(dir, filepath.Base(p))
-				done <- result{file, err}
+				var r result
+				r.err = guard.Do(func() (err error) { r.file, err = artifact.Describe(dir, filepath.Base(p)); return err })
+				done <- r
 			}()
 		}
 	}
@@ -181,9 +181,9 @@ func (c *Compiled) writeRecipe(dir string, m *ir.Module, man *artifact.Manifest)
 // releases lists those of TensorRT that take all of a module's files; none is an error that names what they refuse.
 func releases(dir string, m *ir.Module) ([]string, error) {
 	var suits []string
-	var refused *lint.Finding
+	var refused *tensorrt.Finding
 	for _, r := range tensorrt.Releases {
-		found, err := refusal(dir, m, r)
+		found, err := lint(dir, m, r)
 		if err != nil {
 			return nil, err
 		}
@@ -199,8 +199,8 @@ func releases(dir string, m *ir.Module) ([]string, error) {
 	return suits, nil
 }
 
-// refusal gives the first finding for which a release refuses one of a module's files, nil for none.
-func refusal(dir string, m *ir.Module, r tensorrt.Release) (*lint.Finding, error) {
+// lint gives the first finding for which a release refuses one of a module's files, nil for none.
+func lint(dir string, m *ir.Module, r tensorrt.Release) (*tensorrt.Finding, error) {
 	for _, g := range m.Graphs {
 		file, err := onnxpb.Open(filepath.Join(dir, g.Name+".onnx"))
 		if err != nil {
@@ -211,7 +211,7 @@ func refusal(dir string, m *ir.Module, r tensorrt.Release) (*lint.Finding, error
 			return nil, err
 		}
 		for _, found := range findings {
-			if found.Severity == lint.Refused {
+			if found.Severity == tensorrt.Refused {
 				return &found, nil
 			}
 		}

@@ -27,7 +27,7 @@ func Items(index string) iter.Seq2[Item, error] {
 			return
 		}
 		defer f.Close()
-		d := json.NewDecoder(text(f))
+		d := newTokens(f)
 		fail := func(err error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -58,6 +58,10 @@ func Items(index string) iter.Seq2[Item, error] {
 				}
 				pair[i] = s
 			}
+			if pair[0] == "" || pair[1] == "" {
+				fail(fmt.Errorf("mask %q: have %q, want names", pair[0], pair[1]))
+				return
+			}
 			if !yield(Item{pair[0], pair[1]}, nil) {
 				return
 			}
@@ -66,6 +70,52 @@ func Items(index string) iter.Seq2[Item, error] {
 			fail(err)
 		}
 	}
+}
+
+// tokens reads JSON piece by piece; a piece of more than maxPiece bytes is an error before it is in memory.
+type tokens struct {
+	*json.Decoder
+	in *pieces
+}
+
+// maxPiece is the longest name, or item of a list, in bytes, with the blanks before it.
+const maxPiece = 1 << 20
+
+type pieces struct {
+	r    io.Reader
+	left int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		return 0, fmt.Errorf("have more than %d bytes without an end, want names", maxPiece)
+	}
+	n, err := p.r.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
+}
+
+func newTokens(f io.Reader) tokens {
+	in := &pieces{r: text(f)}
+	return tokens{json.NewDecoder(in), in}
+}
+
+// Token is the next piece.
+func (t tokens) Token() (json.Token, error) {
+	t.in.left = maxPiece
+	return t.Decoder.Token()
+}
+
+// Decode is the next value.
+func (t tokens) Decode(v any) error {
+	t.in.left = maxPiece
+	return t.Decoder.Decode(v)
+}
+
+// More reports whether the list or object goes on.
+func (t tokens) More() bool {
+	t.in.left = maxPiece
+	return t.Decoder.More()
 }
 
 // text reads a file without the byte order mark that some editors put first.
@@ -86,7 +136,7 @@ func listed(index string, o Options) iter.Seq2[Item, error] {
 			return
 		}
 		defer f.Close()
-		d := json.NewDecoder(text(f))
+		d := newTokens(f)
 		fail := func(err error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -134,7 +184,7 @@ func listed(index string, o Options) iter.Seq2[Item, error] {
 }
 
 // skip reads past one JSON value.
-func skip(d *json.Decoder) error {
+func skip(d tokens) error {
 	for depth := 0; ; {
 		t, err := d.Token()
 		if err != nil {

@@ -2,14 +2,17 @@
 package golden
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/memory"
 )
 
 // FileName is the golden file's name in its folder.
@@ -73,8 +76,99 @@ func ParseModes(s string) ([]string, error) {
 	return out, nil
 }
 
-// maxGolden bounds a golden.json in bytes: some million items.
-const maxGolden = 1 << 30
+// maxGolden bounds a golden.json in bytes: some million items. In memory it takes up to goldenRatio times as much.
+const (
+	maxGolden   = 1 << 30
+	goldenRatio = 16
+)
+
+// parse reads a golden.json, item by item, so that what is no item ends it early.
+func parse(path string) (*File, error) {
+	in, err := mapfile.Reader(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxGolden {
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), maxGolden)
+	}
+	if err := memory.Fits(path, info.Size(), goldenRatio); err != nil {
+		return nil, err
+	}
+	f := &File{}
+	if err := f.decode(json.NewDecoder(bufio.NewReaderSize(io.LimitReader(in, maxGolden), 1<<16))); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *File) decode(d *json.Decoder) error {
+	fields := map[string]any{"checkpoint": &f.Checkpoint, "sha256": &f.SHA256, "family": &f.Family, "dataset": &f.Dataset, "reference": &f.Reference, "summary": &f.Summary}
+	if err := delim(d, '{'); err != nil {
+		return err
+	}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := t.(string)
+		into, known := fields[key]
+		switch {
+		case key == "items" && f.Items != nil:
+			err = fmt.Errorf("they are there twice")
+		case key == "items":
+			err = f.items(d)
+		case known:
+			err = d.Decode(into)
+		default:
+			err = d.Decode(new(json.RawMessage)) // of another tool
+		}
+		if err != nil {
+			return fmt.Errorf("%.100s: %w", key, err)
+		}
+	}
+	if err := delim(d, '}'); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("at byte %d: have more after the object", d.InputOffset())
+	}
+	return nil
+}
+
+func (f *File) items(d *json.Decoder) error {
+	if err := delim(d, '['); err != nil {
+		return err
+	}
+	for i := 0; d.More(); i++ {
+		var it Item
+		err := d.Decode(&it)
+		if err == nil {
+			err = it.check()
+		}
+		if err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
+		}
+		f.Items = append(f.Items, it)
+	}
+	return delim(d, ']')
+}
+
+func delim(d *json.Decoder, want json.Delim) error {
+	t, err := d.Token()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil && t != want {
+		err = fmt.Errorf("have %.100v, want %v", t, want)
+	}
+	return err
+}
 
 // Read reads a golden folder. Errors name the file and the item.
 func Read(dir string) (*File, error) {
@@ -83,13 +177,9 @@ func Read(dir string) (*File, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileName)
-	text, err := mapfile.ReadAll(path, maxGolden)
+	f, err := parse(path)
 	if err != nil {
 		return nil, err
-	}
-	f := &File{}
-	if err := json.Unmarshal(text, f); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(f.Items) == 0 {
 		return nil, fmt.Errorf("%s: items: there are none", path)
@@ -98,19 +188,13 @@ func Read(dir string) (*File, error) {
 		return nil, fmt.Errorf("%s: dataset: missing", path)
 	}
 	f.data = filepath.Dir(filepath.Join(dir, filepath.FromSlash(f.Dataset)))
-	for i := range f.Items {
-		if err := f.Items[i].check(); err != nil {
-			return nil, fmt.Errorf("%s: items[%d]: %w", path, i, err)
-		}
-	}
 	return f, f.checkIndex(filepath.Join(dir, filepath.FromSlash(f.Dataset)))
 }
 
 // Index is the index of the data set that a golden folder names, "" where the folder is none.
 func Index(dir string) string {
-	var f struct{ Dataset string }
-	text, err := mapfile.ReadAll(filepath.Join(dir, FileName), maxGolden)
-	if err != nil || json.Unmarshal(text, &f) != nil || f.Dataset == "" {
+	f, err := parse(filepath.Join(dir, FileName))
+	if err != nil || f.Dataset == "" {
 		return ""
 	}
 	return filepath.Join(dir, filepath.FromSlash(f.Dataset))

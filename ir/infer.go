@@ -68,6 +68,16 @@ func want(in []tensor.Type, i int, d tensor.DType, rank int) error {
 	return nil
 }
 
+// within refuses numbers of a list of attributes that no arithmetic on sizes needs.
+func within(name string, v []int64, least int64) error {
+	for _, x := range v {
+		if x < least || x > tensor.MaxDim {
+			return fmt.Errorf("%s: have %d, want %d to %d", name, x, least, tensor.MaxDim)
+		}
+	}
+	return nil
+}
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

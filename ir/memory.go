@@ -2,7 +2,10 @@ package ir
 
 import (
 	"cmp"
+	"math"
 	"slices"
+
+	"syncsam-convert/ir/tensor"
 )
 
 // Memory is what the values of one run need beside weights, where most of them live at a time. Sizes are bytes.
@@ -37,7 +40,7 @@ func (p *Program) Memory(syms map[string]int64) (*Memory, error) {
 				return nil, err
 			}
 			owner[v], living[v] = v, size
-			now += size
+			now += min(size, math.MaxInt64-now)
 		}
 		if o := owner[v]; o != nil {
 			users[o]++
@@ -65,13 +68,13 @@ func (v *Value) label() string { return v.Name + "/" + v.Op.Name }
 
 // memory is the size of a value in bytes while the program runs: half precision is computed in float32.
 func (v *Value) memory(syms map[string]int64) (int64, error) {
-	size := inFloat32(v.Type).DType.Size()
-	for _, d := range v.Type.Shape {
-		n, err := d.Eval(syms)
-		if err != nil {
+	dims := make([]int64, len(v.Type.Shape))
+	for i, d := range v.Type.Shape {
+		var err error
+		if dims[i], err = d.Eval(syms); err != nil {
 			return 0, err
 		}
-		size *= n
 	}
-	return size, nil
+	n, err := tensor.Elements(dims)
+	return n * inFloat32(v.Type).DType.Size(), err
 }

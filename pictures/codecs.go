@@ -21,6 +21,9 @@ func (f *source) stream() io.Reader {
 // PNG's colour types of one channel: grey, a palette, grey with alpha.
 const pngGrey, pngPalette, pngGreyAlpha = 0, 3, 4
 
+// pngSamples are the samples of a pixel, by colour type.
+var pngSamples = map[byte]int{pngGrey: 1, 2: 3, pngPalette: 1, pngGreyAlpha: 2, 6: 4}
+
 // readPNG reads a PNG file; of an animated one the still picture, which is its first frame.
 func readPNG(f *source, frame *int) (*volume, error) {
 	chunks, err := f.chunks(8, true)
@@ -54,6 +57,15 @@ func readPNG(f *source, frame *int) (*volume, error) {
 		}
 	}
 	if err := onlyFirst(frame, frames); err != nil {
+		return nil, err
+	}
+	packed := int64(0)
+	for _, c := range chunks {
+		if c.kind == "IDAT" {
+			packed += c.length
+		}
+	}
+	if err := holds(packed, (int(w)*int(depth)*pngSamples[kind]+7)/8*int(h), deflateRatio); err != nil {
 		return nil, err
 	}
 	m, err := png.Decode(f.stream())
@@ -100,6 +112,13 @@ func readBMP(f *source, frame *int) (*volume, error) {
 		if _, err := within(config.Width, config.Height, 1, 4); err != nil {
 			return nil, err
 		}
+		var bits [2]byte
+		if _, err := f.ReadAt(bits[:], 28); err != nil {
+			return nil, fmt.Errorf("not a readable picture: BMP: %w", err)
+		}
+		if err := holds(f.size, config.Width*config.Height*int(binary.LittleEndian.Uint16(bits[:]))/8, 1); err != nil {
+			return nil, err
+		}
 	}
 	var m image.Image
 	if err == nil {
@@ -144,6 +163,9 @@ func readGIF(f *source, frame *int) (*volume, error) {
 	if _, err := within(w, h, 1, 1); err != nil {
 		return nil, err
 	}
+	if err := holds(f.size, w*h, lzwRatio); err != nil {
+		return nil, err
+	}
 	m, err := gif.Decode(f.stream())
 	if err != nil {
 		return nil, fmt.Errorf("not a readable picture: %w", err)
@@ -172,6 +194,9 @@ func first(frame *int) *int {
 // gifLater composes the frames up to the wanted one, as the file says they replace each other.
 func gifLater(f *source, w, h, frames, want int) (*volume, error) {
 	if _, err := within(w, h, frames, 4); err != nil {
+		return nil, err
+	}
+	if err := holds(f.size, w*h, lzwRatio); err != nil {
 		return nil, err
 	}
 	g, err := gif.DecodeAll(f.stream())

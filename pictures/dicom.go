@@ -64,11 +64,11 @@ type dicomFile struct {
 }
 
 func openDICOM(path string) (*dicomFile, error) {
-	b, err := mapfile.ReadAll(path, int64(MaxVolumeBytes))
+	b, err := mapfile.ReadAll(path, readable())
 	if err != nil {
 		return nil, err
 	}
-	f, err := dcm.Parse(b, MaxVolumeBytes)
+	f, err := dcm.Parse(b, int(readable()))
 	if err != nil {
 		return nil, err
 	}

@@ -146,6 +146,9 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	var planes [][]uint16
 	var w, h, bits int
 	var lossless bool
+	if head, _ := scanJPEG(b); d.Syntax.Codec != dcm.RLE && head.w > 0 && head.h > 0 && (head.w != d.w || head.h != d.h) { // before it is decoded
+		return nil, d.otherSize(head.w, head.h)
+	}
 	switch d.Syntax.Codec {
 	case dcm.RLE:
 		return unpackRLE(b, d.w*d.h, d.channels, d.allocated/8)
@@ -172,7 +175,7 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 	}
 	switch {
 	case w != d.w || h != d.h:
-		return nil, fmt.Errorf("have %d x %d pixels, want the %d x %d of %s and %s", w, h, d.w, d.h, dcm.Columns, dcm.Rows)
+		return nil, d.otherSize(w, h)
 	case len(planes) != d.channels:
 		return nil, fmt.Errorf("have %d samples a pixel, want the %d of %s", len(planes), d.channels, dcm.SamplesPerPixel)
 	case d.high != d.stored-1:
@@ -200,6 +203,10 @@ func (d *dicomFile) decompress(b []byte) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+func (d *dicomFile) otherSize(w, h int) error {
+	return fmt.Errorf("have %d x %d pixels, want the %d x %d of %s and %s", w, h, d.w, d.h, dcm.Columns, dcm.Rows)
 }
 
 // conform corrects the colours by what the stream itself says: components named R, G, B, or a JFIF marker, which stands for YBR.

@@ -68,8 +68,8 @@ func readSeries(dir string) (*volume, error) {
 		if d.frames > 1 && len(paths) > 1 {
 			return nil, fmt.Errorf("%s: %s: have %d in a folder of several files, want one; name the file itself", p.name, dcm.NumberOfFrames, d.frames)
 		}
-		if bytes += d.w * d.h * d.channels * max(d.allocated/8, 1); bytes > MaxVolumeBytes {
-			return nil, fmt.Errorf("have more than %d MB of pixels", MaxVolumeBytes>>20)
+		if bytes += d.w * d.h * d.channels * max(d.allocated/8, 1); int64(bytes) > readable() {
+			return nil, fmt.Errorf("have more than %d MB of pixels", readable()>>20)
 		}
 	}
 	spatial := true

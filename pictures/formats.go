@@ -198,8 +198,8 @@ type source struct {
 
 // whole is the file's content. What a header claims does not matter to its size.
 func (f *source) whole() ([]byte, error) {
-	if f.size > int64(MaxVolumeBytes) {
-		return nil, fmt.Errorf("have %d bytes, want at most %d MB", f.size, MaxVolumeBytes>>20)
+	if f.size > readable() {
+		return nil, fmt.Errorf("have %d bytes, want at most %d MB", f.size, readable()>>20)
 	}
 	b := make([]byte, f.size)
 	_, err := f.ReadAt(b, 0)

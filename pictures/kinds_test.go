@@ -130,7 +130,7 @@ func TestKindsRefused(t *testing.T) {
 		put("empty.jpg", change(baseline, frame+5, "\x00\x00")):                       "want at least one",
 		put("cut.jpg", baseline[:len(baseline)-20]):                                   "cut short",
 		put("huge.gif", change(gif, 6, "\xff\xff\xff\xff")):                           "have 65535 x 65535 pixels",
-		put("huge.tif", tiff(256, 65535)):                                             "want",
+		put("huge.tif", tiff(256, 65535)):                                             "cannot hold",
 		put("predictor.tif", change(read("tiles.tif"), 0, "")[:99]):                   "TIFF",
 		put("samples.tif", tiff(262, 2)):                                              "samples: have 1 with photometric interpretation 2",
 		put("archive.bin", []byte("PK\x03\x04"+strings.Repeat("\x00", 40))):           "it is none of",

@@ -2,7 +2,6 @@ package pictures
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"encoding/binary"
 	"fmt"
@@ -131,16 +130,21 @@ func readNIfTI(path string) (*volume, error) {
 	if _, err := io.CopyN(io.Discard, in, int64(from)); err != nil {
 		return nil, fmt.Errorf("header extensions: %w", err)
 	}
-	var data bytes.Buffer // grows with what is there, not with what the header says
-	if have, err := io.Copy(&data, io.LimitReader(in, int64(n))); err != nil {
-		return nil, fmt.Errorf("voxels: %w", err)
-	} else if have < int64(n) {
+	if size, err := sizeOf(voxels); err != nil {
+		return nil, err
+	} else if ratio := map[bool]int{false: 1, true: deflateRatio}[zipped]; int64(n/ratio) > size {
+		return nil, fmt.Errorf("voxels: have a file of %d bytes, which cannot hold %d", size, n)
+	}
+	raw := make([]byte, n)
+	if have, err := io.ReadFull(in, raw); err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil, fmt.Errorf("voxels: have %d bytes, want %d", have, n)
+	} else if err != nil {
+		return nil, fmt.Errorf("voxels: %w", err)
 	}
 	if zipped {
 		v.facts.Codec += ", gzip"
 	}
-	raw, order := data.Bytes(), h.order
+	order := h.order
 	v.at = func(i int) float64 { return value(order, raw[i*bytesEach:]) }
 	if v.channels == 4 {
 		v.channels = 3
@@ -328,6 +332,14 @@ func firstOf(names ...string) string {
 		}
 	}
 	return names[0]
+}
+
+func sizeOf(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // decompressed opens a file; one that is compressed by its content is decompressed.

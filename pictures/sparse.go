@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+
+	"syncsam-convert/internal/memory"
 )
 
 // shapeInName is what IMed-361M puts before the end of a label file's name: masks, rows, columns and channels.
@@ -45,9 +47,21 @@ func readSparse(path string) (*volume, error) {
 	if shape[0] < 1 || n%shape[0] != 0 || n/shape[0] != shape[1] {
 		return nil, fmt.Errorf("shape: have a matrix of %d x %d, want the %d elements of %d x %d x %d", shape[0], shape[1], n, v.d, v.h, v.w)
 	}
-	on := make([]uint8, n)
-	v.at = func(i int) float64 { return float64(on[i]) }
-	return v, eachNonzero(z, format.text(), shape, func(row, col int) { on[row*shape[1]+col] = 1 })
+	each := v.w * v.h
+	planes := make([][]uint8, v.d) // one without foreground takes nothing
+	v.at = func(i int) float64 {
+		if p := planes[i/each]; p != nil {
+			return float64(p[i%each])
+		}
+		return 0
+	}
+	return v, eachNonzero(z, format.text(), shape, func(row, col int) {
+		i := row*shape[1] + col
+		if planes[i/each] == nil {
+			planes[i/each] = make([]uint8, each)
+		}
+		planes[i/each][i%each] = 1
+	})
 }
 
 // eachNonzero visits the elements of a sparse matrix that are not 0.
@@ -101,8 +115,11 @@ func eachNonzero(z *zip.ReadCloser, format string, shape []int, visit func(row, 
 	return nil
 }
 
-// maxArrayBytes is the largest array of a label file.
-const maxArrayBytes = 256 << 20
+// maxArrayBytes is the largest array of a label file; arraysAtOnce are in memory together, as bytes and as numbers of twice their size.
+const (
+	maxArrayBytes = 256 << 20
+	arraysAtOnce  = 9
+)
 
 // npyHeader is what a NumPy array starts with, in version 1 and 2: byte order and type, whether columns come first, the sizes.
 var npyHeader = regexp.MustCompile(`^{'descr': '([<>|=]?)([a-zA-Z])(\d+)', 'fortran_order': (?:True|False), 'shape': \((\d*)(?:, ?(\d+))*,?\), }\s*$`)
@@ -122,12 +139,19 @@ func readArray(z *zip.ReadCloser, name string) (a array, err error) {
 		return a, fmt.Errorf("%s: missing: not a sparse matrix of scipy", name)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxArrayBytes+1))
+	info, err := f.Stat()
 	if err != nil {
 		return a, fmt.Errorf("%s: %w", name, err)
 	}
-	if len(b) > maxArrayBytes {
+	if info.Size() > maxArrayBytes {
 		return a, fmt.Errorf("%s: more than %d MB", name, maxArrayBytes>>20)
+	}
+	if err := memory.Fits(name, arraysAtOnce*info.Size(), volumesAtOnce); err != nil {
+		return a, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, info.Size()+1)) // its memory grows with what is there
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(b) < 12 || string(b[:6]) != "\x93NUMPY" {
 		return a, fmt.Errorf("%s: not a NumPy array", name)

@@ -158,11 +158,32 @@ func (p *tiffPage) width() int {
 	return 8
 }
 
+// holds refuses a file too small for the page's packed samples; JPEG's decoder looks by itself. A row of CCITT takes a bit.
+func (p *tiffPage) holds() error {
+	size, row := p.d.f.size, (p.w*p.samples*p.bits+7)/8
+	switch p.compression {
+	case 1:
+		return holds(size, row*p.h, 1)
+	case 3, 4:
+		return holds(size, p.h, 8)
+	case 5:
+		return holds(size, row*p.h, lzwRatio)
+	case 32773:
+		return holds(size, row*p.h, packBitsRatio)
+	case 8, 32946:
+		return holds(size, row*p.h, deflateRatio)
+	}
+	return nil
+}
+
 // decode gives access to the page's samples: interleaved, or plane after plane.
 func (p *tiffPage) decode() (func(i int) float64, error) {
 	width, inChunk, planes := p.width(), p.samples, 1
 	if p.planar {
 		inChunk, planes = 1, p.samples
+	}
+	if err := p.holds(); err != nil {
+		return nil, err
 	}
 	out := make([]byte, p.w*p.h*p.samples*width) // little-endian
 	for k := range p.across() * p.down() * planes {

@@ -254,6 +254,9 @@ func Slices(path string) (int, error) {
 	return v.d, nil
 }
 
+// maxLabels is how many labels a slice may have, maxMasks how many masks a file: what has more is no file of labels.
+const maxLabels, maxMasks = 1 << 16, 1 << 20
+
 // Labels lists the masks that a file of labels holds, slice by slice: one for each value above 0 that covers at least minPixels
 // pixels; p names the volume of a file of several, and the label to ignore. Planes of a sparse matrix are one mask each. Errors name
 // the file.
@@ -280,12 +283,16 @@ func Labels(path string, p Part, minPixels int) ([]Part, error) {
 				return nil, fmt.Errorf("%s: slice %d: %w", path, z, err)
 			}
 			if x > 0 && (p.Ignore == nil || x != *p.Ignore) {
-				count[x]++
+				if count[x]++; len(count) > maxLabels {
+					return nil, fmt.Errorf("%s: slice %d: have more than %d different values, want labels: is it a picture?", path, z, maxLabels)
+				}
 			}
 		}
 		for _, label := range slices.Sorted(maps.Keys(count)) {
 			if count[label] >= minPixels {
-				out = append(out, Part{Slice: &z, Volume: p.Volume, Label: &label})
+				if out = append(out, Part{Slice: &z, Volume: p.Volume, Label: &label}); len(out) > maxMasks {
+					return nil, fmt.Errorf("%s: have more than %d masks, want less of a file", path, maxMasks)
+				}
 			}
 		}
 	}

@@ -57,6 +57,11 @@ func readWebP(f *source, frame *int) (*volume, error) {
 	if _, err := within(config.Width, config.Height, 1, 8); err != nil {
 		return nil, err
 	}
+	if pixels := config.Width * config.Height; pixels > freePixels {
+		if err := holds(int64(len(b)), pixels, webpRatio); err != nil {
+			return nil, err
+		}
+	}
 	m, err := webp.Decode(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("not a readable picture: %w", err)

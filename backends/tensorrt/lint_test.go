@@ -103,7 +103,6 @@ var cases = []struct {
 	{"integer-bias", "10", draw(17).constant("b", tensor.FromInt32([]int64{1}, []int32{7})).constant("s", floats(1)).node("DequantizeLinear", "y", "b", "s"),
 		draw(17).constant("b", tensor.FromInt8([]int64{1}, []int8{7})).constant("s", floats(1)).node("DequantizeLinear", "y", "b", "s")},
 	{"normalization", "10", draw(17).input("x", f16, 3).node("Mul", "v", "x", "x").node("ReduceMean", "m", "v"), draw(17).input("x", f32, 3).node("Mul", "v", "x", "x").node("ReduceMean", "m", "v")},
-	{"log-sum-exp", "10", draw(17).input("x", f32, 3).node("ReduceLogSumExp", "y", "x"), draw(17).input("x", f32, 3).node("ReduceMax", "y", "x")},
 	{"residual", "10", quantized(tensor.FromInt8([]int64{}, []int8{0}), 1).node("Add", "sum", "y", "y"), quantized(tensor.FromInt8([]int64{}, []int8{0}), 1).node("Add", "sum", "y", "x")},
 }
 

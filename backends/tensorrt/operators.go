@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"slices"
 	"strings"
+
+	"syncsam-convert/internal/onnxpb"
 )
 
 // A Release is a TensorRT series as far as rules differ.
@@ -53,4 +55,12 @@ func (r Release) takes(op string) ([]string, bool) {
 	}
 	types := operators[op][r.column]
 	return types, types != nil
+}
+
+// typeNames are ONNX's element types in the words of operators.txt.
+var typeNames = map[onnxpb.TensorProto_DataType]string{
+	onnxpb.TensorProto_FLOAT: "f32", onnxpb.TensorProto_FLOAT16: "f16", onnxpb.TensorProto_BFLOAT16: "bf16", onnxpb.TensorProto_DOUBLE: "f64",
+	onnxpb.TensorProto_INT32: "i32", onnxpb.TensorProto_INT64: "i64", onnxpb.TensorProto_INT8: "i8", onnxpb.TensorProto_UINT8: "u8",
+	onnxpb.TensorProto_BOOL: "bool", onnxpb.TensorProto_INT16: "i16", onnxpb.TensorProto_UINT16: "u16", onnxpb.TensorProto_UINT32: "u32",
+	onnxpb.TensorProto_UINT64: "u64", onnxpb.TensorProto_STRING: "string",
 }

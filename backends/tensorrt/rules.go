@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/backends/lint"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir/tensor"
 )
@@ -16,58 +15,58 @@ type rule struct {
 	Name, Severity string
 	Releases       []string // none: all
 	Way            string   // the way out
-	node           func(m *lint.Model, n *lint.Node, r Release) string
-	model          func(m *lint.Model, r Release) []string
+	node           func(m *model, n *node, r Release) string
+	model          func(m *model, r Release) []string
 }
+
+// Severities of findings.
+const (
+	Refused = "error"
+	Costly  = "warning"
+)
 
 // typed are the releases whose networks are strongly typed: 10 by request, which recipes make, 11 always.
 var typed = []string{"10", "11"}
 
 // rules have an example each that fails them, in the tests.
 var rules = []rule{
-	{Name: "opset", Severity: lint.Refused, Way: "export with an opset of the release's range, or convert the model", model: opsetRule},
-	{Name: "half-constants", Severity: lint.Refused, Way: "keep what uses the constant in float32", model: infiniteConstants},
-	{Name: "domain", Severity: lint.Refused, Way: "spell the operator in ONNX's own, or give the builder a plugin of that name", node: domainRule},
-	{Name: "operator", Severity: lint.Refused, Way: "spell it in operators that the release takes", node: operatorRule},
-	{Name: "type", Severity: lint.Refused, Way: "cast to a type that the release takes for the operator", node: typeRule},
-	{Name: "mixed-types", Severity: lint.Refused, Releases: typed, Way: "cast the arguments to one floating-point type", node: mixedTypes},
-	{Name: "rank", Severity: lint.Refused, Way: "reshape to 8 axes or fewer", node: rankRule},
-	{Name: "attribute", Severity: lint.Refused, Way: "use a value that the parser takes", node: attributeRule},
-	{Name: "initializer", Severity: lint.Refused, Way: "make it a constant of the model", node: initializerRule},
-	{Name: "outputs", Severity: lint.Refused, Way: "use the first output alone", node: outputsRule},
-	{Name: "modulo", Severity: lint.Refused, Way: "take the remainder from sizes that are known when the model is built", node: func(_ *lint.Model, n *lint.Node, _ Release) string {
+	{Name: "opset", Severity: Refused, Way: "export with an opset of the release's range, or convert the model", model: opsetRule},
+	{Name: "half-constants", Severity: Refused, Way: "keep what uses the constant in float32", model: infiniteConstants},
+	{Name: "domain", Severity: Refused, Way: "spell the operator in ONNX's own, or give the builder a plugin of that name", node: domainRule},
+	{Name: "operator", Severity: Refused, Way: "spell it in operators that the release takes", node: operatorRule},
+	{Name: "type", Severity: Refused, Way: "cast to a type that the release takes for the operator", node: typeRule},
+	{Name: "mixed-types", Severity: Refused, Releases: typed, Way: "cast the arguments to one floating-point type", node: mixedTypes},
+	{Name: "rank", Severity: Refused, Way: "reshape to 8 axes or fewer", node: rankRule},
+	{Name: "attribute", Severity: Refused, Way: "use a value that the parser takes", node: attributeRule},
+	{Name: "initializer", Severity: Refused, Way: "make it a constant of the model", node: initializerRule},
+	{Name: "outputs", Severity: Refused, Way: "use the first output alone", node: outputsRule},
+	{Name: "modulo", Severity: Refused, Way: "take the remainder from sizes that are known when the model is built", node: func(_ *model, n *node, _ Release) string {
 		if n.GetOpType() == "Mod" {
 			return "a remainder breaks the parser's shape arithmetic"
 		}
 		return ""
 	}},
-	{Name: "shape-from-data", Severity: lint.Refused, Way: "take sizes from inputs' shapes, or do this part outside the network", node: shapeFromData},
-	{Name: "uint8", Severity: lint.Refused, Way: "quantize activations to int8 with zero point 0", node: uint8Rule},
-	{Name: "zero-point", Severity: lint.Refused, Way: "quantize symmetrically, with zero points of 0", node: zeroPointRule},
-	{Name: "scale", Severity: lint.Refused, Way: "make scales positive constants; a channel that is always 0 takes any positive one", node: scaleRule},
-	{Name: "activation-axis", Severity: lint.Refused, Way: "quantize activations per tensor; put channels' factors into the weights", node: activationAxis},
-	{Name: "weight-axis", Severity: lint.Refused, Way: "quantize weights of Conv along axis 0, of ConvTranspose along axis 1 (8.6: per tensor), of products along the columns", node: weightAxis},
-	{Name: "integer-bias", Severity: lint.Refused, Way: "leave the bias in float", node: integerBias},
-	{Name: "normalization", Severity: lint.Costly, Way: "use one LayerNormalization (opset 17), or keep the steps in float32", node: decomposedNorm},
-	{Name: "log-sum-exp", Severity: lint.Costly, Way: "subtract the maximum first", node: func(_ *lint.Model, n *lint.Node, _ Release) string {
-		if n.GetOpType() == "ReduceLogSumExp" {
-			return "the parser sums exponentials without the maximum: infinite past 88, in half precision past 11"
-		}
-		return ""
-	}},
-	{Name: "residual", Severity: lint.Costly, Way: "quantize the shortcut alone: the convolution's kernel adds it before it rounds", node: residualRule},
+	{Name: "shape-from-data", Severity: Refused, Way: "take sizes from inputs' shapes, or do this part outside the network", node: shapeFromData},
+	{Name: "uint8", Severity: Refused, Way: "quantize activations to int8 with zero point 0", node: uint8Rule},
+	{Name: "zero-point", Severity: Refused, Way: "quantize symmetrically, with zero points of 0", node: zeroPointRule},
+	{Name: "scale", Severity: Refused, Way: "make scales positive constants; a channel that is always 0 takes any positive one", node: scaleRule},
+	{Name: "activation-axis", Severity: Refused, Way: "quantize activations per tensor; put channels' factors into the weights", node: activationAxis},
+	{Name: "weight-axis", Severity: Refused, Way: "quantize weights of Conv along axis 0, of ConvTranspose along axis 1 (8.6: per tensor), of products along the columns", node: weightAxis},
+	{Name: "integer-bias", Severity: Refused, Way: "leave the bias in float", node: integerBias},
+	{Name: "normalization", Severity: Costly, Way: "use one LayerNormalization (opset 17), or keep the steps in float32", node: decomposedNorm},
+	{Name: "residual", Severity: Costly, Way: "quantize the shortcut alone: the convolution's kernel adds it before it rounds", node: residualRule},
 }
 
-func opsetRule(m *lint.Model, r Release) []string {
-	if m.Opset < r.MinOpset || m.Opset > r.MaxOpset {
-		return []string{fmt.Sprintf("opset %d, want %d to %d", m.Opset, r.MinOpset, r.MaxOpset)}
+func opsetRule(m *model, r Release) []string {
+	if m.opset < r.MinOpset || m.opset > r.MaxOpset {
+		return []string{fmt.Sprintf("opset %d, want %d to %d", m.opset, r.MinOpset, r.MaxOpset)}
 	}
 	return nil
 }
 
-func infiniteConstants(m *lint.Model, _ Release) []string {
+func infiniteConstants(m *model, _ Release) []string {
 	var out []string
-	for name, t := range m.Constant {
+	for name, t := range m.constant {
 		if t.DType() == tensor.Float16 && hasNonFiniteHalf(t.Bytes()) {
 			out = append(out, fmt.Sprintf("constant %q holds what float16 cannot", name))
 		}
@@ -86,14 +85,14 @@ func hasNonFiniteHalf(b []byte) bool {
 	return false
 }
 
-func domainRule(_ *lint.Model, n *lint.Node, _ Release) string {
+func domainRule(_ *model, n *node, _ Release) string {
 	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
 		return fmt.Sprintf("domain %s has no importer", d)
 	}
 	return ""
 }
 
-func operatorRule(_ *lint.Model, n *lint.Node, r Release) string {
+func operatorRule(_ *model, n *node, r Release) string {
 	if _, ok := r.takes(n.GetOpType()); !ok && (n.GetDomain() == "" || n.GetDomain() == "ai.onnx") {
 		return fmt.Sprintf("TensorRT %s has no %s", r.Name, n.GetOpType())
 	}
@@ -103,7 +102,7 @@ func operatorRule(_ *lint.Model, n *lint.Node, r Release) string {
 // narrowed are types that parsers narrow by themselves, INT64 only where a release's list has no place for it.
 var narrowed = map[string]string{"f64": "f32", "i64": "i32"}
 
-func typeRule(m *lint.Model, n *lint.Node, r Release) string {
+func typeRule(m *model, n *node, r Release) string {
 	types, ok := r.takes(n.GetOpType())
 	if !ok || n.GetOpType() == "DequantizeLinear" { // its own rules
 		return ""
@@ -112,7 +111,7 @@ func typeRule(m *lint.Model, n *lint.Node, r Release) string {
 	if n.GetOpType() == "Where" {
 		at = 1
 	}
-	have := lint.TypeNames[m.Types[n.In(at)]]
+	have := typeNames[m.types[n.in(at)]]
 	if have == "" || slices.Contains(types, have) || slices.Contains(types, narrowed[have]) {
 		return ""
 	}
@@ -122,13 +121,13 @@ func typeRule(m *lint.Model, n *lint.Node, r Release) string {
 // oneType lists the operators whose floating-point arguments must be of one type.
 var oneType = []string{"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "MatMul", "Gemm", "Conv", "ConvTranspose", "Concat", "Where", "PRelu", "LayerNormalization"}
 
-func mixedTypes(m *lint.Model, n *lint.Node, _ Release) string {
+func mixedTypes(m *model, n *node, _ Release) string {
 	if !slices.Contains(oneType, n.GetOpType()) {
 		return ""
 	}
 	first := ""
 	for _, in := range n.Input {
-		t := lint.TypeNames[m.Types[in]]
+		t := typeNames[m.types[in]]
 		if t != "f32" && t != "f16" && t != "bf16" {
 			continue
 		}
@@ -144,10 +143,10 @@ func mixedTypes(m *lint.Model, n *lint.Node, _ Release) string {
 
 const mostAxes = 8
 
-func rankRule(m *lint.Model, n *lint.Node, _ Release) string {
+func rankRule(m *model, n *node, _ Release) string {
 	for _, list := range [][]string{n.Input, n.Output} {
 		for _, name := range list {
-			if k := m.Ranks[name]; k > mostAxes {
+			if k := m.ranks[name]; k > mostAxes {
 				return fmt.Sprintf("%q has %d axes", name, k)
 			}
 		}
@@ -172,9 +171,9 @@ var attributes = []struct {
 	{"ScatterND", "reduction", []string{"none"}, nil},
 }
 
-func attributeRule(_ *lint.Model, n *lint.Node, _ Release) string {
+func attributeRule(_ *model, n *node, _ Release) string {
 	for _, a := range attributes {
-		have := n.Attrs[a.name]
+		have := n.attrs[a.name]
 		if a.op != n.GetOpType() || have == nil {
 			continue
 		}
@@ -189,7 +188,7 @@ func attributeRule(_ *lint.Model, n *lint.Node, _ Release) string {
 			return fmt.Sprintf("%s: have %d, want %d", a.name, values, a.ints)
 		}
 	}
-	if k := n.Attrs["kernel_shape"]; strings.HasSuffix(n.GetOpType(), "Pool") && k != nil && (len(k.Ints) < 2 || len(k.Ints) > 3) {
+	if k := n.attrs["kernel_shape"]; strings.HasSuffix(n.GetOpType(), "Pool") && k != nil && (len(k.Ints) < 2 || len(k.Ints) > 3) {
 		return fmt.Sprintf("kernel_shape: pools %d axes, want 2 or 3", len(k.Ints))
 	}
 	return ""
@@ -199,20 +198,20 @@ func attributeRule(_ *lint.Model, n *lint.Node, _ Release) string {
 var constants = map[string]int{"Slice": 3, "Squeeze": 1, "Unsqueeze": 1, "Pad": 3, "CumSum": 1, "ReduceMean": 1, "ReduceSum": 1, "ReduceMax": 1,
 	"ReduceMin": 1, "ReduceL1": 1, "ReduceL2": 1, "ReduceLogSum": 1, "ReduceLogSumExp": 1, "ReduceProd": 1, "ReduceSumSquare": 1}
 
-func initializerRule(m *lint.Model, n *lint.Node, _ Release) string {
+func initializerRule(m *model, n *node, _ Release) string {
 	i, ok := constants[n.GetOpType()]
-	if name := n.In(i); ok && name != "" && m.Constant[name] == nil {
+	if name := n.in(i); ok && name != "" && m.constant[name] == nil {
 		return fmt.Sprintf("axes: %q is computed", name)
 	}
 	return ""
 }
 
-func outputsRule(m *lint.Model, n *lint.Node, _ Release) string {
+func outputsRule(m *model, n *node, _ Release) string {
 	if !slices.Contains([]string{"LayerNormalization", "MaxPool", "BatchNormalization", "Dropout"}, n.GetOpType()) {
 		return ""
 	}
 	for _, out := range n.Output[min(1, len(n.Output)):] {
-		if out != "" && len(m.Reads[out]) > 0 {
+		if out != "" && len(m.reads[out]) > 0 {
 			return fmt.Sprintf("output %q is used", out)
 		}
 	}
@@ -223,56 +222,56 @@ func outputsRule(m *lint.Model, n *lint.Node, _ Release) string {
 var shapeInputs = map[string][]int{"Reshape": {1}, "Expand": {1}, "Slice": {1, 2, 4}, "Resize": {2, 3}, "Tile": {1}, "ConstantOfShape": {0}, "Pad": {1},
 	"Range": {0, 1, 2}, "TopK": {1}, "Split": {1}, "OneHot": {1}}
 
-func shapeFromData(m *lint.Model, n *lint.Node, _ Release) string {
+func shapeFromData(m *model, n *node, _ Release) string {
 	for _, i := range shapeInputs[n.GetOpType()] {
-		if name := n.In(i); name != "" && m.FromData[name] {
+		if name := n.in(i); name != "" && m.fromData[name] {
 			return fmt.Sprintf("%q gives a shape and depends on the values of graph inputs", name)
 		}
 	}
 	return ""
 }
 
-func isQDQ(n *lint.Node) bool {
+func isQDQ(n *node) bool {
 	return n.GetOpType() == "QuantizeLinear" || n.GetOpType() == "DequantizeLinear"
 }
 
 // integerType is the type of the integers that a Q or DQ makes or reads.
-func integerType(m *lint.Model, n *lint.Node) onnxpb.TensorProto_DataType {
+func (m *model) integerType(n *node) onnxpb.TensorProto_DataType {
 	if n.GetOpType() == "DequantizeLinear" {
-		return m.Types[n.In(0)]
+		return m.types[n.in(0)]
 	}
-	return m.Types[n.Output[0]]
+	return m.types[n.Output[0]]
 }
 
-func uint8Rule(m *lint.Model, n *lint.Node, _ Release) string {
-	if isQDQ(n) && integerType(m, n) == onnxpb.TensorProto_UINT8 {
+func uint8Rule(m *model, n *node, _ Release) string {
+	if isQDQ(n) && m.integerType(n) == onnxpb.TensorProto_UINT8 {
 		return "quantizes to uint8"
 	}
 	return ""
 }
 
-func zeroPointRule(m *lint.Model, n *lint.Node, _ Release) string {
-	if !isQDQ(n) || n.In(2) == "" {
+func zeroPointRule(m *model, n *node, _ Release) string {
+	if !isQDQ(n) || n.in(2) == "" {
 		return ""
 	}
-	z := m.Constant[n.In(2)]
+	z := m.constant[n.in(2)]
 	switch {
 	case z == nil:
-		return fmt.Sprintf("zero point %q is computed", n.In(2))
+		return fmt.Sprintf("zero point %q is computed", n.in(2))
 	case slices.ContainsFunc(z.Int64s(), func(x int64) bool { return x != 0 }):
 		return "its zero point is not 0"
 	}
 	return ""
 }
 
-func scaleRule(m *lint.Model, n *lint.Node, _ Release) string {
+func scaleRule(m *model, n *node, _ Release) string {
 	if !isQDQ(n) {
 		return ""
 	}
-	s := m.Constant[n.In(1)]
+	s := m.constant[n.in(1)]
 	switch {
 	case s == nil:
-		return fmt.Sprintf("scale %q is computed", n.In(1))
+		return fmt.Sprintf("scale %q is computed", n.in(1))
 	case slices.ContainsFunc(s.Float32s(), func(x float32) bool { return !(x > 0) || math.IsInf(float64(x), 0) }):
 		return "a scale is not a positive number"
 	}
@@ -280,35 +279,35 @@ func scaleRule(m *lint.Model, n *lint.Node, _ Release) string {
 }
 
 // isWeight reports whether a Q or DQ works on a constant, directly or through its pair.
-func isWeight(m *lint.Model, n *lint.Node) bool {
-	name := n.In(0)
-	if from := m.Makes[name]; m.Constant[name] == nil && n.GetOpType() == "DequantizeLinear" && from != nil && from.GetOpType() == "QuantizeLinear" {
-		name = from.In(0)
+func (m *model) isWeight(n *node) bool {
+	name := n.in(0)
+	if from := m.makes[name]; m.constant[name] == nil && n.GetOpType() == "DequantizeLinear" && from != nil && from.GetOpType() == "QuantizeLinear" {
+		name = from.in(0)
 	}
-	return m.Constant[name] != nil
+	return m.constant[name] != nil
 }
 
 // channels is how many scales a Q or DQ has.
-func channels(m *lint.Model, n *lint.Node) int64 {
-	if s := m.Constant[n.In(1)]; s != nil {
+func (m *model) channels(n *node) int64 {
+	if s := m.constant[n.in(1)]; s != nil {
 		return s.Len()
 	}
 	return 1
 }
 
-func activationAxis(m *lint.Model, n *lint.Node, _ Release) string {
-	if isQDQ(n) && !isWeight(m, n) && channels(m, n) > 1 {
-		return fmt.Sprintf("an activation with %d scales", channels(m, n))
+func activationAxis(m *model, n *node, _ Release) string {
+	if isQDQ(n) && !m.isWeight(n) && m.channels(n) > 1 {
+		return fmt.Sprintf("an activation with %d scales", m.channels(n))
 	}
 	return ""
 }
 
-func weightAxis(m *lint.Model, n *lint.Node, r Release) string {
-	if n.GetOpType() != "DequantizeLinear" || !isWeight(m, n) || channels(m, n) == 1 {
+func weightAxis(m *model, n *node, r Release) string {
+	if n.GetOpType() != "DequantizeLinear" || !m.isWeight(n) || m.channels(n) == 1 {
 		return ""
 	}
-	axis := n.Int("axis", 1)
-	for _, u := range m.Reads[n.Output[0]] {
+	axis := n.int("axis", 1)
+	for _, u := range m.reads[n.Output[0]] {
 		want := axis
 		switch u.GetOpType() {
 		case "Conv":
@@ -319,9 +318,9 @@ func weightAxis(m *lint.Model, n *lint.Node, r Release) string {
 			}
 			want = 1
 		case "Gemm":
-			want = 1 - u.Int("transB", 0)
+			want = 1 - u.int("transB", 0)
 		case "MatMul":
-			want = int64(m.Ranks[n.In(0)] - 1)
+			want = int64(m.ranks[n.in(0)] - 1)
 		}
 		if axis != want && slices.Index(u.Input, n.Output[0]) == 1 {
 			return fmt.Sprintf("weights of %s with scales along axis %d, want %d", u.GetOpType(), axis, want)
@@ -330,8 +329,8 @@ func weightAxis(m *lint.Model, n *lint.Node, r Release) string {
 	return ""
 }
 
-func integerBias(m *lint.Model, n *lint.Node, _ Release) string {
-	if n.GetOpType() == "DequantizeLinear" && m.Types[n.In(0)] == onnxpb.TensorProto_INT32 {
+func integerBias(m *model, n *node, _ Release) string {
+	if n.GetOpType() == "DequantizeLinear" && m.types[n.in(0)] == onnxpb.TensorProto_INT32 {
 		return "dequantizes int32"
 	}
 	return ""
@@ -339,16 +338,16 @@ func integerBias(m *lint.Model, n *lint.Node, _ Release) string {
 
 // decomposedNorm finds the variance of a normalization in half precision: its squares overflow past 255. Releases before strong typing
 // may choose half precision themselves.
-func decomposedNorm(m *lint.Model, n *lint.Node, r Release) string {
-	square := n.GetOpType() == "Mul" && n.In(0) == n.In(1)
-	if e := m.Constant[n.In(1)]; n.GetOpType() == "Pow" && e != nil && e.Len() == 1 && e.Float32s()[0] == 2 {
+func decomposedNorm(m *model, n *node, r Release) string {
+	square := n.GetOpType() == "Mul" && n.in(0) == n.in(1)
+	if e := m.constant[n.in(1)]; n.GetOpType() == "Pow" && e != nil && e.Len() == 1 && e.Float32s()[0] == 2 {
 		square = true
 	}
-	t := m.Types[n.In(0)]
+	t := m.types[n.in(0)]
 	if !square || t != onnxpb.TensorProto_FLOAT16 && (r.Name != "8.6" || t != onnxpb.TensorProto_FLOAT) {
 		return ""
 	}
-	for _, u := range m.Reads[n.Output[0]] {
+	for _, u := range m.reads[n.Output[0]] {
 		if u.GetOpType() == "ReduceMean" {
 			return "the variance of a decomposed normalization is taken in half precision"
 		}
@@ -356,13 +355,13 @@ func decomposedNorm(m *lint.Model, n *lint.Node, r Release) string {
 	return ""
 }
 
-func residualRule(m *lint.Model, n *lint.Node, _ Release) string {
+func residualRule(m *model, n *node, _ Release) string {
 	if n.GetOpType() != "Add" || len(n.Input) != 2 {
 		return ""
 	}
 	for _, in := range n.Input {
-		dq := m.Makes[in]
-		if dq == nil || dq.GetOpType() != "DequantizeLinear" || isWeight(m, dq) {
+		dq := m.makes[in]
+		if dq == nil || dq.GetOpType() != "DequantizeLinear" || m.isWeight(dq) {
 			return ""
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/early"
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
 
@@ -107,8 +108,9 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.PersistentPreRunE = apart
+	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), lintCommand(""), datasetCommand(), pictureCommand(), goldenCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), lintCommand(), datasetCommand(), pictureCommand(), goldenCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

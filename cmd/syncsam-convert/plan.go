@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -9,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncsam-convert/backends/runtimes"
+	"syncsam-convert/backends/portable"
+	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/trthost"
@@ -24,7 +26,7 @@ func planCommand() *cobra.Command {
 			return errors.New("plan: no command; see syncsam-convert plan --help")
 		},
 	}
-	c.AddCommand(planBuildCommand(), planInfoCommand(), planCheckCommand(), lintCommand(runtimes.TensorRT))
+	c.AddCommand(planBuildCommand(), planInfoCommand(), planCheckCommand(), planLintCommand())
 	for _, sub := range c.Commands() {
 		sub.DisableFlagsInUseLine = true
 	}
@@ -150,4 +152,63 @@ has them. Exit status 1 when something does not fit.`,
 	}
 	addLibrary(c, &library)
 	return c
+}
+
+func planLintCommand() *cobra.Command {
+	c := lintCommand()
+	c.Use, c.Args = "lint FILE.onnx", exactly(1, "one FILE.onnx")
+	c.Short = "Say what TensorRT refuses of an ONNX file, anyone's, and what it takes at a price"
+	c.Long = "Holds a model against tables of operators, types, attributes and opsets per release, and against the rules of explicit quantization. Exit status 1 when a release refuses something."
+	c.ResetFlags()
+	var known, releases []string
+	for _, r := range tensorrt.Releases {
+		known = append(known, r.Name)
+	}
+	var asJSON bool
+	c.Flags().StringSliceVar(&releases, "release", known, "TensorRT releases to ask for")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		var targets []string
+		for _, name := range releases {
+			if !slices.Contains(known, name) {
+				return fmt.Errorf("--release: have %q, want one of %s", name, strings.Join(known, ", "))
+			}
+			targets = append(targets, portable.TensorRT(name))
+		}
+		return lint(cmd, args[0], targets, asJSON)
+	}
+	return c
+}
+
+func lintCommand() *cobra.Command {
+	var targets []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "lint FILE.onnx|DIR",
+		Short: "Say what runtimes refuse or read wrongly of ONNX files, anyone's",
+		Long: "Holds models against the operators and attributes that are tried in every runtime (onnx), the forms that runtimes are known to read wrongly, and TensorRT's tables. " +
+			"Exit status 1 when a target refuses something or computes it wrongly.",
+		Example: "  syncsam-convert lint exported.onnx --target openvino,opencv",
+		Args:    exactly(1, "one FILE.onnx or DIR"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return lint(cmd, args[0], targets, asJSON) },
+	}
+	c.Flags().StringSliceVar(&targets, "target", portable.Targets(), "what to hold it against")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	return c
+}
+
+func lint(cmd *cobra.Command, path string, targets []string, asJSON bool) error {
+	found, err := portable.Lint(path, targets)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeJSON(cmd.OutOrStdout(), found)
+	} else {
+		portable.Print(cmd.OutOrStdout(), path, found, targets)
+	}
+	if n := portable.Errors(found); n > 0 && err == nil {
+		return fmt.Errorf("%w: %s: %d places are refused, or computed wrongly", errRefused, path, n)
+	}
+	return err
 }

@@ -89,7 +89,7 @@ func beside(name string) []string {
 		var index struct {
 			WeightMap map[string]string `json:"weight_map"`
 		}
-		if text, err := mapfile.ReadAll(name, 64<<20); err == nil && json.Unmarshal(text, &index) == nil {
+		if text, err := mapfile.ReadAll(name, 1<<20); err == nil && json.Unmarshal(text, &index) == nil {
 			var files []string
 			for _, file := range index.WeightMap {
 				files = append(files, file)

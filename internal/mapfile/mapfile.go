@@ -2,6 +2,7 @@
 package mapfile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -128,14 +129,15 @@ func ReadAll(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := regular(f); err != nil {
+	info, err := regular(f)
+	if err != nil {
 		return nil, err
 	} else if info.Size() > most {
 		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), most)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // a file that grows meanwhile makes it grow
+	if _, err = data.ReadFrom(io.LimitReader(f, most+1)); err == nil && int64(data.Len()) > most {
 		err = fmt.Errorf("%s: have more than %d bytes", path, most)
 	}
-	return data, err
+	return data.Bytes(), err
 }

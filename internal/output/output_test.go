@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 func text(s string) func(io.Writer) error {
@@ -325,4 +326,26 @@ func TestScratch(t *testing.T) {
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 	remove()
 	require.Empty(t, names(t, os.TempDir()))
+}
+
+// Runs that begin at the same time remove dead folders of each other's, and none that somebody begins to work in.
+func TestScratchOfMany(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var runs errgroup.Group
+	for range 8 {
+		runs.Go(func() error {
+			for range 50 {
+				dir, remove, err := Scratch()
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Join(dir, "x"), nil, 0o644); err != nil {
+					return err
+				}
+				remove()
+			}
+			return nil
+		})
+	}
+	require.NoError(t, runs.Wait())
 }

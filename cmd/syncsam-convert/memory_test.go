@@ -1,0 +1,224 @@
+//go:build linux
+
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// costs runs the program and gives its peak memory in MB.
+func costs(t *testing.T, args ...string) (result, int) {
+	t.Helper()
+	c, path := program(args...), filepath.Join(t.TempDir(), "status")
+	c.Env = append(c.Env, tellsPeak+"="+path)
+	r := ended(t, c, time.Minute)
+	require.Less(t, c.ProcessState.UserTime()+c.ProcessState.SystemTime(), 4*time.Second, "%v", args)
+	status, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, after, found := strings.Cut(string(status), "VmHWM:")
+	if !found {
+		t.Skip("this system does not say how much memory a process took")
+	}
+	var kb int
+	_, err = fmt.Sscan(after, &kb)
+	require.NoError(t, err)
+	return r, kb >> 10
+}
+
+func gzipped(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
+
+// scan is a NIfTI-1 header of 16-bit voxels.
+func scan(w, h, d int16) []byte {
+	b := make([]byte, 352)
+	binary.LittleEndian.PutUint32(b, 348)
+	for i, x := range []int16{3, w, h, d} {
+		binary.LittleEndian.PutUint16(b[40+2*i:], uint16(x))
+	}
+	binary.LittleEndian.PutUint16(b[70:], 512)
+	binary.LittleEndian.PutUint32(b[108:], 0x43b00000) // 352
+	copy(b[344:], "n+1\x00")
+	return b
+}
+
+// pngOf is a PNG of zeros, whole.
+func pngOf(w, h, depth, kind, samples int) []byte {
+	out := []byte("\x89PNG\r\n\x1a\n")
+	chunk := func(name string, b []byte) {
+		b = append([]byte(name), b...)
+		out = append(append(binary.BigEndian.AppendUint32(out, uint32(len(b)-4)), b...), binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(b))...)
+	}
+	head := append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(w)), uint32(h)), byte(depth), byte(kind), 0, 0, 0)
+	chunk("IHDR", head)
+	var packed bytes.Buffer
+	z, _ := zlib.NewWriterLevel(&packed, 1)
+	row := make([]byte, 1+(w*depth*samples+7)/8)
+	for range h {
+		z.Write(row)
+	}
+	z.Close()
+	chunk("IDAT", packed.Bytes())
+	chunk("IEND", nil)
+	return out
+}
+
+func npy(kind string, n int, raw []byte) []byte {
+	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }\n", kind, n)
+	return append(append(binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(head))), head...), raw...)
+}
+
+func npz(t *testing.T, arrays map[string][]byte) []byte {
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	for name, b := range arrays {
+		w, err := z.Create(name + ".npy")
+		require.NoError(t, err)
+		w.Write(b)
+	}
+	require.NoError(t, z.Close())
+	return out.Bytes()
+}
+
+// A small file cannot make the program take more memory than it is allowed: what it unpacks to is known before it is unpacked.
+func TestSmallFilesThatAreLarge(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		return path
+	}
+	zeros := gzipped(make([]byte, 16<<20))
+	bomb := append(gzipped(scan(1000, 1000, 1000)), bytes.Repeat(zeros, 125)...) // 2 GB
+	larger := append(gzipped(scan(1000, 1000, 2100)), bytes.Repeat(zeros, 2)...) // 4.2 GB
+	ints := make([]byte, 4*30_000_000)
+	var shape [16]byte
+	binary.LittleEndian.PutUint64(shape[:], 10000)
+	binary.LittleEndian.PutUint64(shape[8:], 10000)
+	sparse := npz(t, map[string][]byte{"format": npy("|S3", 1, []byte("coo")), "shape": npy("<i8", 2, shape[:]), "data": npy("|b1", 30_000_000, ints[:30_000_000]),
+		"row": npy("<i4", 30_000_000, ints), "col": npy("<i4", 30_000_000, ints)})
+	embedded, err := os.ReadFile("../../pictures/testdata/volumes/jpeg.dcm")
+	require.NoError(t, err)
+	at := bytes.Index(embedded, []byte{0xff, 0xc0, 0, 11, 8})
+	if at < 0 {
+		at = bytes.Index(embedded, []byte{0xff, 0xc0})
+	}
+	require.Positive(t, at)
+	binary.BigEndian.PutUint16(embedded[at+5:], 11000)
+	binary.BigEndian.PutUint16(embedded[at+7:], 11000)
+	deep := pngOf(10000, 10000, 16, 6, 4)
+	require.Less(t, len(deep), 5<<20)
+
+	little := []string{"--max-memory", "1GB"}
+	for name, c := range map[string]struct {
+		file string
+		want string
+		more []string // arguments
+		most int      // MB
+	}{
+		"nii.gz of 2 GB":     {put("a.nii.gz", bomb) + "#slice=0", "--max-memory allows more", little, 100},
+		"nii.gz of 4.2 GB":   {put("b.nii.gz", larger) + "#slice=0", "want at most 2048 MB", nil, 100},
+		"nii.gz cut short":   {put("c.nii.gz", append(gzipped(scan(1000, 1000, 900)), zeros...)) + "#slice=0", "which cannot hold", []string{"--max-memory", "64GB"}, 100},
+		"nii cut short":      {put("d.nii", scan(1000, 1000, 900)) + "#slice=0", "which cannot hold", []string{"--max-memory", "64GB"}, 100},
+		"png of 800 MB":      {put("e.png", deep), "--max-memory allows more", little, 100},
+		"png cut short":      {put("f.png", deep[:100000]), "not a readable picture", []string{"--max-memory", "64GB"}, 100},
+		"dicom with a large": {put("g.dcm", embedded), "have 11000 x 11000 pixels, want the", nil, 100},
+		"npz of zeros":       {put("h.npz", sparse), "--max-memory allows more", little, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"picture", c.file, "-o", filepath.Join(dir, "out.png")}, c.more...)
+			if strings.HasSuffix(c.file, ".npz") {
+				args = append(args, "--mask")
+			}
+			r, peak := costs(t, args...)
+			oneLine(t, c.want, r)
+			require.LessOrEqual(t, peak, c.most, r.err)
+		})
+	}
+	r, _ := costs(t, "picture", put("small.png", pngOf(100, 100, 16, 6, 4)), "-o", filepath.Join(dir, "out.png"), "--max-memory", "64MB")
+	require.Equal(t, 0, r.code, r.err)
+	refused(t, "want a size of at least 64 MB", "picture", picture, "-o", filepath.Join(dir, "x.png"), "--max-memory", "1")
+
+	distinct := scan(2000, 2000, 1)
+	binary.LittleEndian.PutUint16(distinct[70:], 8) // 32 bits
+	for i := range 2000 * 2000 {
+		distinct = binary.LittleEndian.AppendUint32(distinct, uint32(i+1))
+	}
+	set := filepath.Join(dir, "set")
+	require.NoError(t, os.MkdirAll(filepath.Join(set, "imagesTr"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(set, "labelsTr"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(set, "imagesTr", "x_0000.nii"), distinct, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(set, "labelsTr", "x.nii"), distinct, 0o600))
+	r, peak := costs(t, "dataset", set)
+	oneLine(t, "have more than 65536 different values, want labels", r)
+	require.LessOrEqual(t, peak, 200)
+}
+
+// Text files that are sparse, endless or full of what is nothing: refused without being read whole.
+func TestLargeTextFiles(t *testing.T) {
+	dir := t.TempDir()
+	a := built(t, tiny34)
+	hole := func(name string, bytes int64, begin string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(begin), 0o600))
+		require.NoError(t, os.Truncate(path, bytes))
+		return filepath.Dir(path)
+	}
+	blanks := func(name, begin, repeated string, n int) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(begin+strings.Repeat(repeated, n)), 0o600))
+		return filepath.Dir(path)
+	}
+	golden := func(dir string) []string { return []string{"verify", a, "--golden", dir} }
+	for name, args := range map[string][]string{
+		"golden, 4 GB":                {"verify", a, "--golden", hole("a/golden.json", 4<<30, "{")},
+		"golden, 300 MB":              golden(hole("b/golden.json", 300<<20, `{"items": [`)),
+		"golden of nothing":           golden(blanks("c/golden.json", `{"items": [`, "{},", 10_000_000)),
+		"golden of numbers":           append(golden(blanks("d/golden.json", `{"items": [{"image":"a","mask":"b","points5":{"labels":[`, "0,", 10_000_000)), "--max-memory", "256MB"),
+		"manifest, 4 GB":              {"verify", hole("e/manifest.json", 4<<30, "{"), "--golden", golden34},
+		"manifest of nothing":         {"verify", blanks("f/manifest.json", `{"family":"x","files": [`, "{},", 1_300_000), "--golden", golden34},
+		"index, 4 GB":                 {"dataset", hole("g/label2image_test.json", 4<<30, "{")},
+		"index with an endless name":  {"dataset", hole("h/label2image_test.json", 4<<30, `{"x`)},
+		"index of blanks":             {"dataset", blanks("i/label2image_test.json", "{", " ", 100<<20)},
+		"list with an endless name":   {"dataset", blanks("j/dataset.json", `{"labels": {}, "test": [{"image": "`, "x", 100<<20)},
+		"recipe, 4 GB":                {"plan", "info", hole("k/recipe.json", 4<<30, "{")},
+		"quantization plan, 4 GB":     {"build", tiny34, "-o", filepath.Join(dir, "o"), "--precision", "int8", "--plan", filepath.Join(hole("l/plan", 4<<30, "plan "), "plan")},
+		"quantization plan of blanks": {"build", tiny34, "-o", filepath.Join(dir, "o"), "--precision", "int8", "--plan", filepath.Join(blanks("m/plan", "", "#\n", 30_000_000), "plan")},
+		"statistics, 4 GB":            {"build", tiny34, "-o", filepath.Join(dir, "o"), "--precision", "int8", "--calib", filepath.Join(hole("n/s.safetensors", 4<<30, "\x00\x00\x00\x08\x00\x00\x00\x00{"), "s.safetensors")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, peak := costs(t, args...)
+			oneLine(t, "", r)
+			require.LessOrEqual(t, peak, 300, r.err)
+		})
+	}
+	var items []any // each is fine, the file is too large for what it may take
+	for range 200_000 {
+		items = append(items, map[string]any{"image": strings.Repeat("i", 50), "mask": strings.Repeat("m", 50)})
+	}
+	text, err := json.Marshal(map[string]any{"items": items, "dataset": "x"})
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "many"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "many/golden.json"), text, 0o600))
+	refused(t, "--max-memory allows more", append(golden(filepath.Join(dir, "many")), "--max-memory", "128MB")...)
+}
