@@ -97,7 +97,7 @@ func TestPortable(t *testing.T) {
 			written = append(written, file)
 			found, err := portable.Lint(file, targets)
 			require.NoError(t, err)
-			require.Empty(t, found, "%s of %+v", graph, o)
+			require.Zero(t, portable.Errors(found), "%s of %+v: %v", graph, o, found)
 		}
 	}
 	if *update {

@@ -2,6 +2,8 @@ package portable
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"syncsam-convert/internal/onnxpb"
 )
@@ -12,74 +14,143 @@ const (
 	openCV    = "opencv"           // 5.0, dnn
 	oldORT    = "onnxruntime-1.16" // 1.16.3, CPU
 	reference = "reference"        // onnx 1.23's reference evaluator
+	coreML    = "coreml"           // coremltools, by its documentation
 )
 
-// A reading is a form that runtimes refuse, or read wrongly in silence.
+// A reading is a form that runtimes refuse, or read wrongly in silence. Each was seen on a graph of a node or two beside onnx's reference
+// evaluator, in the releases that since names; where those do not reach the one that was tried last, it is a warning.
 type reading struct {
 	name    string
 	targets []string
+	since   string
 	form    func(m *model, n *node) bool
 	model   func(m *model) string // says what is wrong with the file as a whole; instead of form
 	problem string
 	way     string
 }
 
+// severity is a warning where the release that was tried last reads it right.
+func (r reading) severity() string {
+	if strings.Contains(r.since, ", not ") {
+		return "warning"
+	}
+	return "error"
+}
+
 var misread = []reading{
-	{"reduce-axes", []string{openVINO}, func(m *model, n *node) bool {
-		return n.GetOpType() == "ReduceLogSumExp" && n.attribute("axes") != nil
+	{"reduce-axes", []string{openVINO}, "2026.0 (ReduceL1), 2026.4 (all three)", func(m *model, n *node) bool {
+		return m.opset < 18 && n.is("ReduceL1", "ReduceLogSum", "ReduceLogSumExp") && n.attribute("axes") != nil
 	}, nil, "below opset 18 it is read without its axes: everything is reduced, in silence",
-		"opset 18, or the maximum, exponentials, their sum and a logarithm"},
-	{"residual", []string{openVINO, openCV}, func(m *model, n *node) bool {
-		if n.GetOpType() != "Add" || len(n.Input) != 2 {
-			return false
-		}
-		for i, x := range n.Input {
-			other := m.shapes[n.Input[1-i]]
-			if c := m.makes[x]; c != nil && c.GetOpType() == "Conv" && len(other) == 4 && other[0] == 1 && other[2] > 1 && other[3] > 1 && m.shapes[x] != nil && m.shapes[x][0] != 1 {
-				return true
-			}
-		}
-		return false
-	}, nil, "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts over the batch", "reshape both to three axes first"},
-	{"constant-batch", []string{openCV}, func(m *model, n *node) bool {
-		if n.GetOpType() != "MatMul" || len(n.Input) != 2 {
+		"opset 18, or for a logarithm of exponentials the maximum, exponentials, their sum and a logarithm"},
+	{"reduce-axes-input", []string{openVINO}, "2023.0, not 2024.6", func(m *model, n *node) bool {
+		return m.opset >= 18 && strings.HasPrefix(n.GetOpType(), "Reduce") && !n.is("ReduceSum") && n.in(1) != ""
+	}, nil, "axes that are an input are not read: everything is reduced, in silence", "opset 17, or a newer OpenVINO"},
+	{"shape-range", []string{openVINO}, "2023.0, not 2024.6", func(_ *model, n *node) bool {
+		return n.is("Shape") && (n.attribute("start") != nil || n.attribute("end") != nil)
+	}, nil, "start and end are not read: the whole shape is given", "a newer OpenVINO, or Gather from the shape"},
+	{"auto-pad", []string{openVINO}, "2023.0 to 2025.0, not 2026.4", samePadding, nil, "the result has another size than the input's times the strides", "pads and output_padding as numbers"},
+	{"log-sum-exp", []string{openVINO}, "2024.6 to 2026.0, not 2026.4", logSumExp, nil, "computed without the maximum: infinite past 88", "subtract the maximum first"},
+	{"residual", []string{openVINO, openCV}, "OpenVINO 2026.4, OpenCV 5.0", broadcastResidual, nil,
+		"an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts over the batch", "reshape both to three axes first"},
+	{"constant-batch", []string{openCV}, "4.10, 5.0", func(m *model, n *node) bool {
+		if !n.is("MatMul") || len(n.Input) != 2 {
 			return false
 		}
 		c := m.constants[n.Input[1]]
 		return len(c) > 2 && product(c[:len(c)-2]) > 1
 	}, nil, "a constant with a batch of its own and fewer matrices than the other side: all but the first row of the batch are multiplied with wrong ones, in silence",
 		"make the constant an input"},
-	{"integer-bias", []string{openCV}, func(m *model, n *node) bool {
-		return n.GetOpType() == "DequantizeLinear" && m.types[n.Input[0]] == onnxpb.TensorProto_INT32
+	{"auto-pad", []string{openCV}, "4.10, 5.0", samePadding, nil, "the result has another size than the input's times the strides", "pads and output_padding as numbers"},
+	{"log-sum-exp", []string{openCV}, "4.10, 5.0", logSumExp, nil, "computed without the maximum: infinite past 88", "subtract the maximum first"},
+	{"resize", []string{openCV}, "4.10, not 5.0", func(_ *model, n *node) bool {
+		return n.is("Resize") && n.word("mode") != "linear"
+	}, nil, "nearest takes other pixels, cubic is refused", "mode linear, or OpenCV 5"},
+	{"integer-bias", []string{openCV}, "5.0", func(m *model, n *node) bool {
+		return n.is("DequantizeLinear") && m.typeOf(n.in(0)) == onnxpb.TensorProto_INT32
 	}, nil, "a bias of int32 is refused", "the float model"},
-	{"half-constants", []string{openCV}, nil, func(m *model) string {
-		for name, t := range m.types {
-			if t == onnxpb.TensorProto_FLOAT16 && m.constants[name] != nil {
-				return "constants of float16 are read wrongly"
+	{"output-shape", []string{openCV}, "5.0", nil, func(m *model) string {
+		for _, name := range m.outputs {
+			if m.shapes[name] == nil {
+				return fmt.Sprintf("output %q is declared without a shape, which is refused", name)
 			}
 		}
 		return ""
-	}, "", "the float32 model"},
-	{"integer-bias", []string{reference}, func(m *model, n *node) bool {
-		return m.opset < 19 && n.GetOpType() == "DequantizeLinear" && m.types[n.Input[0]] == onnxpb.TensorProto_INT32
-	}, nil, "int32 is refused below opset 19", "opset 21"},
-	{"opset", []string{oldORT}, nil, func(m *model) string {
+	}, "", "declare the shapes of outputs, with names for what is free"},
+	{"dequantize", []string{reference}, "onnx 1.23", func(m *model, n *node) bool {
+		return m.opset < 19 && n.is("DequantizeLinear")
+	}, nil, "below opset 19 there is no implementation", "opset 21"},
+	{"opset", []string{oldORT}, "1.16", nil, func(m *model) string {
 		if m.opset > 19 || m.irVersion > 9 {
 			return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
 		}
 		return ""
 	}, "", "opset 17"},
-	{"half-functions", []string{oldORT}, func(m *model, n *node) bool {
-		half := func() bool {
-			for _, x := range n.Input {
-				if m.types[x] == onnxpb.TensorProto_FLOAT16 {
-					return true
-				}
-			}
-			return false
+	{"half-functions", []string{oldORT}, "1.16", func(m *model, n *node) bool {
+		return m.opset >= 18 && n.is("LayerNormalization", "Softmax") && m.typeOf(n.in(0)) == onnxpb.TensorProto_FLOAT16
+	}, nil, "in float16 it becomes a function of opset 13, which refuses this file's spelling", "opset 17"},
+	{"converter", []string{coreML}, "coremltools 6.0 and newer", nil, func(*model) string {
+		return "coremltools converts no ONNX since 6.0; before, opsets up to 10"
+	}, "", "ONNX Runtime's provider for Core ML, or conversion from PyTorch"},
+}
+
+// samePadding finds sizes that auto_pad leaves to the runtime.
+func samePadding(_ *model, n *node) bool {
+	return n.is("ConvTranspose") && strings.HasPrefix(n.word("auto_pad"), "SAME")
+}
+
+func logSumExp(_ *model, n *node) bool { return n.is("ReduceLogSumExp") }
+
+// broadcastResidual finds an image of batch 1 that is added to the convolutions of a batch that is free; what keeps shapes is looked through.
+func broadcastResidual(m *model, n *node) bool {
+	if !n.is("Add") || len(n.Input) != 2 {
+		return false
+	}
+	for i, x := range n.Input {
+		c, other := m.makes[x], m.shapes[m.source(n.Input[1-i])]
+		if c == nil || !c.is("Conv") || len(other) != 4 || other[0] != 1 || other[2] == 1 && other[3] == 1 {
+			continue
 		}
-		return m.opset >= 18 && n.GetOpType() == "LayerNormalization" && half()
-	}, nil, "float16 normalization becomes a function of opset 13, which refuses this file's spelling", "opset 17"},
+		mine := m.shapes[x]
+		if mine == nil {
+			mine = m.shapes[m.source(c.in(0))]
+		}
+		if mine == nil || mine[0] != 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// pointwise operators keep a shape.
+var pointwise = []string{"Relu", "LeakyRelu", "Cast", "Identity", "Sigmoid", "Tanh", "Erf", "Gelu", "Clip", "QuantizeLinear", "DequantizeLinear", "Neg", "Exp", "Sqrt"}
+
+// source goes back from a tensor over what keeps its shape.
+func (m *model) source(name string) string {
+	for n := m.makes[name]; n != nil && n.is(pointwise...) && m.shapes[name] == nil; n = m.makes[name] {
+		name = n.in(0)
+	}
+	return name
+}
+
+// typeOf is an element type as far as inputs, constants, casts and quantization tell it, 0 where they do not.
+func (m *model) typeOf(name string) onnxpb.TensorProto_DataType {
+	for {
+		n := m.makes[name]
+		switch {
+		case m.types[name] != 0 || n == nil:
+			return m.types[name]
+		case n.is("Cast"):
+			return onnxpb.TensorProto_DataType(n.attribute("to").GetI())
+		case n.is("QuantizeLinear"):
+			name = n.in(2)
+		case n.is("DequantizeLinear", "Where"):
+			name = n.in(1)
+		case n.is("Shape", "Size", "ArgMax", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "If", "Loop", "Scan"):
+			return 0
+		default:
+			name = n.in(0)
+		}
+	}
 }
 
 func product(dims []int64) int64 {
@@ -95,6 +166,19 @@ type node struct {
 	*onnxpb.NodeProto
 	label string
 }
+
+func (n *node) is(ops ...string) bool { return slices.Contains(ops, n.GetOpType()) }
+
+// in is the name of input i, "" where it is absent.
+func (n *node) in(i int) string {
+	if i < len(n.Input) {
+		return n.Input[i]
+	}
+	return ""
+}
+
+// word is an attribute's text.
+func (n *node) word(name string) string { return string(n.attribute(name).GetS()) }
 
 func (n *node) attribute(name string) *onnxpb.AttributeProto {
 	for _, a := range n.Attribute {
@@ -113,6 +197,7 @@ type model struct {
 	constants        map[string][]int64 // shapes
 	shapes           map[string][]int64 // where declared, constants included
 	types            map[string]onnxpb.TensorProto_DataType
+	outputs          []string
 }
 
 func newModel(f *onnxpb.File) *model {
@@ -140,6 +225,9 @@ func newModel(f *onnxpb.File) *model {
 			}
 			m.shapes[v.GetName()] = dims
 		}
+	}
+	for _, o := range g.Output {
+		m.outputs = append(m.outputs, o.GetName())
 	}
 	m.add(g)
 	return m

@@ -20,7 +20,7 @@ import (
 // A Finding is one place that a target refuses or reads wrongly, or takes at a price.
 type Finding struct {
 	Target   string `json:"target"`
-	Release  string `json:"release,omitempty"` // of TensorRT
+	Release  string `json:"release,omitempty"` // of TensorRT; of others, the releases that it was seen in
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"` // "error": refused, or wrong results; "warning": slower, less exact, or nobody tried
 	Node     string `json:"node"`     // its name, or #index; "" for the whole model
@@ -112,13 +112,13 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 		}
 		if r.model != nil {
 			if problem := r.model(m); problem != "" {
-				out = append(out, Finding{target, "", r.name, "error", "", "", problem, r.way})
+				out = append(out, Finding{target, r.since, r.name, r.severity(), "", "", problem, r.way})
 			}
 			continue
 		}
 		for _, n := range m.nodes {
 			if r.form(m, n) {
-				out = append(out, Finding{target, "", r.name, "error", n.label, n.GetOpType(), r.problem, r.way})
+				out = append(out, Finding{target, r.since, r.name, r.severity(), n.label, n.GetOpType(), r.problem, r.way})
 			}
 		}
 	}
@@ -128,7 +128,11 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 // Print writes findings for a person.
 func Print(w io.Writer, path string, found []Finding, targets []string) {
 	for _, f := range found {
-		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", title(f.Target), f.Severity, f.Node, f.Op, f.Rule, f.Problem, f.Way)
+		where := title(f.Target)
+		if f.Release != "" && !strings.HasPrefix(f.Target, tensorRT) {
+			where += " (" + f.Release + ")"
+		}
+		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", where, f.Severity, f.Node, f.Op, f.Rule, f.Problem, f.Way)
 	}
 	names := make([]string, len(targets))
 	for i, t := range targets {

@@ -33,6 +33,9 @@ func file(t *testing.T, opset int64, inits []onnxpb.Initializer, nodes ...*onnxp
 	m := &onnxpb.ModelProto{IrVersion: proto.Int64(9), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(opset)}},
 		Graph: &onnxpb.GraphProto{Name: proto.String("g"), Node: nodes, Input: []*onnxpb.ValueInfoProto{value("x", 0, 4, 3, 8), value("image", 1, 5, 3, 8)},
 			ValueInfo: []*onnxpb.ValueInfoProto{value("c", 0, 5, 3, 8)}, Output: []*onnxpb.ValueInfoProto{value("y", 0)}}}
+	if nodes[0].Output[0] == "bare" {
+		m.Graph.Output = []*onnxpb.ValueInfoProto{{Name: proto.String("bare")}}
+	}
 	path := filepath.Join(t.TempDir(), "m.onnx")
 	require.NoError(t, output.File(path, func(w io.Writer) error { return onnxpb.Write(w, m, inits, nil, nil) }))
 	return path
@@ -42,6 +45,21 @@ func op(name string, out string, in ...string) *onnxpb.NodeProto {
 	return &onnxpb.NodeProto{OpType: proto.String(name), Input: in, Output: []string{out}}
 }
 
+// with adds an attribute to a node.
+func with(n *onnxpb.NodeProto, name string, value any) *onnxpb.NodeProto {
+	a := &onnxpb.AttributeProto{Name: &name}
+	switch x := value.(type) {
+	case int64:
+		a.I, a.Type = &x, onnxpb.AttributeProto_INT.Enum()
+	case []int64:
+		a.Ints, a.Type = x, onnxpb.AttributeProto_INTS.Enum()
+	case string:
+		a.S, a.Type = []byte(x), onnxpb.AttributeProto_STRING.Enum()
+	}
+	n.Attribute = append(n.Attribute, a)
+	return n
+}
+
 // Every form that some runtime reads wrongly is found where it is, and not where it is none.
 func TestMisread(t *testing.T) {
 	zeros := func(d tensor.DType, dims ...int64) *tensor.Tensor {
@@ -49,33 +67,50 @@ func TestMisread(t *testing.T) {
 		require.NoError(t, err)
 		return x
 	}
-	axes := op("ReduceLogSumExp", "y", "x")
-	axes.Attribute = []*onnxpb.AttributeProto{{Name: proto.String("axes"), Ints: []int64{-1}, Type: onnxpb.AttributeProto_INTS.Enum()}}
 	one := func(name string, x *tensor.Tensor) []onnxpb.Initializer {
 		return []onnxpb.Initializer{{Name: name, Tensor: x}}
 	}
-	conv := op("Conv", "c", "x", "w")
+	conv, seen := op("Conv", "c", "x", "w"), map[string]bool{}
 	for _, c := range []struct {
 		target, rule string
 		path         string
 	}{
-		{openVINO, "reduce-axes", file(t, 17, nil, axes)},
-		{openVINO, "", file(t, 18, nil, op("ReduceLogSumExp", "y", "x", "a"))},
+
+		{openVINO, "reduce-axes", file(t, 17, nil, with(op("ReduceL1", "y", "x"), "axes", []int64{-1}))},
+		{openVINO, "reduce-axes", file(t, 17, nil, with(op("ReduceLogSum", "y", "x"), "axes", []int64{-1}))},
+		{openVINO, "", file(t, 17, nil, with(op("ReduceMax", "y", "x"), "axes", []int64{-1}))},
+		{openVINO, "reduce-axes-input", file(t, 18, nil, op("ReduceL1", "y", "x", "a"))},
+		{openVINO, "", file(t, 18, nil, op("ReduceSum", "y", "x", "a"))},
+		{openVINO, "shape-range", file(t, 17, nil, with(op("Shape", "y", "x"), "start", int64(1)))},
+		{openVINO, "", file(t, 17, nil, op("Shape", "y", "x"))},
+		{openVINO, "auto-pad", file(t, 17, nil, with(op("ConvTranspose", "y", "x", "w"), "auto_pad", "SAME_UPPER"))},
+		{openVINO, "", file(t, 17, nil, with(op("ConvTranspose", "y", "x", "w"), "auto_pad", "NOTSET"))},
+		{openVINO, "log-sum-exp", file(t, 17, nil, op("ReduceLogSumExp", "y", "x"))},
+		{openVINO, "residual", file(t, 17, nil, op("Relu", "r", "image"), op("Conv", "d", "x", "w"), op("Add", "y", "r", "d"))},
+		{openVINO, "", file(t, 17, nil, op("Conv", "d", "image", "w"), op("Add", "y", "image", "d"))},
+		{openCV, "auto-pad", file(t, 17, nil, with(op("ConvTranspose", "y", "x", "w"), "auto_pad", "SAME_LOWER"))},
+		{openCV, "log-sum-exp", file(t, 17, nil, op("ReduceLogSumExp", "y", "x"))},
+		{openCV, "resize", file(t, 17, nil, with(op("Resize", "y", "x"), "mode", "cubic"))},
+		{openCV, "", file(t, 17, nil, with(op("Resize", "y", "x"), "mode", "linear"))},
+		{openCV, "output-shape", file(t, 17, nil, op("Relu", "bare", "x"))},
+		{coreML, "converter", file(t, 17, nil, op("Relu", "y", "x"))},
+		{oldORT, "half-functions", file(t, 18, nil, with(op("Cast", "h", "x"), "to", int64(10)), op("Add", "s", "h", "h"), op("Softmax", "y", "s"))},
+		{oldORT, "", file(t, 18, nil, op("Softmax", "y", "x"))},
 		{openCV, "residual", file(t, 17, nil, conv, op("Add", "y", "c", "image"))},
 		{openVINO, "residual", file(t, 17, nil, conv, op("Add", "y", "image", "c"))},
 		{openVINO, "", file(t, 17, nil, conv, op("Add", "y", "c", "c"))},
 		{openCV, "constant-batch", file(t, 17, one("k", zeros(tensor.Float32, 4, 8, 5)), op("MatMul", "y", "x", "k"))},
 		{openCV, "", file(t, 17, one("k", zeros(tensor.Float32, 8, 5)), op("MatMul", "y", "x", "k"))},
 		{openCV, "integer-bias", file(t, 17, one("b", zeros(tensor.Int32, 5)), op("DequantizeLinear", "y", "b", "s"))},
-		{reference, "integer-bias", file(t, 18, one("b", zeros(tensor.Int32, 5)), op("DequantizeLinear", "y", "b", "s"))},
+		{reference, "dequantize", file(t, 18, one("b", zeros(tensor.Int32, 5)), op("DequantizeLinear", "y", "b", "s"))},
 		{reference, "", file(t, 19, one("b", zeros(tensor.Int32, 5)), op("DequantizeLinear", "y", "b", "s"))},
-		{openCV, "half-constants", file(t, 17, one("h", zeros(tensor.Float16, 5)), op("Cast", "y", "h"))},
 		{oldORT, "opset", file(t, 20, nil, op("Relu", "y", "x"))},
 		{oldORT, "half-functions", file(t, 18, one("h", zeros(tensor.Float16, 5)), op("LayerNormalization", "y", "h", "h"))},
 		{Vocabulary, "vocabulary", file(t, 17, nil, op("Loop", "y", "x"))},
 		{Vocabulary, "vocabulary", file(t, 27, nil, op("Relu", "y", "x"))},
 		{Vocabulary, "", file(t, 17, nil, op("Relu", "y", "x"))},
 	} {
+		seen[c.target+" "+c.rule] = true
 		found, err := Lint(c.path, []string{c.target})
 		require.NoError(t, err)
 		if c.rule == "" {
@@ -87,8 +122,13 @@ func TestMisread(t *testing.T) {
 		require.NotEmpty(t, found[0].Problem)
 		require.NotEmpty(t, found[0].Way)
 	}
-	_, err := Lint(file(t, 17, nil, op("Relu", "y", "x")), []string{"coreml"})
-	require.ErrorContains(t, err, "want one of onnx, openvino, opencv, reference, onnxruntime-1.16, tensorrt-8.6")
+	for _, r := range misread {
+		for _, target := range r.targets {
+			require.True(t, seen[target+" "+r.name], "%s of %s has no example", r.name, target)
+		}
+	}
+	_, err := Lint(file(t, 17, nil, op("Relu", "y", "x")), []string{"tflite"})
+	require.ErrorContains(t, err, "want one of onnx, openvino, opencv, reference, onnxruntime-1.16, coreml, tensorrt-8.6")
 	_, err = Lint(t.TempDir(), Targets())
 	require.ErrorContains(t, err, "it has no .onnx file")
 }
