@@ -118,6 +118,9 @@ test-runtimes: build
 	build/old/bin/python -m pip install -q --disable-pip-version-check onnxruntime==1.16.3 'numpy<2'
 	npm install --silent --no-audit --no-fund --prefix build/web onnxruntime-web@1.30.0
 	OLD=build/old/bin/python WEB=build/web build/venv/bin/python scripts/check_runtimes.py $(BIN) build/full docs/runtimes.md $(MODELS)
+	build/venv/bin/python scripts/check_forms.py make build/forms
+	for r in openvino opencv onnxruntime; do build/venv/bin/python scripts/check_forms.py $$r build/forms || exit 1; done
+	build/old/bin/python scripts/check_forms.py onnxruntime build/forms
 	build/venv/bin/python scripts/check_openvino_dsc.py $(BIN)
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.

@@ -18,7 +18,7 @@ const (
 )
 
 // A reading is a form that runtimes refuse, or read wrongly in silence. Each was seen on a graph of a node or two beside onnx's reference
-// evaluator, in the releases that since names; where those do not reach the one that was tried last, it is a warning.
+// evaluator (scripts/check_forms.py), in the releases that since names; where those do not reach the one that was tried last, it is a warning.
 type reading struct {
 	name    string
 	targets []string
@@ -50,7 +50,7 @@ var misread = []reading{
 	}, nil, "start and end are not read: the whole shape is given", "a newer OpenVINO, or Gather from the shape"},
 	{"auto-pad", []string{openVINO}, "2023.0 to 2025.0, not 2026.4", samePadding, nil, "the result has another size than the input's times the strides", "pads and output_padding as numbers"},
 	{"log-sum-exp", []string{openVINO}, "2024.6 to 2026.0, not 2026.4", logSumExp, nil, "computed without the maximum: infinite past 88", "subtract the maximum first"},
-	{"residual", []string{openVINO, openCV}, "OpenVINO 2026.4, OpenCV 5.0", broadcastResidual, nil,
+	{"residual", []string{openVINO, openCV}, "OpenVINO 2023.0 to 2026.4; OpenCV 5.0 in a decoder", broadcastResidual, nil,
 		"an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts over the batch", "reshape both to three axes first"},
 	{"constant-batch", []string{openCV}, "4.10, 5.0", func(m *model, n *node) bool {
 		if !n.is("MatMul") || len(n.Input) != 2 {
