@@ -60,7 +60,7 @@ func TestGrowth(t *testing.T) {
 		"Pad past int64": {[]*onnxpb.NodeProto{node("Pad", "x", "s")}, []*onnxpb.TensorProto{ints("s", 0, 1<<62, 0, 1<<62)}},
 		"MatMul": {[]*onnxpb.NodeProto{to(node("ConstantOfShape", "a"), "l"), to(node("ConstantOfShape", "b"), "r"), node("MatMul", "l", "r")},
 			[]*onnxpb.TensorProto{ints("a", 1<<20, 1), ints("b", 1, 1<<20)}},
-		"Resize":        {append(four[:1:1], node("Resize", "z", "", "", "s")), []*onnxpb.TensorProto{nchw, ints("s", 2, 1, 1<<20, 1<<20)}},
+		"Resize":        {append(four[:1:1], node("Resize", "z", "", "scales")), []*onnxpb.TensorProto{nchw, onnxpb.Proto("scales", tensor.FromFloat32([]int64{4}, []float32{1, 1, 1 << 19, 1 << 19}))}},
 		"ConvTranspose": {append(four[:1:1], with(node("ConvTranspose", "z", "w"), "strides", 1<<20, 1<<20)), []*onnxpb.TensorProto{nchw, weights}},
 		"Range":         {[]*onnxpb.NodeProto{node("Range", "zero", "limit", "one")}, []*onnxpb.TensorProto{ints("zero", -1<<63), ints("limit", 1<<62), ints("one", 1)}},
 		"OneHot":        {[]*onnxpb.NodeProto{node("OneHot", "zero", "depth", "values")}, []*onnxpb.TensorProto{ints("zero", 0), ints("depth", 1<<40), ints("values", 0, 1)}},
