@@ -19,8 +19,9 @@ import (
 
 // A Finding is one place that a target refuses or reads wrongly, or takes at a price.
 type Finding struct {
+	File     string `json:"file,omitempty"` // of a folder
 	Target   string `json:"target"`
-	Release  string `json:"release,omitempty"` // of TensorRT
+	Release  string `json:"release,omitempty"` // of TensorRT, or the version of the runtime that was tried
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"` // "error": refused, or wrong results; "warning": slower, less exact, or nobody tried
 	Node     string `json:"node"`     // its name, or #index; "" for the whole model
@@ -32,7 +33,7 @@ type Finding struct {
 // Vocabulary is the target of what the ONNX backend emits, which the matrix in docs/runtimes.md covers.
 const Vocabulary = "onnx"
 
-// Targets lists what files can be held against: the vocabulary, runtimes, and TensorRT's releases.
+// Targets lists what files can be held against: the vocabulary, runtimes, and TensorRT (tensorrt-RELEASE is one release of it).
 func Targets() []string {
 	out := []string{Vocabulary}
 	for _, r := range misread {
@@ -42,13 +43,28 @@ func Targets() []string {
 			}
 		}
 	}
-	for _, r := range tensorrt.Releases {
-		out = append(out, TensorRT(r.Name))
+	return append(out, allTensorRT)
+}
+
+// allTensorRT stands for every release.
+const (
+	allTensorRT = "tensorrt"
+	tensorRT    = allTensorRT + "-"
+)
+
+// spelled has the releases in place of tensorrt.
+func spelled(targets []string) (out []string) {
+	for _, t := range targets {
+		if t != allTensorRT {
+			out = append(out, t)
+			continue
+		}
+		for _, r := range tensorrt.Releases {
+			out = append(out, TensorRT(r.Name))
+		}
 	}
 	return out
 }
-
-const tensorRT = "tensorrt-"
 
 // TensorRT is the target of a release.
 func TensorRT(release string) string { return tensorRT + release }
@@ -67,11 +83,16 @@ func Lint(path string, targets []string) ([]Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, target := range targets {
+		for _, target := range spelled(targets) {
 			found, err := hold(f, target)
 			if err != nil {
 				f.Close()
 				return nil, err
+			}
+			if file != path {
+				for i := range found {
+					found[i].File = filepath.Base(file)
+				}
 			}
 			out = append(out, found...)
 		}
@@ -88,7 +109,7 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 		if i := slices.IndexFunc(tensorrt.Releases, func(r tensorrt.Release) bool { return r.Name == name }); i >= 0 {
 			var out []Finding
 			for _, x := range tensorrt.Lint(f, tensorrt.Releases[i]) {
-				out = append(out, Finding{target, x.Release, x.Rule, x.Severity, x.Node, x.Op, x.Problem, x.Way})
+				out = append(out, Finding{"", target, x.Release, x.Rule, x.Severity, x.Node, x.Op, x.Problem, x.Way})
 			}
 			return out, nil
 		}
@@ -101,7 +122,7 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 	if target == Vocabulary {
 		for _, n := range m.nodes {
 			if problem := m.unknown(n); problem != "" {
-				out = append(out, Finding{target, "", "vocabulary", "warning", n.label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
+				out = append(out, Finding{"", target, "", "vocabulary", "warning", n.label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
 			}
 		}
 		return out, nil
@@ -112,13 +133,13 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 		}
 		if r.model != nil {
 			if problem := r.model(m); problem != "" {
-				out = append(out, Finding{target, "", r.name, "error", "", "", problem, r.way})
+				out = append(out, Finding{"", target, tried[target], r.name, r.severity(), "", "", problem, r.way})
 			}
 			continue
 		}
 		for _, n := range m.nodes {
 			if r.form(m, n) {
-				out = append(out, Finding{target, "", r.name, "error", n.label, n.GetOpType(), r.problem, r.way})
+				out = append(out, Finding{"", target, tried[target], r.name, r.severity(), n.label, n.GetOpType(), r.problem, r.way})
 			}
 		}
 	}
@@ -128,7 +149,11 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 // Print writes findings for a person.
 func Print(w io.Writer, path string, found []Finding, targets []string) {
 	for _, f := range found {
-		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", title(f.Target), f.Severity, f.Node, f.Op, f.Rule, f.Problem, f.Way)
+		where := f.Node
+		if f.File != "" {
+			where = strings.TrimSuffix(f.File+": "+f.Node, ": ")
+		}
+		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", title(f.Target), f.Severity, where, f.Op, f.Rule, f.Problem, f.Way)
 	}
 	names := make([]string, len(targets))
 	for i, t := range targets {
@@ -152,6 +177,9 @@ func Errors(found []Finding) (n int) {
 func title(target string) string {
 	if name, ok := strings.CutPrefix(target, tensorRT); ok {
 		return "TensorRT " + name
+	}
+	if target == allTensorRT {
+		return "TensorRT"
 	}
 	return target
 }
