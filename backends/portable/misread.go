@@ -71,7 +71,7 @@ var misread = []reading{
 		return ""
 	}, "", "opset 17"},
 	{"half-functions", []string{oldORT}, func(m *model, n *node) bool {
-		return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax"}, n.GetOpType()) &&
+		return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
 			slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
 	}, nil, "of its float16 form a function of opset 13 is made, which refuses this file's spelling", "opset 17"},
 }

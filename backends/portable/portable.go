@@ -6,10 +6,10 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"syncsam-convert/backends/tensorrt"
@@ -184,30 +184,81 @@ func title(target string) string {
 	return target
 }
 
-// vocabulary.txt has a line for each operator that the backend emits: its name, the opsets of the files, the attributes that are ever set.
+// vocabulary.txt has a line for each operator that the backend emits: its name, the opsets of the files, the attributes that are ever set,
+// each with its opsets where these are fewer (axes:17-17) and, of words, all that are written (mode=linear|nearest).
 //
 //go:embed vocabulary.txt
 var vocabularyText string
 
-type word struct {
-	first, last int64
-	attributes  []string
+// A Word is what the backend emits of one operator.
+type Word struct {
+	First, Last int64 // opsets
+	Attributes  map[string]*Word
+	Values      []string // of an attribute that is a word
 }
 
-var vocabulary = func() map[string]word {
-	out := map[string]word{}
+// See takes one opset, and of an attribute a value, into a word.
+func (w *Word) See(opset int64, value string) {
+	if w.First == 0 {
+		w.First, w.Last = opset, opset
+	}
+	w.First, w.Last = min(w.First, opset), max(w.Last, opset)
+	if value != "" && !slices.Contains(w.Values, value) {
+		w.Values = append(w.Values, value)
+	}
+}
+
+// Spell is the line of an operator in vocabulary.txt.
+func (w *Word) Spell(op string) string {
+	line := fmt.Sprintf("%s %d-%d", op, w.First, w.Last)
+	for _, name := range slices.Sorted(maps.Keys(w.Attributes)) {
+		a := w.Attributes[name]
+		line += " " + name
+		if a.First != w.First || a.Last != w.Last {
+			line += fmt.Sprintf(":%d-%d", a.First, a.Last)
+		}
+		if len(a.Values) > 0 {
+			line += "=" + strings.Join(slices.Sorted(slices.Values(a.Values)), "|")
+		}
+	}
+	return line
+}
+
+// parsed reads a line, as Spell writes it.
+func parsed(line string) (op string, w *Word, err error) {
+	w = &Word{Attributes: map[string]*Word{}}
+	fields := strings.Fields(line)
+	if _, err := fmt.Sscanf(fields[1], "%d-%d", &w.First, &w.Last); err != nil {
+		return "", nil, err
+	}
+	for _, field := range fields[2:] {
+		a := &Word{First: w.First, Last: w.Last}
+		field, values, ok := strings.Cut(field, "=")
+		if ok {
+			a.Values = strings.Split(values, "|")
+		}
+		name, opsets, ok := strings.Cut(field, ":")
+		if ok {
+			if _, err := fmt.Sscanf(opsets, "%d-%d", &a.First, &a.Last); err != nil {
+				return "", nil, err
+			}
+		}
+		w.Attributes[name] = a
+	}
+	return fields[0], w, nil
+}
+
+var vocabulary = func() map[string]*Word {
+	out := map[string]*Word{}
 	for line := range strings.Lines(vocabularyText) {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
 			continue
 		}
-		from, to, _ := strings.Cut(fields[1], "-")
-		first, err := strconv.ParseInt(from, 10, 64)
-		last, err2 := strconv.ParseInt(to, 10, 64)
-		if err != nil || err2 != nil {
+		op, w, err := parsed(line)
+		if err != nil {
 			panic("BUG: vocabulary.txt: " + line)
 		}
-		out[fields[0]] = word{first, last, fields[2:]}
+		out[op] = w
 	}
 	return out
 }()
@@ -220,12 +271,18 @@ func (m *model) unknown(n *node) string {
 		return fmt.Sprintf("domain %q", n.GetDomain())
 	case !ok:
 		return "the operator is not among those that are tried in every runtime"
-	case m.opset < w.first || m.opset > w.last:
-		return fmt.Sprintf("opset %d: tried from %d to %d", m.opset, w.first, w.last)
+	case m.opset < w.First || m.opset > w.Last:
+		return fmt.Sprintf("opset %d: tried from %d to %d", m.opset, w.First, w.Last)
 	}
-	for _, a := range n.Attribute {
-		if !slices.Contains(w.attributes, a.GetName()) {
-			return fmt.Sprintf("attribute %s is not among those that are tried in every runtime", a.GetName())
+	for _, x := range n.Attribute {
+		a := w.Attributes[x.GetName()]
+		switch {
+		case a == nil:
+			return fmt.Sprintf("attribute %s is not among those that are tried in every runtime", x.GetName())
+		case m.opset < a.First || m.opset > a.Last:
+			return fmt.Sprintf("attribute %s in opset %d: tried from %d to %d", x.GetName(), m.opset, a.First, a.Last)
+		case x.GetType() == onnxpb.AttributeProto_STRING && !slices.Contains(a.Values, string(x.S)):
+			return fmt.Sprintf("attribute %s: have %s, tried with %s", x.GetName(), x.S, strings.Join(a.Values, ", "))
 		}
 	}
 	return ""

@@ -65,7 +65,11 @@ func TestMisread(t *testing.T) {
 	half.Attribute = []*onnxpb.AttributeProto{{Name: proto.String("to"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(10)}}
 	soft := op("Softmax", "y", "h")
 	soft.Attribute = []*onnxpb.AttributeProto{{Name: proto.String("axis"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(-1)}}
+	most, cubic := op("ReduceMax", "y", "x"), op("Resize", "y", "x")
+	most.Attribute = axes.Attribute
+	cubic.Attribute = []*onnxpb.AttributeProto{{Name: proto.String("mode"), Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte("cubic")}}
 	w := one("w", zeros(tensor.Float32, 5, 4, 1, 1))
+	seen := map[string]bool{}
 	for _, c := range []struct {
 		target, rule string
 		path         string
@@ -79,6 +83,7 @@ func TestMisread(t *testing.T) {
 		{openVINO, "", file(t, 17, w, conv, again, op("Add", "y", "c", "d"))},
 		{openVINO, "", file(t, 17, append(w, one("k", zeros(tensor.Float32, 1, 5, 3, 8))...), conv, op("Add", "y", "k", "c"))},
 		{openVINO, "unknown-shapes", file(t, 17, nil, op("Conv", "e", "x", "w"), op("Unique", "u", "image"), op("Add", "y", "e", "u"))},
+		{openCV, "unknown-shapes", file(t, 17, nil, op("Conv", "e", "x", "w"), op("Unique", "u", "image"), op("Add", "y", "e", "u"))},
 		{openCV, "residual", file(t, 17, w, conv, relu, op("Add", "y", "c", "r"))},
 		{openCV, "", file(t, 17, w, conv, op("Add", "y", "c", "image"))},
 		{openCV, "", file(t, 17, w, conv, again, op("Add", "y", "c", "d"))},
@@ -97,9 +102,13 @@ func TestMisread(t *testing.T) {
 		{oldORT, "half-functions", file(t, 18, nil, half, soft)},
 		{oldORT, "", file(t, 17, nil, half, soft)},
 		{Vocabulary, "vocabulary", file(t, 17, nil, op("Loop", "y", "x"))},
+		{Vocabulary, "vocabulary", file(t, 17, nil, cubic)},
+		{Vocabulary, "vocabulary", file(t, 18, nil, most)},
+		{Vocabulary, "", file(t, 17, nil, most)},
 		{Vocabulary, "vocabulary", file(t, 27, nil, op("Relu", "y", "x"))},
 		{Vocabulary, "", file(t, 17, nil, op("Relu", "y", "x"))},
 	} {
+		seen[c.target+" "+c.rule] = true
 		found, err := Lint(c.path, []string{c.target})
 		require.NoError(t, err)
 		if c.rule == "" {
@@ -110,6 +119,12 @@ func TestMisread(t *testing.T) {
 		require.Equal(t, c.rule, found[0].Rule)
 		require.NotEmpty(t, found[0].Problem)
 		require.NotEmpty(t, found[0].Way)
+	}
+	for _, r := range misread {
+		for _, target := range r.targets {
+			require.True(t, seen[target+" "+r.name] && seen[target+" "], "%s %s has no example, or no near one", target, r.name)
+			require.NotEmpty(t, tried[target])
+		}
 	}
 	_, err := Lint(file(t, 17, nil, op("Relu", "y", "x")), []string{"coreml"})
 	require.ErrorContains(t, err, "want one of onnx, openvino, opencv, reference, onnxruntime-1.16, tensorrt")
