@@ -62,6 +62,21 @@ var misread = []reading{
 		return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
 	}, nil, "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
 		"make the constant an input, or the left argument of the transposed product"},
+	{"integer-pool", []string{openCV}, func(m *model, n *node) bool {
+		from := m.makes[n.in(0)]
+		if from != nil && from.GetOpType() == "Relu" {
+			from = m.makes[from.in(0)]
+		}
+		return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
+			return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
+		})
+	}, nil, "of a pool of dequantized values one of integers is made, which stops where its result is not quantized", "quantize the result"},
+	{"integers", []string{openCV}, nil, func(m *model) string {
+		if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
+			return ""
+		}
+		return "quantized models with several branches stop (\"bufidx >= 0\"), those of this program among them; in which form is not known"
+	}, "", "run it there before you rely on it, or take the float model"},
 	{"dequantize", []string{reference}, func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" }, nil,
 		"it is refused below opset 19", "opset 19 or newer"},
 	{"opset", []string{oldORT}, nil, func(m *model) string {
@@ -76,9 +91,11 @@ var misread = []reading{
 	}, nil, "of its float16 form a function of opset 13 is made, which refuses this file's spelling", "opset 17"},
 }
 
-// severity of what a reading finds: not to know is none's error.
+// unsure are readings that say what nobody knows, not what is wrong.
+var unsure = []string{"unknown-shapes", "integers"}
+
 func (r reading) severity() string {
-	if r.name == "unknown-shapes" {
+	if slices.Contains(unsure, r.name) {
 		return "warning"
 	}
 	return "error"

@@ -87,6 +87,10 @@ func TestMisread(t *testing.T) {
 		{openCV, "residual", file(t, 17, w, conv, relu, op("Add", "y", "c", "r"))},
 		{openCV, "", file(t, 17, w, conv, op("Add", "y", "c", "image"))},
 		{openCV, "", file(t, 17, w, conv, again, op("Add", "y", "c", "d"))},
+		{openCV, "integer-pool", file(t, 17, nil, op("DequantizeLinear", "d", "x", "s"), op("MaxPool", "y", "d"))},
+		{openCV, "integer-pool", file(t, 17, nil, op("DequantizeLinear", "d", "x", "s"), op("Relu", "r", "d"), op("MaxPool", "y", "r"))},
+		{openCV, "", file(t, 17, nil, op("DequantizeLinear", "d", "x", "s"), op("AveragePool", "y", "d"))},
+		{openCV, "integers", file(t, 17, nil, op("DequantizeLinear", "d", "x", "s"), op("MaxPool", "p", "d"), op("QuantizeLinear", "y", "p", "s"))},
 		{openCV, "constant-batch", file(t, 17, one("k", zeros(tensor.Float32, 4, 8, 5)), op("MatMul", "y", "x", "k"))},
 		{openCV, "constant-batch", file(t, 17, nil, named, op("MatMul", "y", "x", "k"))},
 		{openCV, "constant-batch", file(t, 17, nil, named, op("Unique", "u", "x"), op("MatMul", "y", "u", "k"))}, // nobody knows u's shape
