@@ -75,7 +75,7 @@ var misread = []reading{
 		if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
 			return ""
 		}
-		return "quantized models with several branches stop (\"bufidx >= 0\"), those of this program among them; in which form is not known"
+		return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
 	}, "", "run it there before you rely on it, or take the float model"},
 	{"dequantize", []string{reference}, func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" }, nil,
 		"it is refused below opset 19", "opset 19 or newer"},
