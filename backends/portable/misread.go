@@ -5,152 +5,169 @@ import (
 	"slices"
 	"strings"
 
+	"syncsam-convert/frontends/onnx"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir/tensor"
 )
 
-// The runtimes, by the versions that were tried (docs/runtimes.md).
+// The runtimes.
 const (
-	openVINO  = "openvino"         // 2026.4, CPU
-	openCV    = "opencv"           // 5.0, dnn
-	oldORT    = "onnxruntime-1.16" // 1.16.3, CPU
-	reference = "reference"        // onnx 1.23's reference evaluator
-	coreML    = "coreml"           // coremltools, by its documentation
+	openVINO  = "openvino"
+	openCV    = "opencv"
+	oldORT    = "onnxruntime-1.16"
+	reference = "reference" // onnx's reference evaluator
 )
 
-// A reading is a form that runtimes refuse, or read wrongly in silence. Each was seen on a graph of a node or two beside onnx's reference
-// evaluator (scripts/check_forms.py), in the releases that since names; where those do not reach the one that was tried last, it is a warning.
+// tried has the versions, on a CPU, that the readings were measured with; whether an older or newer one differs is not known.
+var tried = map[string]string{openVINO: "2026.4.1", openCV: "5.0.0", oldORT: "1.16.3", reference: "1.23.2"}
+
+// since has the releases that a form was seen in (scripts/check_forms.py), where more than the one were tried.
+var since = map[string]string{
+	"openvino reduce-axes":  "2026.0 (ReduceL1 alone) to 2026.4",
+	"openvino residual":     "2023.0 to 2026.4",
+	"opencv constant-batch": "4.10, 5.0",
+	"opencv same-padding":   "4.10, 5.0",
+	"opencv log-sum-exp":    "4.10, 5.0",
+}
+
+// release is what a target's reading was seen in.
+func (r reading) release(target string) string {
+	if s, ok := since[target+" "+r.name]; ok {
+		return s
+	}
+	return tried[target]
+}
+
+// A reading is a form that runtimes refuse, or read wrongly in silence. It looks at every node, or once at the model.
 type reading struct {
 	name    string
 	targets []string
-	since   string
 	form    func(m *model, n *node) bool
-	model   func(m *model) string // says what is wrong with the file as a whole; instead of form
+	model   func(m *model) string // gives the problem, "" for none
 	problem string
 	way     string
 }
 
-// severity is a warning where the release that was tried last reads it right.
-func (r reading) severity() string {
-	if strings.Contains(r.since, ", not ") {
-		return "warning"
-	}
-	return "error"
-}
-
 var misread = []reading{
-	{"reduce-axes", []string{openVINO}, "2026.0 (ReduceL1), 2026.4 (all three)", func(m *model, n *node) bool {
-		return m.opset < 18 && n.is("ReduceL1", "ReduceLogSum", "ReduceLogSumExp") && n.attribute("axes") != nil
+	{"reduce-axes", []string{openVINO}, func(m *model, n *node) bool {
+		return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.attribute("axes") != nil
 	}, nil, "below opset 18 it is read without its axes: everything is reduced, in silence",
-		"opset 18, or for a logarithm of exponentials the maximum, exponentials, their sum and a logarithm"},
-	{"reduce-axes-input", []string{openVINO}, "2023.0, not 2024.6", func(m *model, n *node) bool {
-		return m.opset >= 18 && strings.HasPrefix(n.GetOpType(), "Reduce") && !n.is("ReduceSum") && n.in(1) != ""
-	}, nil, "axes that are an input are not read: everything is reduced, in silence", "opset 17, or a newer OpenVINO"},
-	{"shape-range", []string{openVINO}, "2023.0, not 2024.6", func(_ *model, n *node) bool {
-		return n.is("Shape") && (n.attribute("start") != nil || n.attribute("end") != nil)
-	}, nil, "start and end are not read: the whole shape is given", "a newer OpenVINO, or Gather from the shape"},
-	{"auto-pad", []string{openVINO}, "2023.0 to 2025.0, not 2026.4", samePadding, nil, "the result has another size than the input's times the strides", "pads and output_padding as numbers"},
-	{"log-sum-exp", []string{openVINO}, "2024.6 to 2026.0, not 2026.4", logSumExp, nil, "computed without the maximum: infinite past 88", "subtract the maximum first"},
-	{"residual", []string{openVINO, openCV}, "OpenVINO 2023.0 to 2026.4; OpenCV 5.0 in a decoder", broadcastResidual, nil,
-		"an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts over the batch", "reshape both to three axes first"},
-	{"constant-batch", []string{openCV}, "4.10, 5.0", func(m *model, n *node) bool {
-		if !n.is("MatMul") || len(n.Input) != 2 {
-			return false
-		}
-		c := m.constants[n.Input[1]]
-		return len(c) > 2 && product(c[:len(c)-2]) > 1
-	}, nil, "a constant with a batch of its own and fewer matrices than the other side: all but the first row of the batch are multiplied with wrong ones, in silence",
-		"make the constant an input"},
-	{"auto-pad", []string{openCV}, "4.10, 5.0", samePadding, nil, "the result has another size than the input's times the strides", "pads and output_padding as numbers"},
-	{"log-sum-exp", []string{openCV}, "4.10, 5.0", logSumExp, nil, "computed without the maximum: infinite past 88", "subtract the maximum first"},
-	{"resize", []string{openCV}, "4.10, not 5.0", func(_ *model, n *node) bool {
-		return n.is("Resize") && n.word("mode") != "linear"
-	}, nil, "nearest takes other pixels, cubic is refused", "mode linear, or OpenCV 5"},
-	{"integer-bias", []string{openCV}, "5.0", func(m *model, n *node) bool {
-		return n.is("DequantizeLinear") && m.typeOf(n.in(0)) == onnxpb.TensorProto_INT32
-	}, nil, "a bias of int32 is refused", "the float model"},
-	{"output-shape", []string{openCV}, "5.0", nil, func(m *model) string {
-		for _, name := range m.outputs {
-			if m.shapes[name] == nil {
-				return fmt.Sprintf("output %q is declared without a shape, which is refused", name)
+		"opset 18, or the same in other operators (absolute values or exponentials, ReduceSum, a logarithm)"},
+	{"residual", []string{openVINO}, func(m *model, n *node) bool {
+		_, a, b := m.besideConv(n)
+		return len(a) == 4 && len(b) == 4 && (a[0].Is(1) && !b[0].IsStatic() || b[0].Is(1) && !a[0].IsStatic()) && slices.Equal(a[1:], b[1:])
+	}, nil, "an addition right behind a convolution may be taken for a residual of its shape, and this one broadcasts over a dynamic batch: it stops at other batches than 1",
+		"a static batch, or reshape both to three axes first"},
+	{"residual", []string{openCV}, func(m *model, n *node) bool {
+		other, a, b := m.besideConv(n)
+		return m.makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
+	}, nil, "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts: it stops", "reshape both to three axes first"},
+	{"unknown-shapes", []string{openVINO, openCV}, nil, func(m *model) string {
+		var unknown int
+		for _, n := range m.nodes {
+			if other, a, b := m.besideConv(n); other != "" && (a == nil || b == nil) {
+				unknown++
 			}
 		}
+		if unknown == 0 {
+			return ""
+		}
+		return fmt.Sprintf("of %d additions right behind convolutions shapes are not known, so whether they broadcast is not, either", unknown)
+	}, "", "declare the shapes (onnx.shape_inference), then ask again"},
+	{"constant-batch", []string{openCV}, func(m *model, n *node) bool {
+		c := m.constants[n.in(1)]
+		return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
+	}, nil, "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
+		"make the constant an input, or the left argument of the transposed product"},
+	{"integer-pool", []string{openCV}, func(m *model, n *node) bool {
+		from := m.makes[n.in(0)]
+		if from != nil && from.GetOpType() == "Relu" {
+			from = m.makes[from.in(0)]
+		}
+		return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
+			return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
+		})
+	}, nil, "of a pool of dequantized values one of integers is made, which stops where its result is not quantized", "quantize the result"},
+	{"same-padding", []string{openCV}, func(_ *model, n *node) bool {
+		return n.GetOpType() == "ConvTranspose" && strings.HasPrefix(string(n.attribute("auto_pad").GetS()), "SAME")
+	}, nil, "with auto_pad SAME_UPPER and SAME_LOWER the result is smaller than the input's size times the strides, in silence", "pads and output_padding as numbers"},
+	{"log-sum-exp", []string{openCV}, func(_ *model, n *node) bool { return n.GetOpType() == "ReduceLogSumExp" },
+		nil, "it is computed without the maximum: infinite where an argument passes 88", "subtract the maximum first"},
+	{"output-shape", []string{openCV}, nil, func(m *model) string {
+		for _, name := range m.bare {
+			return fmt.Sprintf("output %q is declared without a shape, which is refused", name)
+		}
 		return ""
-	}, "", "declare the shapes of outputs, with names for what is free"},
-	{"dequantize", []string{reference}, "onnx 1.23", func(m *model, n *node) bool {
-		return m.opset < 19 && n.is("DequantizeLinear")
-	}, nil, "below opset 19 there is no implementation", "opset 21"},
-	{"opset", []string{oldORT}, "1.16", nil, func(m *model) string {
+	}, "", "declare the outputs' shapes, with names for what is free"},
+	{"integers", []string{openCV}, nil, func(m *model) string {
+		if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
+			return ""
+		}
+		return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
+	}, "", "run it there before you rely on it, or take the float model"},
+	{"dequantize", []string{reference}, func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" }, nil,
+		"it is refused below opset 19", "opset 19 or newer"},
+	{"opset", []string{oldORT}, nil, func(m *model) string {
 		if m.opset > 19 || m.irVersion > 9 {
 			return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
 		}
 		return ""
 	}, "", "opset 17"},
-	{"half-functions", []string{oldORT}, "1.16", func(m *model, n *node) bool {
-		return m.opset >= 18 && n.is("LayerNormalization", "Softmax") && m.typeOf(n.in(0)) == onnxpb.TensorProto_FLOAT16
-	}, nil, "in float16 it becomes a function of opset 13, which refuses this file's spelling", "opset 17"},
-	{"converter", []string{coreML}, "coremltools 6.0 and newer", nil, func(*model) string {
-		return "coremltools converts no ONNX since 6.0; before, opsets up to 10"
-	}, "", "ONNX Runtime's provider for Core ML, or conversion from PyTorch"},
+	{"half-functions", []string{oldORT}, func(m *model, n *node) bool {
+		return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
+			slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
+	}, nil, "of its float16 form a function of opset 13 is made, which refuses this file's spelling", "opset 17"},
 }
 
-// samePadding finds sizes that auto_pad leaves to the runtime.
-func samePadding(_ *model, n *node) bool {
-	return n.is("ConvTranspose") && strings.HasPrefix(n.word("auto_pad"), "SAME")
+// unsure are readings that say what nobody knows, or what depends on values, not what is wrong.
+var unsure = []string{"unknown-shapes", "integers", "log-sum-exp"}
+
+func (r reading) severity() string {
+	if slices.Contains(unsure, r.name) {
+		return "warning"
+	}
+	return "error"
 }
 
-func logSumExp(_ *model, n *node) bool { return n.is("ReduceLogSumExp") }
-
-// broadcastResidual finds an image of batch 1 that is added to the convolutions of a batch that is free; what keeps shapes is looked through.
-func broadcastResidual(m *model, n *node) bool {
-	if !n.is("Add") || len(n.Input) != 2 {
-		return false
+// besideConv gives what an addition adds to a convolution's result, "" where there is none or it is a constant, and both shapes, nil where they are not known.
+func (m *model) besideConv(n *node) (other string, conv, beside []tensor.Dim) {
+	if n.GetOpType() != "Add" || len(n.Input) != 2 || m.constants[n.Input[0]] != nil || m.constants[n.Input[1]] != nil {
+		return "", nil, nil
 	}
 	for i, x := range n.Input {
-		c, other := m.makes[x], m.shapes[m.source(n.Input[1-i])]
-		if c == nil || !c.is("Conv") || len(other) != 4 || other[0] != 1 || other[2] == 1 && other[3] == 1 {
-			continue
+		if c := m.makes[x]; c != nil && c.GetOpType() == "Conv" {
+			return n.Input[1-i], m.shapes[x], m.shapes[n.Input[1-i]]
 		}
-		mine := m.shapes[x]
-		if mine == nil {
-			mine = m.shapes[m.source(c.in(0))]
-		}
-		if mine == nil || mine[0] != 1 {
+	}
+	return "", nil, nil
+}
+
+// broadcasts reports whether two shapes that fit differ.
+func broadcasts(a, b []tensor.Dim) bool {
+	if len(a) != len(b) {
+		return true
+	}
+	for i := range a {
+		if a[i].Is(1) != b[i].Is(1) {
 			return true
 		}
 	}
 	return false
 }
 
-// pointwise operators keep a shape.
-var pointwise = []string{"Relu", "LeakyRelu", "Cast", "Identity", "Sigmoid", "Tanh", "Erf", "Gelu", "Clip", "QuantizeLinear", "DequantizeLinear", "Neg", "Exp", "Sqrt"}
-
-// source goes back from a tensor over what keeps its shape.
-func (m *model) source(name string) string {
-	for n := m.makes[name]; n != nil && n.is(pointwise...) && m.shapes[name] == nil; n = m.makes[name] {
-		name = n.in(0)
+// moreMatrices reports whether the product of x and a constant has more matrices than the constant, or may have.
+func (m *model) moreMatrices(x string, c []int64) bool {
+	shape := m.shapes[x]
+	if shape == nil {
+		return true
 	}
-	return name
-}
-
-// typeOf is an element type as far as inputs, constants, casts and quantization tell it, 0 where they do not.
-func (m *model) typeOf(name string) onnxpb.TensorProto_DataType {
-	for {
-		n := m.makes[name]
-		switch {
-		case m.types[name] != 0 || n == nil:
-			return m.types[name]
-		case n.is("Cast"):
-			return onnxpb.TensorProto_DataType(n.attribute("to").GetI())
-		case n.is("QuantizeLinear"):
-			name = n.in(2)
-		case n.is("DequantizeLinear", "Where"):
-			name = n.in(1)
-		case n.is("Shape", "Size", "ArgMax", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "If", "Loop", "Scan"):
-			return 0
-		default:
-			name = n.in(0)
+	for i := 3; i <= len(shape); i++ { // from the last batch axis on
+		if d := shape[len(shape)-i]; !d.Is(1) && (i > len(c) || c[len(c)-i] == 1) {
+			return true
 		}
 	}
+	return false
 }
 
 func product(dims []int64) int64 {
@@ -167,19 +184,6 @@ type node struct {
 	label string
 }
 
-func (n *node) is(ops ...string) bool { return slices.Contains(ops, n.GetOpType()) }
-
-// in is the name of input i, "" where it is absent.
-func (n *node) in(i int) string {
-	if i < len(n.Input) {
-		return n.Input[i]
-	}
-	return ""
-}
-
-// word is an attribute's text.
-func (n *node) word(name string) string { return string(n.attribute(name).GetS()) }
-
 func (n *node) attribute(name string) *onnxpb.AttributeProto {
 	for _, a := range n.Attribute {
 		if a.GetName() == name {
@@ -189,48 +193,93 @@ func (n *node) attribute(name string) *onnxpb.AttributeProto {
 	return nil
 }
 
-// model is a file made ready for questions. Sizes that are not fixed are 0.
+// in is the name of input i, "" where it is absent.
+func (n *node) in(i int) string {
+	if i < len(n.Input) {
+		return n.Input[i]
+	}
+	return ""
+}
+
+// model is a file made ready for questions.
 type model struct {
 	opset, irVersion int64
 	nodes            []*node
 	makes            map[string]*node
-	constants        map[string][]int64 // shapes
-	shapes           map[string][]int64 // where declared, constants included
+	constants        map[string][]int64      // shapes
+	shapes           map[string][]tensor.Dim // where they are known: declared, or the IR's; constants included
 	types            map[string]onnxpb.TensorProto_DataType
-	outputs          []string
+	bare             []string // outputs that are declared without a shape
 }
 
 func newModel(f *onnxpb.File) *model {
-	m := &model{irVersion: f.Model.GetIrVersion(), makes: map[string]*node{}, constants: map[string][]int64{}, shapes: map[string][]int64{}, types: map[string]onnxpb.TensorProto_DataType{}}
+	m := &model{irVersion: f.Model.GetIrVersion(), makes: map[string]*node{}, constants: map[string][]int64{}, shapes: map[string][]tensor.Dim{}, types: map[string]onnxpb.TensorProto_DataType{}}
 	for _, o := range f.Model.OpsetImport {
 		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
 			m.opset = o.GetVersion()
 		}
 	}
-	for _, init := range f.Initializers {
-		m.constants[init.Name], m.shapes[init.Name] = append([]int64{}, init.Tensor.Dims()...), init.Tensor.Dims()
-		m.types[init.Name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(init.Tensor.DType()))
-	}
+	m.infer(f)
 	g := f.Model.Graph
 	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
 		for _, v := range list {
-			t := v.GetType().GetTensorType()
-			m.types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
-			if t.GetShape() == nil {
-				continue
-			}
-			dims := []int64{}
-			for _, d := range t.GetShape().Dim {
-				dims = append(dims, d.GetDimValue())
-			}
-			m.shapes[v.GetName()] = dims
+			m.declare(v)
 		}
 	}
 	for _, o := range g.Output {
-		m.outputs = append(m.outputs, o.GetName())
+		if o.GetType().GetTensorType() != nil && o.GetType().GetTensorType().Shape == nil {
+			m.bare = append(m.bare, o.GetName())
+		}
+	}
+	for _, init := range f.Initializers {
+		m.constant(init.Name, init.Tensor)
 	}
 	m.add(g)
 	return m
+}
+
+// infer takes what the IR knows of a file that it can hold. Of another one, declarations are all there is.
+func (m *model) infer(f *onnxpb.File) {
+	_ = guard.Do(func() error {
+		read, err := onnx.Import(f)
+		if err != nil {
+			return err
+		}
+		for _, v := range read.Graph.Values {
+			if v.Name != "" {
+				m.shapes[v.Name] = v.Type.Shape
+				m.types[v.Name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(v.Type.DType))
+			}
+		}
+		return nil
+	})
+}
+
+func (m *model) declare(v *onnxpb.ValueInfoProto) {
+	t := v.GetType().GetTensorType()
+	if t.GetElemType() != 0 {
+		m.types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
+	}
+	if t.GetShape() == nil || m.shapes[v.GetName()] != nil {
+		return
+	}
+	dims := []tensor.Dim{}
+	for i, d := range t.GetShape().Dim {
+		switch {
+		case d.GetDimValue() > 0:
+			dims = append(dims, tensor.Static(d.GetDimValue()))
+		case d.GetDimParam() != "":
+			dims = append(dims, tensor.Symbol(d.GetDimParam()))
+		default:
+			dims = append(dims, tensor.Symbol(fmt.Sprintf("%s.%d", v.GetName(), i)))
+		}
+	}
+	m.shapes[v.GetName()] = dims
+}
+
+func (m *model) constant(name string, t *tensor.Tensor) {
+	m.constants[name], m.shapes[name] = append([]int64{}, t.Dims()...), tensor.Dims(t.Dims()...)
+	m.types[name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(t.DType()))
 }
 
 // add takes the nodes of a graph, and those of graphs in it.
@@ -243,6 +292,11 @@ func (m *model) add(g *onnxpb.GraphProto) {
 		m.nodes = append(m.nodes, n)
 		for _, out := range p.Output {
 			m.makes[out] = n
+		}
+		if v := n.attribute("value"); p.GetOpType() == "Constant" && v.GetT() != nil && len(p.Output) > 0 {
+			if c, err := onnxpb.TensorOf(v.T); err == nil {
+				m.constant(p.Output[0], c)
+			}
 		}
 		for _, a := range p.Attribute {
 			if a.G != nil {
