@@ -29,7 +29,7 @@ internal/version         :
 ir/tensor                : internal/mapfile ir/kernel
 ir/kernel                : internal/guard
 ir/kernel/gen            :
-ir                       : internal/guard ir/kernel ir/tensor
+ir                       : internal/guard internal/memory ir/kernel ir/tensor
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
@@ -40,7 +40,8 @@ pictures/internal/jpegls :
 pictures                 : internal/memory internal/mapfile internal/output ir ir/tensor pictures/internal/dcm pictures/internal/jpeg pictures/internal/jpegls
 dataset                  : internal/mapfile pictures
 prompt                   : ir ir/tensor pictures
-frontends/checkpoint     : internal/guard internal/mapfile ir/tensor safetensors
+frontends/checkpoint/pickle :
+frontends/checkpoint     : frontends/checkpoint/pickle internal/guard internal/mapfile ir/tensor safetensors
 frontends/blocks         : ir ir/kernel ir/tensor
 frontends/onnx           : ir ir/tensor internal/onnxpb
 frontends                : frontends/blocks ir ir/tensor
@@ -49,10 +50,11 @@ passes                   : internal/output ir ir/kernel ir/quant ir/tensor quant
 internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
+backends/portable        : backends/tensorrt internal/onnxpb internal/plain
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
-engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost ir ir/kernel ir/tensor passes
+engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt
-bench                    : engine frontends/onnx ir ir/tensor
+bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
 calib/reconstruct        : ir ir/kernel ir/tensor quantizer
 calib                    : dataset engine internal/guard ir ir/quant ir/tensor pictures prompt quantizer safetensors
 golden/edt               :
@@ -61,10 +63,10 @@ golden/clicks            : golden/edt golden/metrics pictures
 golden/stats             :
 golden/items             : internal/mapfile internal/output
 golden/groups            : internal/mapfile
-golden                   : artifact dataset engine golden/clicks golden/stats internal/guard internal/mapfile internal/memory internal/output internal/plain pictures prompt segment
-compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
+golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/guard internal/mapfile internal/memory internal/output internal/plain internal/version pictures prompt segment
+compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
 `
 
 const module = "syncsam-convert/"

@@ -2,7 +2,6 @@
 package artifact
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,9 +35,17 @@ type Manifest struct {
 	Passes       []Pass          `json:"passes"`
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
 	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
+	Criterion    *Criterion      `json:"criterion,omitempty"`    // by which it was accepted, and is judged again
 	Verification json.RawMessage `json:"verification,omitempty"`
 	// Values are identities of values by file and name: what is the same value in two artifacts of one checkpoint has the same.
 	Values map[string]map[string]string `json:"values,omitempty"`
+}
+
+// A Criterion is when golden results count as met: the summaries may be lower by so many DSC points. Judge is "" where that is said of the
+// measured means, "equivalence" where it must be shown by the paired comparison (package golden/stats) with that margin.
+type Criterion struct {
+	MaxDrop float64 `json:"max_dsc_drop_points"`
+	Judge   string  `json:"judge,omitempty"`
 }
 
 // Float16 says what computes in half precision, and what was kept from it.
@@ -160,7 +167,7 @@ func Read(dir string) (*Manifest, error) {
 		return nil, err
 	}
 	m := &Manifest{}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(m); err != nil {
+	if err := json.Unmarshal(text, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if m.Family == "" || len(m.Files) == 0 {

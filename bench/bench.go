@@ -10,20 +10,25 @@ import (
 	"syncsam-convert/engine"
 	frontend "syncsam-convert/frontends/onnx"
 	"syncsam-convert/ir"
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
 // Settings of a measurement.
 type Settings struct {
-	Engine  string
 	Options engine.Options
 	Rounds  int              // timed runs of each file; one more comes first, untimed
 	Sizes   map[string]int64 // of dynamic dimensions; 1 where not given
+	Memory  bool             // plan the embedded engine's memory, too
 }
+
+// A Subject is a file in an engine.
+type Subject struct{ File, Engine string }
 
 // A Timing is one file's measurement. Times are milliseconds.
 type Timing struct {
 	File         string          `json:"file"`
+	Engine       string          `json:"engine"`
 	Median       float64         `json:"median_ms"`
 	Lower        float64         `json:"lower_quartile_ms"`
 	Upper        float64         `json:"upper_quartile_ms"`
@@ -31,8 +36,11 @@ type Timing struct {
 	Bytes        int64           `json:"bytes"`         // least traffic: every operand and result once
 	Nodes        int             `json:"nodes"`
 	GFLOPS       float64         `json:"gflops"` // 2 multiply-adds / time
+	Share        float64         `json:"share"`  // of what the machine can do at most: time at its peak / time, 0 when unknown
+	Memory       *ir.Memory      `json:"memory,omitempty"`
 	Ops          []engine.OpTime `json:"ops"`
 	samples      []float64
+	integers     int64 // multiply-adds of INT8
 }
 
 // A Ratio compares a file with another in the same rounds.
@@ -42,27 +50,28 @@ type Ratio struct {
 	Upper  float64 `json:"upper_quartile"`
 }
 
-// Run times files with equal inputs in turns. The first is what ratios are relative to.
-func Run(ctx context.Context, files []string, s Settings) ([]Timing, error) {
-	inputs, err := frontend.Probe(files[0], s.Sizes)
+// Run times subjects with equal inputs in turns. The first is what ratios are relative to.
+func Run(ctx context.Context, subjects []Subject, s Settings, peak kernel.Peak) ([]Timing, error) {
+	inputs, err := frontend.Probe(subjects[0].File, s.Sizes)
 	if err != nil {
 		return nil, err
 	}
-	timings := make([]Timing, len(files))
-	sessions := make([]engine.Session, len(files))
-	for i, file := range files {
-		timings[i] = describe(file, s.Sizes, inputs)
-		if sessions[i], err = engine.Load(s.Engine, file, s.Options); err != nil {
+	timings := make([]Timing, len(subjects))
+	sessions := make([]engine.Session, len(subjects))
+	for i, subject := range subjects {
+		timings[i] = describe(subject.File, s.Sizes, inputs)
+		timings[i].Engine = subject.Engine
+		if sessions[i], err = engine.Load(subject.Engine, subject.File, s.Options); err != nil {
 			return nil, err
 		}
 		defer sessions[i].Close()
 	}
-	feeds := make([]map[string]*tensor.Tensor, len(files))
+	feeds := make([]map[string]*tensor.Tensor, len(subjects))
 	for i, session := range sessions {
 		feeds[i] = map[string]*tensor.Tensor{}
 		for _, name := range session.Inputs() {
 			if feeds[i][name] = inputs[name]; inputs[name] == nil {
-				return nil, fmt.Errorf("%s: input %q: %s has none of that name", files[i], name, files[0])
+				return nil, fmt.Errorf("%s: input %q: %s has none of that name", subjects[i].File, name, subjects[0].File)
 			}
 		}
 	}
@@ -81,7 +90,15 @@ func Run(ctx context.Context, files []string, s Settings) ([]Timing, error) {
 		t := &timings[i]
 		t.Lower, t.Median, t.Upper = quartiles(t.samples)
 		t.GFLOPS = 2 * float64(t.MultiplyAdds) / t.Median / 1e6
-		if t.Ops, err = engine.Profile(ctx, s.Engine, t.File, feeds[i], s.Options); err != nil {
+		if t.MultiplyAdds > 0 {
+			t.Share = 2 * (float64(t.MultiplyAdds-t.integers)/peak.Float32 + float64(t.integers)/peak.Int8) / t.Median / 1e6
+		}
+		if s.Memory && i == 0 {
+			if t.Memory, err = engine.Memory(t.File, feeds[i]); err != nil {
+				return nil, err
+			}
+		}
+		if t.Ops, err = engine.Profile(ctx, t.Engine, t.File, feeds[i], s.Options); err != nil {
 			return nil, err
 		}
 	}
@@ -122,7 +139,13 @@ func describe(file string, sizes map[string]int64, inputs map[string]*tensor.Ten
 			t.Nodes++
 		}
 		t.MultiplyAdds += c.MultiplyAdds
+		if v.Op.Class == ir.Product && len(v.Args) > 1 && integer(v.Args[0]) && integer(v.Args[1]) {
+			t.integers += c.MultiplyAdds
+		}
 		t.Bytes += c.Bytes
 	}
 	return t
 }
+
+// integer reports whether a factor is dequantized, so that executors multiply integers.
+func integer(v *ir.Value) bool { return ir.DequantizeLinear.Is(v) }

@@ -2,6 +2,7 @@ package calib
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,13 +27,19 @@ func Images(path string) ([]string, error) {
 	found := map[string]bool{}
 	items, root := dataset.Items(path), filepath.Dir(path)
 	if info.IsDir() {
+		if dataset.IsMaskFolder(path) {
+			return nil, fmt.Errorf("%s: by its name it holds masks; calibration needs the images", path)
+		}
 		if err := addPictures(found, path); err != nil {
 			return nil, err
 		}
-		if len(found) == 0 {
-			root = path
-			if _, items, err = dataset.Open(root, dataset.Options{}); err != nil {
-				return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
+		root = path
+		if _, items, err = dataset.Open(root, dataset.Options{Whole: true}); err != nil && len(found) == 0 {
+			return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
+		}
+		if len(found) > 0 && err == nil {
+			if err := leaveMasks(found, root, items); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -52,6 +59,35 @@ func Images(path string) ([]string, error) {
 		return nil, fmt.Errorf("%s: it lists no pictures", path)
 	}
 	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// leaveMasks takes from the pictures in a folder those that are the masks of others.
+func leaveMasks(found map[string]bool, root string, items iter.Seq2[dataset.Item, error]) error {
+	masks := map[string]bool{}
+	for pair, err := range items {
+		if err != nil {
+			return err
+		}
+		mask, err := dataset.Path(root, pair.Mask)
+		if err != nil {
+			return err
+		}
+		file, _, err := pictures.SplitName(mask)
+		if err != nil {
+			return err
+		}
+		masks[file] = true
+	}
+	for name := range found {
+		file, _, err := pictures.SplitName(name)
+		if err != nil {
+			return err
+		}
+		if masks[file] {
+			delete(found, name)
+		}
+	}
+	return nil
 }
 
 // addPictures finds the pictures that lie in a folder, and slices of its volumes.

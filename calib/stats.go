@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,6 +227,19 @@ func (s *Stats) WriteFile(path string) error {
 		all = append(all, safetensors.Named{Name: key + "/peak", Tensor: tensor.FromFloat32([]int64{1}, []float32{s.Peaks[key]})})
 	}
 	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
+}
+
+// IsStatistics reports whether a file holds statistics, by its content.
+func IsStatistics(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Metadata["format"] == statsFormat
 }
 
 // ReadFile reads statistics. Errors name the file and the value.

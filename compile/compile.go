@@ -32,6 +32,7 @@ import (
 	"syncsam-convert/backends/tensorrt/plans"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/segment"
 )
@@ -46,6 +47,9 @@ func Compile(ctx context.Context, o Options) (*artifact.Manifest, error) {
 		return nil, err
 	}
 	o = o.filled()
+	if err := cmp.Or(output.Creatable(o.PlanOut), output.CreatableFolder(o.Debug.Dump)); err != nil {
+		return nil, err
+	}
 	stage, err := artifact.Stage(o.Output, o.Force)
 	if err != nil {
 		return nil, err
@@ -87,6 +91,9 @@ func (s *Source) build(ctx context.Context, dir string) (*artifact.Manifest, *qu
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := lowered.nameGolden(); err != nil {
+		return nil, nil, err
+	}
 	calibrated, err := lowered.Calibrate(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -125,6 +132,26 @@ func (s *Source) build(ctx context.Context, dir string) (*artifact.Manifest, *qu
 	return man, plan, man.Write(dir)
 }
 
+// nameGolden says before the work that the golden results are of another checkpoint file; those of another family are an error.
+func (l *Lowered) nameGolden() error {
+	if l.o.Golden == "" {
+		return nil
+	}
+	g, err := golden.Read(l.o.Golden)
+	if err != nil {
+		return err
+	}
+	sum, err := l.SHA256()
+	if err != nil || g.SHA256 == "" || g.SHA256 == sum {
+		return err
+	}
+	if err := g.CheckFamily(l.run.Module.Meta.Family); err != nil {
+		return fmt.Errorf("%s: %w", l.o.Golden, err)
+	}
+	l.o.Note(fmt.Sprintf("note: %s: the golden set is of another checkpoint file: sha256 %.16s, this one has %.16s", l.o.Golden, g.SHA256, sum))
+	return nil
+}
+
 // publish finishes one model, writes it into a folder, and proves it where there are golden results. With a golden.ErrMismatch it gives
 // the manifest, too.
 func (c *Calibrated) publish(ctx context.Context, target string, plan *quant.Plan, dir string) (*artifact.Manifest, error) {
@@ -151,7 +178,7 @@ func (o Options) prove(ctx context.Context, dir string, man *artifact.Manifest, 
 	}
 	defer p.Close()
 	done := 0
-	s.Tolerance, s.MaxDrop, s.Seen = golden.DefaultTolerance, o.MaxDrop, func() {
+	s.Tolerance, s.MaxDrop, s.Judge, s.Seen = golden.DefaultTolerance, o.MaxDrop, o.Judge, func() {
 		done++
 		o.Progress(Event{"masks", done, len(g.Items)})
 	}

@@ -10,6 +10,8 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/calib/reconstruct"
@@ -43,7 +45,7 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &search{ctx: ctx, c: c, dir: dir, modes: golden.Modes}
+	s := &search{ctx: ctx, c: c, dir: dir, modes: golden.Modes, started: time.Now()}
 	float := func(n int) *quant.Plan {
 		plan := c.Plan.Clone()
 		for _, cost := range costs[:n] {
@@ -55,6 +57,9 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	if err != nil {
 		return nil, nil, err
 	}
+	if taken == 0 && s.spent() {
+		return nil, nil, fmt.Errorf("%w: nothing that meets them was found within --fallback-budget %v, in %d attempts", golden.ErrMismatch, c.o.Budget, s.attempts)
+	}
 	if taken == 0 {
 		return nil, nil, fmt.Errorf("%w, even with all %d layers in float", golden.ErrMismatch, len(costs))
 	}
@@ -62,8 +67,27 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	if err := giveBack(plan, costs[:taken], s.attempt); err != nil {
 		return nil, nil, err
 	}
-	man, err = c.publish(ctx, ONNX, plan, dir)
-	return man, plan, err // the same build held before
+	man, err = c.publish(ctx, ONNX, plan, dir) // the same build held before
+	if err == nil {
+		c.o.Note(kept(man.Quantization))
+	}
+	return man, plan, err
+}
+
+// mostNamed bounds the layers that one line names.
+const mostNamed = 8
+
+// kept says which layers stayed in float.
+func kept(q *artifact.Quantization) string {
+	var names []string
+	for _, k := range q.KeptFloat {
+		names = append(names, k.Node)
+	}
+	line := fmt.Sprintf("fallback: %d layers stay in float, %.0f %% of the multiply-adds are INT8: %s", len(names), 100*q.Int8Share, strings.Join(names[:min(len(names), mostNamed)], ", "))
+	if len(names) > mostNamed {
+		line += fmt.Sprintf(" and %d more; all are in the manifest", len(names)-mostNamed)
+	}
+	return line
 }
 
 // remembering is c with what the float model's layers read on the calibration pictures kept in memory, where it is not too much.
@@ -157,29 +181,49 @@ type search struct {
 	c     *Calibrated
 	dir   string
 	modes []string // the one that failed last first: what fails, fails soon
+
+	started  time.Time
+	attempts int
 }
 
-// attempt builds with a plan, and says whether the golden results hold.
+// spent reports whether the time of the search is over.
+func (s *search) spent() bool { return s.c.o.Budget > 0 && time.Since(s.started) > s.c.o.Budget }
+
+// attempt builds with a plan, and says whether the golden results hold; once the time is over nothing is tried, and nothing more holds.
 func (s *search) attempt(plan *quant.Plan) (bool, error) {
+	if s.spent() {
+		return false, nil
+	}
+	s.attempts++
+	start := time.Now()
+	holds, how, err := s.try(plan)
+	if err == nil {
+		s.c.o.Note(fmt.Sprintf("fallback: attempt %d: %d layers in float: %s (%.1f s)", s.attempts, len(plan.Float), how, time.Since(start).Seconds()))
+	}
+	return holds, err
+}
+
+// try builds with a plan; how says in words how the golden results came out.
+func (s *search) try(plan *quant.Plan) (holds bool, how string, err error) {
 	m, err := s.c.Finish(s.ctx, ONNX, plan)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	man, err := m.Write(s.ctx, s.dir)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	err = s.c.o.prove(s.ctx, s.dir, man, golden.Settings{Modes: s.modes, StopAtFailure: true})
 	if !errors.Is(err, golden.ErrMismatch) {
-		return err == nil, err
+		return err == nil, "it holds", err
 	}
 	var r golden.Report
 	if err := json.Unmarshal(man.Verification, &r); err != nil {
-		return false, err
+		return false, "", err
 	}
 	failed := slices.IndexFunc(s.modes, func(mode string) bool { m, ok := r.Modes[mode]; return ok && !m.Pass })
 	s.modes = append([]string{s.modes[failed]}, slices.Delete(slices.Clone(s.modes), failed, failed+1)...)
-	return false, nil
+	return false, fmt.Sprintf("%s %+.3f points, which does not hold", s.modes[0], r.Modes[s.modes[0]].Points), nil
 }
 
 // mostTrials bounds how many builds giveBack tries.

@@ -2,11 +2,13 @@ package compile
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
 	"syncsam-convert/frontends"
+	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/guard"
 	"syncsam-convert/ir"
@@ -92,4 +94,13 @@ func describe(ck *checkpoint.Checkpoint) *Inspection {
 		x.Modules = append(x.Modules, *modules[key])
 	}
 	return x
+}
+
+// Problems are all keys of a checkpoint that do not fit, where that is the error; the error itself has the first few.
+func Problems(err error) []string {
+	var misfit *blocks.Misfit
+	if errors.As(err, &misfit) {
+		return misfit.Problems
+	}
+	return nil
 }

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/calib"
@@ -72,9 +74,11 @@ type Options struct {
 	KeepFloat   []string // layers that stay in float whatever the plan says: keys or module paths
 	PlanOut     string   // a file for the plan that was used
 
-	Golden   string   // golden folder to verify against before anything is published
-	MaxDrop  *float64 // accept summaries lower by so many DSC points, instead of every item; INT8 gives layers back to float until it holds
-	Engine   string   // that calibrates and verifies; "": the embedded one
+	Golden   string        // golden folder to verify against before anything is published
+	MaxDrop  *float64      // accept summaries lower by so many DSC points, instead of every item; INT8 gives layers back to float until it holds
+	Judge    string        // of MaxDrop: "" by the measured means, golden.JudgeEquivalence by the paired comparison with the golden results
+	Budget   time.Duration // of the search for layers to give back to float: then what holds is taken, or it fails; 0: as long as it takes
+	Engine   string        // that calibrates and verifies; "": the embedded one
 	Runtime  engine.Options
 	Debug    Debug
 	Progress func(Event)  // is told how far the work is; nil for nobody
@@ -112,6 +116,10 @@ func (o Options) filled() Options {
 	if o.Opset == 0 {
 		o.Opset = onnx.DefaultOpset
 	}
+	if o.Golden != "" && o.MaxDrop == nil && o.Precision != FP32 {
+		drop := golden.DefaultDrop
+		o.MaxDrop = &drop
+	}
 	o.Progress, o.Note = inTurns(o.Progress), inTurns(o.Note)
 	if o.Debug.Log == nil {
 		o.Debug.Log = io.Discard
@@ -133,7 +141,10 @@ func inTurns[T any](f func(T)) func(T) {
 }
 
 // statistics reports whether the calibration data are files that were collected before.
-func (o Options) statistics() bool { return strings.HasSuffix(o.Calibration, ".safetensors") }
+func (o Options) statistics() bool {
+	first, _, _ := strings.Cut(o.Calibration, ",")
+	return strings.HasSuffix(first, ".safetensors") || calib.IsStatistics(first)
+}
 
 // pictures reports whether there are calibration pictures.
 func (o Options) pictures() bool { return o.Calibration != "" && !o.statistics() }
@@ -187,6 +198,14 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--max-dsc-drop: have %g, want 0 or more points", *o.MaxDrop)
 	case o.MaxDrop != nil && o.Golden == "":
 		return fmt.Errorf("--max-dsc-drop: needs --golden")
+	case o.Judge != "" && o.Judge != golden.JudgeEquivalence:
+		return fmt.Errorf("--judge: have %q, want %s", o.Judge, golden.JudgeEquivalence)
+	case o.Judge != "" && (o.MaxDrop == nil || *o.MaxDrop == 0):
+		return fmt.Errorf("--judge: needs --golden and --max-dsc-drop of more than 0, which is its margin")
+	case o.Budget < 0:
+		return fmt.Errorf("--fallback-budget: have %v, want 0 or more", o.Budget)
+	case o.Budget > 0 && (o.Precision != INT8 || o.Golden == ""):
+		return fmt.Errorf("--fallback-budget: only with --precision int8 and --golden")
 	case o.Runtime.Threads < 0:
 		return fmt.Errorf("--threads: have %d, want 0 or more", o.Runtime.Threads)
 	}
@@ -200,6 +219,14 @@ func (o Options) Validate() error {
 	}
 	_, err := o.debug("")
 	return err
+}
+
+// criterion is how the artifact is judged, then and later; nil: item by item, or not at all.
+func (o Options) criterion() *artifact.Criterion {
+	if o.MaxDrop == nil {
+		return nil
+	}
+	return &artifact.Criterion{MaxDrop: *o.MaxDrop, Judge: o.Judge}
 }
 
 // spans are the sizes of dynamic dimensions that plans are made for.

@@ -10,6 +10,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
@@ -43,7 +44,7 @@ func Open(o Options) (*Source, error) {
 	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
 	go func() {
 		defer close(s.hash)
-		s.sum, s.err = ck.SHA256()
+		s.err = guard.Do(func() (err error) { s.sum, err = ck.SHA256(); return err })
 	}()
 	return s, nil
 }
@@ -95,6 +96,9 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	}
 	for _, note := range notes {
 		s.o.Note("note: " + note)
+	}
+	if err := s.Checkpoint.CheckSums(ctx); err != nil {
+		return nil, err
 	}
 	if !s.o.AllowNonFinite {
 		if err := s.Checkpoint.CheckFinite(ctx); err != nil {

@@ -28,7 +28,7 @@ import (
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})
 	m := c.run.Module
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Passes: []artifact.Pass{}}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
 	var audit errgroup.Group
 	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {
@@ -106,7 +106,7 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
+		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, NonFinite: c.o.AllowNonFinite, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
 		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
 			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
 		}
@@ -119,8 +119,9 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 			done := make(chan result, 1)
 			pending = append(pending, done)
 			go func() {
-				file, err := artifact.Describe(dir, filepath.Base(p))
-				done <- result{file, err}
+				var r result
+				r.err = guard.Do(func() (err error) { r.file, err = artifact.Describe(dir, filepath.Base(p)); return err })
+				done <- r
 			}()
 		}
 	}

@@ -58,6 +58,10 @@ func Items(index string) iter.Seq2[Item, error] {
 				}
 				pair[i] = s
 			}
+			if pair[0] == "" || pair[1] == "" {
+				fail(fmt.Errorf("mask %q: have %q, want names", pair[0], pair[1]))
+				return
+			}
 			if !yield(Item{pair[0], pair[1]}, nil) {
 				return
 			}

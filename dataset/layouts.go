@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -26,6 +27,7 @@ type layout struct {
 	items  func(index string, o Options) iter.Seq2[Item, error] // reads it
 	pairs  *regexp.Regexp                                       // of an image's path without its ending
 	masks  []string                                             // its mask's path without its ending, the first that exists
+	many   string                                               // what its masks' paths begin with, before "_" or "-": an image has several
 	window *[2]float64                                          // intensities that become black and white; nil: the file's
 }
 
@@ -42,8 +44,18 @@ var layouts = []layout{
 	{name: "ebhi", pairs: regexp.MustCompile(`^(.*/)?(Normal|Polyp|Low-grade IN|High-grade IN|Serrated adenoma|Adenocarcinoma)/image/([^/]+)$`), masks: []string{"${1}${2}/label/${3}"}},
 	{name: "nnunet", pairs: regexp.MustCompile(`^(.*/)?imagesT([rs])/([^/]+)_0000$`), masks: []string{"${1}labelsT${2}/${3}"}},
 	{name: "decathlon", pairs: regexp.MustCompile(`^(.*/)?imagesT([rs])/([^/]+)$`), masks: []string{"${1}labelsT${2}/${3}"}},
-	{name: "folders", pairs: regexp.MustCompile(`(?i)^(.*/)?(?:images?|imgs?)/(.+?)(?:_img|_image)?$`), masks: eachOf("${1}%s/${2}%s",
-		[]string{"masks", "mask", "labels", "label", "Masks", "Mask", "Labels", "Label"}, []string{"", "_mask", "_label", "_seg"})},
+	{name: "folders", pairs: regexp.MustCompile(`(?i)^(.*/)?(?:images?|imgs?)/(.+?)(?:_img|_image)?$`), masks: eachOf("${1}%s/${2}%s", maskFolders, []string{"", "_mask", "_label", "_seg"})},
+	{name: "sa-med2d-files", pairs: regexp.MustCompile(`^(.*/)?images/([^/]+)$`), many: "${1}masks/${2}"},
+	{name: "side-by-side", pairs: regexp.MustCompile(`^(.*/)?([^/]+?)(?:_img|_image)?$`), masks: eachOf("${1}${2}%s%s", []string{""}, []string{"_mask", "_label", "_seg", "_segmentation", "_gt"})},
+}
+
+// maskFolders are the names of folders of masks.
+var maskFolders = []string{"masks", "mask", "labels", "label", "Masks", "Mask", "Labels", "Label"}
+
+// IsMaskFolder reports whether a folder holds masks by its name.
+func IsMaskFolder(dir string) bool {
+	full, err := filepath.Abs(dir)
+	return err == nil && slices.Contains(maskFolders, filepath.Base(full))
 }
 
 func eachOf(format string, folders, endings []string) (out []string) {
@@ -70,6 +82,7 @@ type Options struct {
 	MinPixels int    // of a volume's masks; smaller ones are left out
 	Volume    *int   // of images that have several; nil: they have one
 	Ignore    *int   // a label that is no foreground
+	Whole     bool   // masks that are pictures are not looked into for labels: one item each
 }
 
 // Open finds a data set in a folder and lists its pairs: a mask for each label of each slice where labels are volumes. Pairs of one
@@ -133,7 +146,11 @@ var endings = slices.Concat(pictures.VolumeTypes(), pictures.PictureTypes)
 // folders; what operating systems leave beside data is left out.
 func stems(dir string) (map[string]string, error) {
 	out := map[string]string{}
-	return out, walk(dir, "", nil, func(name string) {
+	return out, walk(dir, "", nil, func(name string, series bool) {
+		if series {
+			out[name] = name
+			return
+		}
 		for _, end := range endings {
 			if len(name) > len(end) && strings.EqualFold(name[len(name)-len(end):], end) {
 				out[name[:len(name)-len(end)]] = name
@@ -143,8 +160,8 @@ func stems(dir string) (map[string]string, error) {
 	})
 }
 
-// walk visits the files in a folder and its folders; within are the folders that it lies in, so that a link cannot lead around.
-func walk(root, name string, within []fs.FileInfo, visit func(name string)) error {
+// walk visits the files in a folder and its folders, and of folders below those that hold a DICOM series the folder itself; within are the folders that it lies in, so that a link cannot lead around.
+func walk(root, name string, within []fs.FileInfo, visit func(name string, series bool)) error {
 	dir := filepath.Join(root, filepath.FromSlash(name))
 	here, err := os.Stat(dir)
 	if err != nil {
@@ -169,7 +186,9 @@ func walk(root, name string, within []fs.FileInfo, visit func(name string)) erro
 			folder = err == nil && info.IsDir() // a link to nothing is named when it is read
 		}
 		if !folder {
-			visit(inside)
+			visit(inside, false)
+		} else if name != "" && pictures.IsSeries(filepath.Join(dir, e.Name())) {
+			visit(inside, true)
 		} else if err := walk(root, inside, within, visit); err != nil {
 			return err
 		}
@@ -179,6 +198,9 @@ func walk(root, name string, within []fs.FileInfo, visit func(name string)) erro
 
 // match finds the pairs among a folder's files, in the order of the images' names.
 func (l *layout) match(files map[string]string) (pairs []Item) {
+	if l.many != "" {
+		return l.matchMany(files)
+	}
 	for stem, image := range files {
 		m := l.pairs.FindStringSubmatchIndex(stem)
 		if m == nil {
@@ -192,6 +214,26 @@ func (l *layout) match(files map[string]string) (pairs []Item) {
 		}
 	}
 	slices.SortFunc(pairs, func(a, b Item) int { return strings.Compare(a.Image, b.Image) })
+	return pairs
+}
+
+// matchMany finds for each mask the image whose path is the longest that the mask's begins with, up to a "_" or "-".
+func (l *layout) matchMany(files map[string]string) (pairs []Item) {
+	images := map[string]string{}
+	for stem, image := range files {
+		if m := l.pairs.FindStringSubmatchIndex(stem); m != nil {
+			images[string(l.pairs.ExpandString(nil, l.many, stem, m))] = image
+		}
+	}
+	for stem, mask := range files {
+		for at := len(stem) - 1; at > 0; at-- {
+			if image, ok := images[stem[:at]]; ok && strings.ContainsAny(stem[at:at+1], "_-") && image != mask {
+				pairs = append(pairs, Item{mask, image})
+				break
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(a, b Item) int { return cmp.Or(strings.Compare(a.Image, b.Image), strings.Compare(a.Mask, b.Mask)) })
 	return pairs
 }
 
@@ -253,6 +295,24 @@ func (l *layout) expand(dir string, p Item, o Options, checked *Item, yield func
 			return err
 		}
 		*checked = pair
+	}
+	if !o.Whole && !pictures.IsVolume(maskPath) && part.Label == nil {
+		if part.Ignore == nil {
+			part.Ignore = o.Ignore
+		}
+		labels, err := pictures.MaskLabels(maskPath, part)
+		if err != nil {
+			return err
+		}
+		for _, label := range labels {
+			part.Label = &label
+			if !yield(Item{part.Name(mask), p.Image}) {
+				return errStop
+			}
+		}
+		if len(labels) > 0 {
+			return nil
+		}
 	}
 	if !pictures.IsVolume(maskPath) || part != (pictures.Part{}) {
 		if o.Ignore != nil && part.Ignore == nil {

@@ -1,6 +1,9 @@
 package dataset_test
 
 import (
+	"image"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,4 +234,96 @@ func TestVolumesAndIgnoredLabels(t *testing.T) {
 	put(t, pictures, "images/a.png", "masks/a.png")
 	_, found = list(t, pictures, dataset.Options{Ignore: &three})
 	require.Equal(t, []dataset.Item{{Mask: "masks/a.png#ignore=3", Image: "images/a.png"}}, found)
+}
+
+// Masks beside their images, several masks of an image by the beginning of their names, and a DICOM series as a volume.
+func TestOtherArrangements(t *testing.T) {
+	for want, c := range map[string]struct{ files, items []string }{
+		"side-by-side":   {[]string{"a.png", "a_mask.png", "sub/b.jpg", "sub/b_seg.png", "lone.png"}, []string{"a_mask.png a.png", "sub/b_seg.png sub/b.jpg"}},
+		"sa-med2d-files": {[]string{"images/p_1.png", "images/p_12.png", "masks/p_1_liver_000.png", "masks/p_12--0001_000.png", "masks/p_12_x.png", "masks/q.png"}, []string{"masks/p_1_liver_000.png images/p_1.png", "masks/p_12--0001_000.png images/p_12.png", "masks/p_12_x.png images/p_12.png"}},
+	} {
+		dir := t.TempDir()
+		put(t, dir, c.files...)
+		name, items := list(t, dir, dataset.Options{})
+		require.Equal(t, want, name)
+		var have []string
+		for _, it := range items {
+			have = append(have, it.Mask+" "+it.Image)
+		}
+		require.Equal(t, c.items, have)
+	}
+	dir := t.TempDir()
+	for _, folder := range []string{"images/case", "labels/case"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, folder), 0o755))
+		for _, slice := range []string{"IM1", "IM2", "IM3"} {
+			b, err := os.ReadFile(filepath.Join("../pictures/testdata/dicom/series", slice))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, folder, slice), b, 0o600))
+		}
+	}
+	_, items, err := dataset.Open(dir, dataset.Options{})
+	require.NoError(t, err)
+	for it, err := range items {
+		require.NoError(t, err)
+		require.Regexp(t, `^labels/case#slice=0&label=[0-9]+$`, it.Mask)
+		require.Equal(t, "images/case#slice=0", it.Image)
+		break
+	}
+}
+
+// Each label of a mask that is a picture is an item; a union is never taken for one of them.
+func TestLabelsOfPictures(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "images"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "masks"), 0o755))
+	write := func(name string, m image.Image) {
+		f, err := os.Create(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, m))
+		require.NoError(t, f.Close())
+	}
+	grey := func(value func(x, y int) uint8) image.Image {
+		m := image.NewGray(image.Rect(0, 0, 64, 64))
+		for i := range m.Pix {
+			m.Pix[i] = value(i%64, i/64)
+		}
+		return m
+	}
+	write("images/a.png", grey(func(x, y int) uint8 { return uint8(x) }))
+	for want, m := range map[string]image.Image{
+		"masks/a.png": grey(func(x, y int) uint8 { return uint8(255 * (x / 32)) }),
+		"masks/a.png#label=85 masks/a.png#label=170": grey(func(x, y int) uint8 { return uint8(85 * (x / 22)) }),
+		"resized with smoothing":                     grey(func(x, y int) uint8 { return map[bool]uint8{true: uint8(x + 9), false: uint8(255 * (x / 32))}[y == 5] }),
+		"several colours beside black":               colours(2),
+		"masks/a.png ":                               colours(1),
+	} {
+		write("masks/a.png", m)
+		_, pairs, err := dataset.Open(dir, dataset.Options{})
+		require.NoError(t, err)
+		var have []string
+		for it, err := range pairs {
+			if err != nil {
+				require.ErrorContains(t, err, want)
+				have = nil
+				want = ""
+				break
+			}
+			have = append(have, it.Mask)
+		}
+		require.Equal(t, strings.TrimSpace(want), strings.Join(have, " "))
+	}
+}
+
+func colours(n int) image.Image {
+	m := image.NewNRGBA(image.Rect(0, 0, 64, 64))
+	for x := range 64 {
+		for y := range 64 {
+			c := color.NRGBA{A: 255}
+			if k := x / 20; k > 0 && k <= n {
+				c = color.NRGBA{R: uint8(90 * k), G: 10, A: 255}
+			}
+			m.Set(x, y, c)
+		}
+	}
+	return m
 }

@@ -63,3 +63,18 @@ func TestProfile(t *testing.T) {
 	require.Error(t, err)
 	require.Nil(t, s)
 }
+
+// What lives at a time is told with sizes, largest first, and at no place more than the peak.
+func TestMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	in := map[string]*tensor.Tensor{"x": tensor.FromFloat32([]int64{3, 4}, make([]float32, 12))}
+	g, err := ir.ParseGraph("graph g {\n  %0 = Input : float32[N,4] \"x\"\n  %1 = Relu(%0) : float32[N,4] \"a\"\n  %2 = Reshape(%1) {shape=[N,2,2]} : float32[N,2,2] \"view\"\n  %3 = Exp(%2) : float32[N,2,2] \"b\"\n  return \"y\" %3\n}\n")
+	require.NoError(t, err)
+	_, err = backend.WriteFile(path, g, backend.Options{})
+	require.NoError(t, err)
+	m, err := Memory(path, in)
+	require.NoError(t, err)
+	require.Equal(t, int64(2*3*4*4), m.Peak)
+	require.Len(t, m.Living, 2)
+	require.Equal(t, int64(48), m.Living[0].Bytes)
+}

@@ -166,3 +166,10 @@ func fromORT(v ort.Value) (*tensor.Tensor, error) {
 	}
 	return nil, fmt.Errorf("a value of type %T is not supported", v)
 }
+
+func versionORT(o Options) (string, error) {
+	if err := startEnvironment(o.Library); err != nil {
+		return "", err
+	}
+	return ort.GetVersion(), nil
+}

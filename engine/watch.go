@@ -124,7 +124,7 @@ func loadRewritten(name string, g *ir.Graph, w Watch, dir string, o Options) (Wa
 	}
 	r := &rewritten{watch: w, dir: own}
 	path := filepath.Join(own, g.Name+".onnx")
-	if _, err = onnx.WriteFile(path, shown, onnx.Options{External: true}); err == nil { // external data can be mapped
+	if _, err = onnx.WriteFile(path, shown, onnx.Options{External: true, NonFinite: true}); err == nil { // external data can be mapped
 		r.Session, err = Load(name, path, o)
 	}
 	if err != nil {

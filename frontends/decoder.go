@@ -66,8 +66,8 @@ func startDecoder(b *ir.Builder, s decoderSpec) *decoder {
 	if s.extra != nil {
 		tokens = append(tokens, md.Unsqueeze(s.extra(b), 1))
 	}
-	image := prompt.Dense(s.prompt, d.in["image_embeddings"], d.in["mask_input"], d.in["has_mask_input"], batch)
-	image = md.Transpose(md.Reshape(image, batch, fixed(c), fixed(h*h)), 0, 2, 1)
+	image := prompt.Dense(s.prompt, d.in["image_embeddings"], d.in["mask_input"], d.in["has_mask_input"])
+	image = md.Transpose(image, 0, 2, 1)
 	q, k := blocks.TwoWay(md.In("transformer"), image, prompt.DensePosition(s.prompt), md.Concat(1, tokens...))
 	up := md.In("output_upscaling")
 	d.tokens = q

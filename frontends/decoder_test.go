@@ -25,11 +25,11 @@ func TestMaskPrompt(t *testing.T) {
 	require.NoError(t, err)
 	in, err := ir.Probe(m.Graph("decoder"), 1, map[string]int64{"B": 3, "P": 4, ir.MaskBatch: 1})
 	require.NoError(t, err)
-	// run gives the image with the mask prompt in it, [B,C,h,h], and the masks.
+	// run gives the image with the mask prompt in it, [M,C,hh] of M mask prompts, and the masks.
 	run := func(has float32, mask *tensor.Tensor) (image, masks *tensor.Tensor, err error) {
 		in["has_mask_input"], in["mask_input"] = tensor.FromFloat32([]int64{1}, []float32{has}), mask
 		p.Observe = func(v *ir.Value, x *tensor.Tensor) {
-			if ir.Add.Is(v) && v.Type.Rank() == 4 && strings.Contains(v.Name, "prompt_encoder") {
+			if ir.Add.Is(v) && v.Type.Rank() == 3 && strings.Contains(v.Name, "prompt_encoder") {
 				image = tensor.Clone(x)
 			}
 		}
@@ -43,7 +43,7 @@ func TestMaskPrompt(t *testing.T) {
 	for _, has := range []float32{0, 1, -1, 0.25, 3} {
 		image, masks, err := run(has, one)
 		require.NoError(t, err)
-		require.Equal(t, int64(3), image.Dims()[0])
+		require.Equal(t, int64(1), image.Dims()[0], "one image for all prompts")
 		_, each, err := run(has, three)
 		require.NoError(t, err)
 		d, err := tensor.Compare(masks, each)
@@ -67,5 +67,5 @@ func TestMaskPrompt(t *testing.T) {
 	two, err := tensor.New(tensor.Float32, []int64{2, 1, one.Dims()[2], one.Dims()[3]}, slices.Repeat(one.Bytes(), 2))
 	require.NoError(t, err)
 	_, _, err = run(1, two)
-	require.ErrorContains(t, err, "have 2 elements, want 1 or 3")
+	require.ErrorContains(t, err, "have 2 mask prompts for 3 prompts")
 }

@@ -175,8 +175,8 @@ func (p place) build(w *blocks.Weights, o Options) (*ir.Module, []string, error)
 	m, buildErr := p.family.Build(w)
 	saved := readConstants(w, p)
 	if buildErr != nil { // what is unexpected is not known: building did not get to every key
-		if problems := w.Problems(); problems != "" {
-			return nil, nil, fmt.Errorf("%s; the file has %s", problems, summary(p.keys))
+		if problems := w.Problems(); problems != nil {
+			return nil, nil, fmt.Errorf("%w; the file has %s", problems, summary(p.keys))
 		}
 		return nil, nil, buildErr
 	}

@@ -44,6 +44,8 @@ type Item struct {
 type BoxGold struct {
 	Box [4]float64 `json:"box"`
 	DSC float64    `json:"dsc"`
+	// Unstable says that noise of float rounding's size changes the result.
+	Unstable bool `json:"unstable,omitempty"`
 }
 
 // PointsGold is a series of clicks and the DSC after the last (and after each).
@@ -52,6 +54,7 @@ type PointsGold struct {
 	Labels      []int        `json:"labels"`
 	DSCPerClick []float64    `json:"dsc_per_click,omitempty"`
 	DSC         float64      `json:"dsc"`
+	Unstable    bool         `json:"unstable,omitempty"`
 }
 
 // Modes are the prompt modes, in the order of reports.
@@ -169,6 +172,10 @@ func delim(d *json.Decoder, want json.Delim) error {
 
 // Read reads a golden folder. Errors name the file and the item.
 func Read(dir string) (*File, error) {
+	dir, err := filepath.EvalSymlinks(dir) // its data set is beside it, not beside a link to it
+	if err != nil {
+		return nil, err
+	}
 	path := filepath.Join(dir, FileName)
 	f, err := parse(path)
 	if err != nil {

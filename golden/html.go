@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -44,12 +45,26 @@ func (r *Report) WriteHTML(dir string) error {
 	}
 	data := struct {
 		*Report
+		Verdict  string // in words
+		By       string
+		Beside   string // what stands beside the results
+		Wanted   bool   // something does
+		PerItem  bool   // items are judged
 		Closed   bool
 		Rows     []row
 		Pictures []picture
-	}{Report: r}
+	}{Report: r, By: r.by(), Beside: "golden", PerItem: r.Judged == ByItem}
+	switch {
+	case r.Judged == ByNothing:
+		data.Verdict = "measured"
+	case r.Judged == ByComparison:
+		data.Verdict, data.Beside = map[bool]string{true: "may replace A", false: "is not shown to replace A"}[r.Pass], "A"
+	default:
+		data.Verdict = map[bool]string{true: "meets its golden results", false: "does not meet its golden results"}[r.Pass]
+	}
 	for _, mode := range r.modes {
 		x := row{Mode: mode, Summary: r.Modes[mode]}
+		data.Wanted = data.Wanted || !math.IsNaN(float64(x.Want))
 		if x.Closed != nil {
 			data.Closed = true
 			x.ClosedDSC, x.Same = *x.Closed, 100**x.SameClicks

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+
 	"syncsam-convert/internal/plain"
 )
 
@@ -37,21 +38,21 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	out := junitSuites{Name: fmt.Sprintf("%s %s %s", r.Family, r.Precision, r.Engine)}
 	for _, mode := range r.modes {
 		s := junitSuite{Name: mode}
-		add := func(name string, pass bool, points, have, want float64) {
+		add := func(name string, pass bool, why string) {
 			c := junitCase{Class: "dsc." + mode, Name: name}
 			if !pass {
-				c.Failure = &junitFailure{fmt.Sprintf("DSC %.6f, want %.6f (%+.3f points)", have, want, points)}
+				c.Failure = &junitFailure{why}
 				s.Fails++
 			}
 			s.Cases = append(s.Cases, c)
 		}
 		for _, it := range r.Items {
 			if it.Mode == mode {
-				add(it.Mask, it.Pass || r.MaxDrop != nil, it.Points, it.Have, it.Want)
+				add(it.Mask, it.Pass, fmt.Sprintf("DSC %.6f, want %.6f (%+.3f points)", it.Have, it.Want, it.Points))
 			}
 		}
 		m := r.Modes[mode]
-		add("summary", m.Pass, m.Points, m.Have, m.Want)
+		add("summary", m.Pass, r.verdict(mode, m))
 		s.Tests = len(s.Cases)
 		out.Tests, out.Fails, out.Suites = out.Tests+s.Tests, out.Fails+s.Fails, append(out.Suites, s)
 	}

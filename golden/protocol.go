@@ -3,6 +3,7 @@ package golden
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"syncsam-convert/golden/clicks"
 	"syncsam-convert/pictures"
@@ -58,6 +59,21 @@ func Prompted(ctx context.Context, p *segment.Predictor, e *segment.Embedded, tr
 	})
 }
 
+// again gives another artifact the prompts that a run had, one prediction after each click.
+func again(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, r *Run) (*Run, error) {
+	if r.Box != nil {
+		return runBox(ctx, p, e, truth, *r.Box)
+	}
+	return click(ctx, p, e, truth, len(r.Coords), func(i int, _ *pictures.Mask) (x, y float64, label int, ok bool) {
+		return r.Coords[i][0], r.Coords[i][1], r.Labels[i], true
+	})
+}
+
+// samePrompts reports whether two runs had the same prompts.
+func (r *Run) samePrompts(o *Run) bool {
+	return slices.Equal(r.Coords, o.Coords) && slices.Equal(r.Labels, o.Labels) && (r.Box == nil && o.Box == nil || r.Box != nil && o.Box != nil && *r.Box == *o.Box)
+}
+
 var errEmptyMask = fmt.Errorf("the mask is empty")
 
 func runBox(ctx context.Context, p *segment.Predictor, e *segment.Embedded, truth *pictures.Mask, box [4]float64) (*Run, error) {
@@ -103,6 +119,14 @@ func (it *Item) has(mode string) bool {
 		return it.Box != nil
 	}
 	return it.points(mode) != nil
+}
+
+// unstable reports whether an item was recorded as one whose result hangs on rounding.
+func (it *Item) unstable(mode string) bool {
+	if mode == "box" {
+		return it.Box.Unstable
+	}
+	return it.points(mode).Unstable
 }
 
 // want is an item's golden DSC in a mode.

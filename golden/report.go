@@ -1,7 +1,6 @@
 package golden
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,57 +15,136 @@ import (
 	"syncsam-convert/segment"
 )
 
+// By what a report is judged.
+const (
+	ByNothing     = "nothing"     // it was measured only
+	ByItem        = "item"        // each item within Tolerance of its golden DSC
+	BySummary     = "summary"     // each mode's mean at most MaxDrop below the golden one
+	ByEquivalence = "equivalence" // the paired comparison with the golden results, margin MaxDrop
+	ByPublished   = "published"   // each mode's mean at most Tolerance below a published one
+	ByMinimum     = "minimum"     // each mode's mean at least MinDSC
+	ByComparison  = "comparison"  // the paired comparison of two artifacts
+)
+
+// JudgeEquivalence is the judge of Settings that asks for shown equivalence.
+const JudgeEquivalence = "equivalence"
+
+// judgedByGolden is how golden results judge.
+func judgedByGolden(s Settings) string {
+	switch {
+	case s.MaxDrop == nil:
+		return ByItem
+	case s.Judge == JudgeEquivalence:
+		return ByEquivalence
+	}
+	return BySummary
+}
+
 // A Report is the outcome of a verification.
 type Report struct {
-	Family     string             `json:"family"`
-	Precision  string             `json:"precision"`
-	Source     string             `json:"source_sha256"`
-	Engine     string             `json:"engine"`
-	Reference  string             `json:"reference"`
-	Tolerance  float64            `json:"tolerance_points"`
-	MaxDrop    *float64           `json:"max_dsc_drop_points,omitempty"`
-	Pass       bool               `json:"pass"`
-	EmptyMasks int                `json:"empty_masks,omitempty"`
-	Modes      map[string]Summary `json:"summary"`
-	Items      []Result           `json:"items,omitempty"`
+	*Evidence                    // nil where nobody asked for it
+	Family    string             `json:"family"`
+	Precision string             `json:"precision"`
+	Source    string             `json:"source_sha256"`
+	Engine    string             `json:"engine"`
+	Reference string             `json:"reference,omitempty"` // what the results are held against: golden results, a publication, artifact A
+	Judged    string             `json:"judged_by"`
+	Tolerance float64            `json:"tolerance_points"`
+	MaxDrop   *float64           `json:"max_dsc_drop_points,omitempty"`
+	MinDSC    *float64           `json:"min_dsc,omitempty"`
+	NSD       float64            `json:"nsd_tolerance"` // pixels, and millimetres of what stands under mm
+	Pass      bool               `json:"pass"`
+	Notes     []string           `json:"notes,omitempty"`
+	Modes     map[string]Summary `json:"summary"`
+	// Paired is by prompt mode: artifact B against A, or an artifact against the golden results where that judges.
+	Paired     map[string]*Paired    `json:"paired,omitempty"`
+	Groups     map[string]GroupTable `json:"groups,omitempty"` // by prompt mode
+	EmptyMasks int                   `json:"empty_masks,omitempty"`
+	Unstable   []Moved               `json:"unstable,omitempty"` // items whose result hangs on rounding, at most mostListed
+	Items      []Result              `json:"items,omitempty"`    // at most mostItems
+	LeftOut    int                   `json:"items_left_out,omitempty"`
+	Layout     string                `json:"-"` // of the data set
 
-	keep     int
-	pictures []kept
-	sums     map[string]*sum
-	modes    []string
+	golden    map[string]float64 // recorded summaries
+	published map[string]float64 // in percent
+	s         Settings
+	keep      int
+	pictures  []kept
+	tallies   map[string]*tally
+	modes     []string
 }
 
-// A Summary compares the mean DSC (0 to 1) of one prompt mode.
+// mostItems bounds the results that a report holds; all go to the file of items. mostListed bounds its lists of items.
+const (
+	mostItems  = 100_000
+	mostListed = 200
+)
+
+// A Summary is the mean DSC (0 to 1) of one prompt mode beside what it is held against; numbers that there are none of are null.
 type Summary struct {
-	Items      int      `json:"items"`
-	Want       float64  `json:"want"`
-	Have       float64  `json:"have"`
-	Points     float64  `json:"delta_points"`
-	Worst      float64  `json:"worst_item_points"` // largest absolute difference of an item
-	Failed     int      `json:"failed_items"`
-	Closed     *float64 `json:"closed_loop,omitempty"`
-	SameClicks *float64 `json:"same_clicks,omitempty"` // share of items whose clicks are all as recorded
-	Pass       bool     `json:"pass"`
+	Items      int          `json:"items"`
+	Want       stats.Number `json:"want"`
+	Have       float64      `json:"have"`
+	Points     stats.Number `json:"delta_points"`
+	Worst      float64      `json:"worst_item_points"` // difference of the item that differs most, either way
+	WorstItem  string       `json:"worst_item,omitempty"`
+	Failed     int          `json:"failed_items"` // where items are judged
+	Unstable   int          `json:"unstable_items"`
+	IoU        float64      `json:"iou"`
+	HD95       stats.Number `json:"hd95"` // pixels, mean over HD95Items
+	HD95Items  int          `json:"hd95_items"`
+	NSDMean    stats.Number `json:"nsd"`
+	NSDItems   int          `json:"nsd_items"`
+	Closed     *float64     `json:"closed_loop,omitempty"`
+	SameClicks *float64     `json:"same_clicks,omitempty"` // share of items whose clicks are all as recorded
+	Pass       bool         `json:"pass"`
 }
 
-// A Result is one item in one mode.
+// Scores are what one artifact reaches on an item, beside its DSC: lengths in pixels. Undefined numbers are null (docs/statistics.md).
+type Scores struct {
+	IoU       float64      `json:"iou"`
+	HD95      stats.Number `json:"hd95"`
+	NSD       stats.Number `json:"nsd"`
+	Area      stats.Number `json:"area_difference"`
+	AreaRatio stats.Number `json:"area_difference_ratio"`
+	Clicks    int          `json:"clicks"`
+	MM        *Millimetres `json:"mm,omitempty"` // where the file tells its spacing
+}
+
+// Millimetres are scores in millimetres.
+type Millimetres struct {
+	Spacing [2]float64   `json:"spacing"` // width and height of a pixel
+	HD95    stats.Number `json:"hd95"`
+	NSD     stats.Number `json:"nsd"`
+	Area    stats.Number `json:"area_difference"` // mm²
+}
+
+// A Result is one item in one mode. Want is the DSC that it is held against: the golden one, or artifact A's.
 type Result struct {
-	Index      int      `json:"index"`
-	Image      string   `json:"image"`
-	Mask       string   `json:"mask"`
-	Mode       string   `json:"mode"`
-	Want       float64  `json:"want"`
-	Have       float64  `json:"have"`
-	Points     float64  `json:"delta_points"`
+	Index  int          `json:"index"`
+	Image  string       `json:"image"`
+	Mask   string       `json:"mask"`
+	Mode   string       `json:"mode"`
+	Pixels int          `json:"pixels"` // of the true mask
+	Want   stats.Number `json:"want"`
+	Have   float64      `json:"have"`
+	Points stats.Number `json:"delta_points"`
+	Scores
+	A          *Scores  `json:"a,omitempty"` // artifact A's
+	Unstable   bool     `json:"unstable,omitempty"`
 	Closed     *float64 `json:"closed_loop,omitempty"`
 	SameClicks *bool    `json:"same_clicks,omitempty"`
 	Pass       bool     `json:"pass"`
 }
 
-// A sum is exact: it does not depend on the order of items.
-type sum struct {
-	n    int
-	have stats.Sum
+// A tally is the sums of one prompt mode. They are exact: nothing depends on the order of items.
+type tally struct {
+	n, hd95Items, nsdItems, looped, same, failed, unstable int
+	have, want, iou, hd95, nsd, closed                     stats.Sum
+	worst                                                  float64
+	worstItem                                              string
+	pairs                                                  *pairs // nil where there is nothing to compare with
+	groups                                                 map[string]map[string]*part
 }
 
 // kept is what a report needs to draw an item.
@@ -77,109 +155,181 @@ type kept struct {
 	run    *Run
 }
 
-func newReport(p *segment.Predictor, s Settings, reference string) *Report {
-	return &Report{Family: p.Manifest().Family, Precision: p.Manifest().Precision, Source: p.Manifest().Source.SHA256, Engine: p.Engine(), Reference: reference,
-		Tolerance: s.Tolerance, MaxDrop: s.MaxDrop, Modes: map[string]Summary{}, keep: s.Keep, sums: map[string]*sum{}, modes: s.Modes}
+func newReport(p []*segment.Predictor, s Settings) *Report {
+	last := p[len(p)-1]
+	return &Report{Family: last.Manifest().Family, Precision: last.Manifest().Precision, Source: last.Manifest().Source.SHA256, Engine: last.Engine(),
+		Modes: map[string]Summary{}, NSD: NSDTolerance, s: s, keep: s.Keep, tallies: map[string]*tally{}, modes: s.Modes}
 }
 
-func (r *Report) add(res Result, image *pictures.Image, truth *pictures.Mask, run *Run) {
-	r.Items = append(r.Items, res)
-	r.count(res.Mode, res.Have)
-	if r.keep == 0 {
+// judge says by what the report is judged.
+func (r *Report) judge(by string) {
+	r.Judged, r.Tolerance = by, r.s.Tolerance
+	switch by {
+	case BySummary, ByEquivalence:
+		r.MaxDrop = r.s.MaxDrop
+	case ByMinimum:
+		r.MinDSC = r.s.MinDSC
+	}
+}
+
+// margin is that of the paired comparison, in points; 0 for none.
+func (r *Report) margin() float64 {
+	switch {
+	case r.Judged == ByComparison:
+		return *r.s.margin
+	case r.Judged == ByEquivalence:
+		return *r.s.MaxDrop
+	}
+	return 0
+}
+
+func (r *Report) add(res Result, o *outcome, run *Run) {
+	if len(r.Items) < mostItems {
+		r.Items = append(r.Items, res)
+	} else {
+		r.LeftOut++
+	}
+	t := r.tallies[res.Mode]
+	if t == nil {
+		t = &tally{groups: map[string]map[string]*part{}}
+		if r.margin() > 0 {
+			t.pairs = &pairs{by: map[string][]string{}}
+		}
+		r.tallies[res.Mode] = t
+	}
+	keys := keysOf(res, r.s.Groups)
+	t.add(res)
+	t.group(res, keys)
+	if t.pairs != nil {
+		t.pairs.add(res, keys, r.s.movedBy)
+	}
+	if res.Unstable && len(r.Unstable) < mostListed {
+		r.Unstable = append(r.Unstable, movedOf(res))
+	}
+	if r.keep == 0 || run == nil {
 		return
 	}
-	r.pictures = append(r.pictures, kept{res, image, truth, run})
-	slices.SortFunc(r.pictures, func(a, b kept) int {
-		return cmp.Or(cmp.Compare(rank(b.result), rank(a.result)), cmp.Compare(a.result.Index, b.result.Index), cmp.Compare(slices.Index(Modes, a.result.Mode), slices.Index(Modes, b.result.Mode)))
-	})
+	r.pictures = append(r.pictures, kept{res, o.picture, o.truth, run})
+	slices.SortFunc(r.pictures, byRank)
 	r.pictures = r.pictures[:min(len(r.pictures), r.keep)]
 }
 
-// rank puts what differs most first, and among equals the lowest DSC.
-func rank(r Result) float64 { return math.Round(math.Abs(r.Points)*1e3) + (1 - r.Have) }
-
-func (r *Report) count(mode string, dsc float64) {
-	if r.sums[mode] == nil {
-		r.sums[mode] = &sum{}
+func (t *tally) add(res Result) {
+	t.n++
+	t.have.Add(res.Have)
+	t.iou.Add(res.IoU)
+	for _, x := range []struct {
+		value stats.Number
+		sum   *stats.Sum
+		n     *int
+	}{{res.HD95, &t.hd95, &t.hd95Items}, {res.NSD, &t.nsd, &t.nsdItems}} {
+		if v := float64(x.value); !math.IsNaN(v) {
+			x.sum.Add(v)
+			*x.n++
+		}
 	}
-	r.sums[mode].n++
-	r.sums[mode].have.Add(dsc)
+	if want, points := float64(res.Want), float64(res.Points); !math.IsNaN(want) {
+		t.want.Add(want)
+		if math.Abs(points) > math.Abs(t.worst) || t.worstItem == "" {
+			t.worst, t.worstItem = points, res.Mask
+		}
+	}
+	if !res.Pass {
+		t.failed++
+	}
+	if res.Unstable {
+		t.unstable++
+	}
+	if res.Closed != nil {
+		t.looped++
+		t.closed.Add(*res.Closed)
+		if *res.SameClicks {
+			t.same++
+		}
+	}
 }
 
-// finish judges every mode against the golden summaries.
-func (r *Report) finish(golden map[string]float64) error {
-	slices.SortStableFunc(r.Items, func(a, b Result) int {
-		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(slices.Index(Modes, a.Mode), slices.Index(Modes, b.Mode)))
-	})
-	r.Pass = true
-	for _, mode := range r.modes {
-		s := r.sums[mode]
-		if s == nil {
-			return fmt.Errorf("%s: no item was recorded with this prompt mode", mode)
-		}
-		m := Summary{Items: s.n, Have: s.have.Float64() / float64(s.n)}
-		same, looped, closed := 0, 0, 0.0
-		for _, it := range r.Items {
-			if it.Mode != mode {
-				continue
-			}
-			m.Want += it.Want / float64(s.n)
-			m.Worst = max(m.Worst, math.Abs(it.Points))
-			if !it.Pass {
-				m.Failed++
-			}
-			if it.Closed != nil {
-				looped++
-				closed += *it.Closed
-				if *it.SameClicks {
-					same++
-				}
-			}
-		}
-		if looped > 0 {
-			mean, share := closed/float64(looped), float64(same)/float64(looped)
-			m.Closed, m.SameClicks = &mean, &share
-		}
-		if want, ok := golden[mode]; ok && math.Abs(want-m.Want) > 1e-4 {
-			return fmt.Errorf("summary.%s: have %.6f, want the items' mean %.6f", mode, want, m.Want)
-		}
-		m.Points = 100 * (m.Have - m.Want)
-		m.Pass = m.Failed == 0
-		if r.MaxDrop != nil {
-			m.Pass = -m.Points <= *r.MaxDrop
-		}
-		if m.Closed != nil && r.MaxDrop == nil {
-			m.Pass = m.Pass && *m.SameClicks >= MinSameClicks && 100*math.Abs(*m.Closed-m.Want) <= ClosedTolerance
-		}
-		r.Modes[mode] = m
-		r.Pass = r.Pass && m.Pass
+func mean(s *stats.Sum, n int) stats.Number {
+	if n == 0 {
+		return stats.Number(math.NaN())
 	}
-	return nil
+	return stats.Number(s.Float64() / float64(n))
 }
 
-// finishPublished judges means against published ones, in percent; a mode that was not published is reported alone.
-func (r *Report) finishPublished(published map[string]float64) error {
+// finish sums up and judges every mode.
+func (r *Report) finish() error {
 	r.Pass = true
 	for _, mode := range r.modes {
-		s := r.sums[mode]
-		if s == nil {
+		t := r.tallies[mode]
+		if t == nil {
+			if r.golden != nil {
+				return fmt.Errorf("%s: no item was recorded with this prompt mode", mode)
+			}
 			return fmt.Errorf("%s: the data set has no mask that is not empty", mode)
 		}
-		m := Summary{Items: s.n, Have: s.have.Float64() / float64(s.n), Pass: true}
-		if want, ok := published[mode]; ok {
-			m.Want = want / 100
-			m.Points = 100 * (m.Have - m.Want)
-			m.Worst = math.Abs(m.Points)
-			m.Pass = -m.Points <= r.Tolerance
+		m := Summary{Items: t.n, Have: float64(mean(&t.have, t.n)), Want: stats.Number(math.NaN()), Worst: t.worst, WorstItem: t.worstItem, Failed: t.failed, Unstable: t.unstable,
+			IoU: float64(mean(&t.iou, t.n)), HD95: mean(&t.hd95, t.hd95Items), HD95Items: t.hd95Items, NSDMean: mean(&t.nsd, t.nsdItems), NSDItems: t.nsdItems}
+		if want, ok := r.published[mode]; ok {
+			m.Want = stats.Number(want / 100)
+		} else if t.worstItem != "" {
+			m.Want = mean(&t.want, t.n)
 		}
+		m.Points = 100 * (stats.Number(m.Have) - m.Want)
+		if t.looped > 0 {
+			c, s := float64(mean(&t.closed, t.looped)), float64(t.same)/float64(t.looped)
+			m.Closed, m.SameClicks = &c, &s
+		}
+		if want, ok := r.golden[mode]; ok && math.Abs(want-float64(m.Want)) > 1e-4 {
+			return fmt.Errorf("summary.%s: have %.6f, want the items' mean %.6f", mode, want, m.Want)
+		}
+		if t.pairs != nil {
+			p, err := t.pairs.compare(r.margin(), r.s.movedBy, t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", mode, err)
+			}
+			if r.Paired == nil {
+				r.Paired = map[string]*Paired{}
+			}
+			r.Paired[mode] = p
+		}
+		if table := t.table(); len(table) > 0 {
+			if r.Groups == nil {
+				r.Groups = map[string]GroupTable{}
+			}
+			r.Groups[mode] = table
+		}
+		m.Pass = r.passes(mode, m)
 		r.Modes[mode] = m
 		r.Pass = r.Pass && m.Pass
 	}
 	return nil
 }
 
-// ErrMismatch says that an artifact does not meet its golden results.
+// passes judges a mode.
+func (r *Report) passes(mode string, m Summary) bool {
+	switch r.Judged {
+	case ByItem:
+		return m.Failed == 0 && (m.Closed == nil || *m.SameClicks >= MinSameClicks && 100*math.Abs(*m.Closed-float64(m.Want)) <= ClosedTolerance)
+	case BySummary:
+		return -float64(m.Points) <= *r.MaxDrop
+	case ByPublished:
+		return !(-float64(m.Points) > r.Tolerance) // a mode that was not published is reported alone
+	case ByMinimum:
+		return m.Have >= *r.MinDSC
+	case ByComparison, ByEquivalence:
+		return r.Paired[mode].Decision.Pass()
+	}
+	return true
+}
+
+// ErrMismatch says that an artifact does not meet what it is held against.
 var ErrMismatch = errors.New("the artifact does not meet its golden results")
+
+// A mismatch is an ErrMismatch in other words.
+type mismatch string
+
+func (m mismatch) Error() string        { return string(m) }
+func (m mismatch) Is(target error) bool { return target == ErrMismatch }
 
 // Err is nil for a report that passed, else an ErrMismatch that names the modes.
 func (r *Report) Err() error {
@@ -189,16 +339,44 @@ func (r *Report) Err() error {
 	var bad []string
 	for _, mode := range Modes {
 		if m, ok := r.Modes[mode]; ok && !m.Pass {
-			bad = append(bad, fmt.Sprintf("%s: DSC %.4f, want %.4f, %d of %d items off", mode, m.Have, m.Want, m.Failed, m.Items))
+			bad = append(bad, mode+": "+r.verdict(mode, m))
 		}
 	}
-	return fmt.Errorf("%w: %s", ErrMismatch, strings.Join(bad, "; "))
+	lead := ErrMismatch.Error()
+	switch r.Judged {
+	case ByPublished:
+		lead = "the artifact does not meet the published results"
+	case ByMinimum:
+		lead = fmt.Sprintf("the artifact does not reach DSC %g", *r.MinDSC)
+	case ByComparison:
+		lead = fmt.Sprintf("it is not shown that B may replace A within %g points", r.margin())
+	}
+	if len(r.Notes) > 0 {
+		lead += " (" + strings.Join(r.Notes, "; ") + ")"
+	}
+	return mismatch(lead + ": " + strings.Join(bad, "; "))
 }
 
-// Brief is the report without its items, for a manifest.
+// verdict says in a few words how a mode came out.
+func (r *Report) verdict(mode string, m Summary) string {
+	switch r.Judged {
+	case ByItem:
+		return fmt.Sprintf("DSC %.4f, want %.4f (%+.3f points), %d of %d items off by more than %g points, most %+.3f (%s)", m.Have, m.Want, m.Points, m.Failed, m.Items, r.Tolerance, m.Worst, m.WorstItem)
+	case BySummary:
+		return fmt.Sprintf("DSC %.4f, want %.4f (%+.3f points, at most %g lower)", m.Have, m.Want, m.Points, *r.MaxDrop)
+	case ByPublished:
+		return fmt.Sprintf("DSC %.4f, want %.4f (%+.3f points, at most %g lower)", m.Have, m.Want, m.Points, r.Tolerance)
+	case ByComparison, ByEquivalence:
+		p := r.Paired[mode]
+		return fmt.Sprintf("%s: %s", p.Words(), p.Reason)
+	}
+	return fmt.Sprintf("DSC %.4f", m.Have)
+}
+
+// Brief is the report without its items and without what differs from run to run, for a manifest.
 func (r *Report) Brief() *Report {
 	b := *r
-	b.Items, b.pictures = nil, nil
+	b.Evidence, b.Items, b.pictures, b.Unstable, b.Groups = nil, nil, nil, nil, nil
 	return &b
 }
 
@@ -209,28 +387,4 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		e.SetIndent("", " ")
 		return e.Encode(r)
 	})
-}
-
-// WriteText prints a line per prompt mode, then the items that failed (at most ten).
-func (r *Report) WriteText(w io.Writer) {
-	verdict := func(ok bool) string { return map[bool]string{true: "ok", false: "FAILED"}[ok] }
-	plain.Fprintf(w, "%s %s on engine %s against %s\n", r.Family, r.Precision, r.Engine, r.Reference)
-	for _, mode := range r.modes {
-		m := r.Modes[mode]
-		plain.Fprintf(w, "  %-8s DSC %.4f, want %.4f (%+.3f points), worst item %.3f points, %d of %d items ok", mode, m.Have, m.Want, m.Points, m.Worst, m.Items-m.Failed, m.Items)
-		if m.Closed != nil {
-			plain.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
-		}
-		plain.Fprintf(w, ": %s\n", verdict(m.Pass))
-	}
-	shown := 0
-	for _, it := range r.Items {
-		if !it.Pass && shown < 10 {
-			plain.Fprintf(w, "  FAILED %s %s: DSC %.6f, want %.6f\n", it.Mask, it.Mode, it.Have, it.Want)
-			shown++
-		}
-	}
-	if r.EmptyMasks > 0 {
-		plain.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
-	}
 }

@@ -2,15 +2,19 @@ package golden
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
+	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/engine"
+	"syncsam-convert/golden/groups"
+	"syncsam-convert/internal/version"
 	"syncsam-convert/segment"
 )
 
@@ -20,150 +24,313 @@ const PaperScheme = "paper:"
 // PaperTolerance is how many DSC points a mean may be below a published one: those have one decimal and depend on the test set's composition.
 const PaperTolerance = 0.5
 
+// DefaultDrop is how many DSC points the means of an artifact in INT8 or float16 may be below the golden ones, where neither it nor the request says:
+// rounding moves the contours of single items by more than any tolerance, either way.
+const DefaultDrop = 0.25
+
 // A Request says what to verify an artifact against, as the command line and programs ask for it.
 type Request struct {
-	Golden    string // a golden folder, or PaperScheme TABLE/ROW with Data
+	Golden    string // a golden folder, or PaperScheme TABLE/ROW with Data; "": Data is measured
 	Data      string // a data set's folder, in an arrangement that package dataset knows
 	Prompts   string // comma-separated modes; "": all
 	Engine    string
 	Options   engine.Options
-	Tolerance *float64 // DSC points; nil: DefaultTolerance, or PaperTolerance for published results
+	Tolerance *float64 // DSC points; nil: what the artifact was accepted by, DefaultTolerance or DefaultDrop by its precision; PaperTolerance for published results
 	Closed    bool
-	MaxDrop   *float64
+	MaxDrop   *float64              // DSC points; judges means instead of items
+	Judge     string                // with MaxDrop: JudgeEquivalence
+	MinDSC    *float64              // with Data alone: what every mode's mean must reach; up to 1 a fraction, above points
+	Margin    *float64              // of Compare, DSC points
+	MovedBy   float64               // of Compare: items that differ by more DSC points are listed; 0: DefaultMovedBy
+	Groups    string                // a table (CSV) of what items belong to
+	Items     string                // a file (.csv, .jsonl) for results as they come
+	Resume    bool                  // go on with the file of a run that broke
 	Keep      int                   // how many items keep pictures for the report
 	Progress  func(done, total int) // of masks; total is -1 where it is not known
-	want      map[string]float64    // published means, for a table
-	title     string
+	Note      func(string)          // is told what a reader should know at once; nil: nobody
+
+	several bool               // the artifacts of a table: of any family
+	want    map[string]float64 // published means, for a table
+	title   string
 }
 
 func (r Request) published() bool { return strings.HasPrefix(r.Golden, PaperScheme) || r.title != "" }
 
-// settings are those of a verification.
-func (r Request) settings() (Settings, error) {
-	s := Settings{Tolerance: DefaultTolerance, Closed: r.Closed, MaxDrop: r.MaxDrop, Keep: r.Keep, Modes: Modes}
-	if r.published() {
-		s.Tolerance = PaperTolerance
+// own reports whether only the user's own data are measured.
+func (r Request) own() bool { return !r.published() && r.Golden == "" }
+
+// Check refuses what cannot be honoured, before any work. two says that two artifacts are compared.
+func (r Request) Check(two bool) error {
+	key, _ := strings.CutPrefix(r.Golden, PaperScheme)
+	number := func(flag string, x *float64, least bool) error {
+		if x != nil && (!(*x >= 0) || math.IsInf(*x, 0) || !least && *x == 0) {
+			return fmt.Errorf("--%s: have %g, want %s DSC points", flag, *x, map[bool]string{true: "0 or more", false: "more than 0"}[least])
+		}
+		return nil
 	}
-	if r.Tolerance != nil {
-		if s.Tolerance = *r.Tolerance; !(s.Tolerance >= 0) {
-			return s, fmt.Errorf("--tolerance: have %g, want 0 or more DSC points", s.Tolerance)
+	for _, err := range []error{number("tolerance", r.Tolerance, true), number("max-dsc-drop", r.MaxDrop, true), number("margin", r.Margin, false), number("min-dsc", r.MinDSC, true),
+		number("moved-by", &r.MovedBy, true)} {
+		if err != nil {
+			return err
 		}
 	}
+	switch {
+	case r.Golden == "" && r.title == "" && r.Data == "":
+		return fmt.Errorf("--golden: missing, want a golden folder, %sTABLE/ROW, or --data alone to measure", PaperScheme)
+	case r.published() && r.Data == "":
+		return fmt.Errorf("--data: missing: %s%s is compared on your own data set", PaperScheme, key)
+	case r.Golden != "" && !r.published() && r.Data != "":
+		return fmt.Errorf("--data: with --golden %sTABLE/ROW or alone; a golden folder has its own data", PaperScheme)
+	case two && r.published():
+		return fmt.Errorf("--golden %s: published means have no items to compare", r.Golden)
+	case two && (r.Tolerance != nil || r.MaxDrop != nil || r.MinDSC != nil || r.Closed):
+		return fmt.Errorf("--tolerance, --max-dsc-drop, --min-dsc, --closed-loop: not with two artifacts and --margin: the comparison judges")
+	case !two && r.MovedBy != 0:
+		return fmt.Errorf("--moved-by: only with two artifacts and --margin")
+	case !two && r.Margin != nil:
+		return fmt.Errorf("--margin: only with two artifacts, A and B")
+	case r.MinDSC != nil && !r.own():
+		return fmt.Errorf("--min-dsc: only with --data, and no --golden")
+	case (r.MaxDrop != nil || r.Closed) && r.own():
+		return fmt.Errorf("--max-dsc-drop, --closed-loop: only with --golden")
+	case r.Tolerance != nil && r.own():
+		return fmt.Errorf("--tolerance: only with --golden; --min-dsc judges own data")
+	case (r.MaxDrop != nil || r.Closed) && r.published():
+		return fmt.Errorf("--max-dsc-drop, --closed-loop: only with a golden folder; --tolerance judges published means")
+	case r.MaxDrop != nil && r.Tolerance != nil:
+		return fmt.Errorf("--tolerance, --max-dsc-drop: have both, want one: items are judged, or means")
+	case r.Judge != "" && r.Judge != JudgeEquivalence:
+		return fmt.Errorf("--judge: have %q, want %s", r.Judge, JudgeEquivalence)
+	case r.Judge != "" && (r.MaxDrop == nil || *r.MaxDrop == 0):
+		return fmt.Errorf("--judge: needs --max-dsc-drop of more than 0, which is its margin")
+	case r.Resume && r.Items == "":
+		return fmt.Errorf("--resume: needs --items, the file to go on with")
+	case r.Options.Threads < 0:
+		return fmt.Errorf("--threads: have %d, want 0 or more", r.Options.Threads)
+	}
+	return nil
+}
+
+// settings are those of a verification of an artifact.
+func (r Request) settings(man *artifact.Manifest) (s Settings, err error) {
+	s = Settings{Tolerance: DefaultTolerance, Closed: r.Closed, MaxDrop: r.MaxDrop, Judge: r.Judge, Keep: r.Keep, Modes: Modes, margin: r.Margin, movedBy: r.MovedBy, from: "--max-dsc-drop"}
+	switch {
+	case r.published():
+		s.Tolerance = PaperTolerance
+	case r.Golden != "" && r.Tolerance == nil && r.MaxDrop == nil && r.Margin == nil:
+		s.MaxDrop, s.Judge, s.from = accepted(man)
+	}
+	if r.Tolerance != nil {
+		s.Tolerance = *r.Tolerance
+	}
+	if r.MinDSC != nil {
+		least := *r.MinDSC
+		if least > 1 {
+			least /= 100
+		}
+		s.MinDSC = &least
+	}
 	if r.Prompts != "" {
-		var err error
 		if s.Modes, err = ParseModes(r.Prompts); err != nil {
 			return s, fmt.Errorf("--prompts: %w", err)
+		}
+	}
+	if r.Groups != "" {
+		if s.Groups, err = groups.ReadCSV(r.Groups); err != nil {
+			return s, fmt.Errorf("--groups: %w", err)
 		}
 	}
 	return s, nil
 }
 
+// accepted is how an artifact is judged where nobody says otherwise: as it was when it was built, else by items in float32 and by means in
+// precisions that round. It says where that comes from.
+func accepted(man *artifact.Manifest) (drop *float64, judge, from string) {
+	if c := man.Criterion; c != nil {
+		return &c.MaxDrop, c.Judge, "by which it was built"
+	}
+	if man.Precision != "fp32" {
+		d := DefaultDrop
+		return &d, "", "the default for " + man.Precision
+	}
+	return nil, "", ""
+}
+
 // Run verifies the artifact in a folder.
-func (r Request) Run(ctx context.Context, dir string) (*Report, error) {
-	s, err := r.settings()
+func (r Request) Run(ctx context.Context, dir string) (*Report, error) { return r.run(ctx, dir) }
+
+// Compare compares artifact B with A, item by item: by a golden folder's prompts, or by those that are made for A.
+func (r Request) Compare(ctx context.Context, a, b string) (*Report, error) {
+	if r.Margin == nil {
+		return nil, fmt.Errorf("--margin: missing, want the DSC points that B's mean may lie from A's")
+	}
+	return r.run(ctx, a, b)
+}
+
+func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error) {
+	two := len(dirs) == 2
+	if err := r.Check(two); err != nil {
+		return nil, err
+	}
+	file, err := r.file()
 	if err != nil {
 		return nil, err
 	}
-	key, _ := strings.CutPrefix(r.Golden, PaperScheme)
-	switch {
-	case r.Golden == "" && r.title == "":
-		return nil, fmt.Errorf("--golden: missing, want a golden folder or %sTABLE/ROW", PaperScheme)
-	case r.published() && r.Data == "":
-		return nil, fmt.Errorf("--data: missing: %s%s is compared on your own data set", PaperScheme, key)
-	case !r.published() && r.Data != "":
-		return nil, fmt.Errorf("--data: only with --golden %sTABLE/ROW", PaperScheme)
-	case r.Options.Threads < 0:
-		return nil, fmt.Errorf("--threads: have %d, want 0 or more", r.Options.Threads)
+	last, err := artifact.Read(dirs[len(dirs)-1])
+	if err != nil {
+		return nil, err
 	}
-	var file *File
-	total, want, title := -1, r.want, r.title
+	s, err := r.settings(last)
+	if err != nil {
+		return nil, err
+	}
+	ev := &Evidence{Tool: version.Get(), Host: here(), Started: time.Now().UTC().Truncate(time.Second)}
+	var p []*segment.Predictor
+	for i, dir := range dirs {
+		one, err := segment.Open(dir, r.Engine, r.Options)
+		if err != nil {
+			return nil, err
+		}
+		defer one.Close()
+		h, err := describe(dir, one.Manifest())
+		if err != nil {
+			return nil, err
+		}
+		if p = append(p, one); i == len(dirs)-1 {
+			ev.Artifact = h
+		} else {
+			ev.First = h
+		}
+	}
+	if ev.EngineVersion, err = engine.Version(r.Engine, r.Options); err != nil {
+		return nil, err
+	}
+	s.Stability = two || !r.published() && last.Precision == "fp32"
+	v := newVerification(p, r.Data, s)
+	v.r.Evidence, v.files = ev, newDigest()
+	if err := r.against(v, file, last, ev); err != nil {
+		return nil, err
+	}
+	if err := r.open(v, dirs); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, v.s.rows.close()) }()
+	if file != nil {
+		err = v.golden(ctx, file)
+	} else {
+		err = v.overData(ctx)
+	}
+	ev.Data, ev.Finished = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second)
+	return v.r, err
+}
+
+// file is the golden file that the request names, nil where it names none.
+func (r Request) file() (*File, error) {
+	if r.own() || r.published() {
+		return nil, nil
+	}
+	if info, err := os.Stat(r.Golden); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%s: not a golden folder", r.Golden)
+	}
+	return Read(r.Golden)
+}
+
+// against says what the results are held against, and at once whether that is of another checkpoint.
+func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev *Evidence) (err error) {
+	total, done := -1, 0
 	switch {
+	case file != nil:
+		v.data, v.r.golden, v.r.Reference, total = file.data, file.Summary, file.Reference, len(file.Items)
+		sum, _, err := artifact.Hash(filepath.Join(r.Golden, FileName))
+		if err != nil {
+			return err
+		}
+		ev.Golden = &Hashed{Path: r.Golden, SHA256: sum, Family: file.Family, Source: file.SHA256}
+		v.r.judge(judgedByGolden(v.s))
+		if err := r.sameModel(v, file, man); err != nil {
+			return err
+		}
 	case r.title != "":
+		v.r.published, v.r.Reference = r.want, r.title
+		v.r.judge(ByPublished)
 	case r.published():
-		if want, title, err = LookupPaper(key); err != nil {
-			return nil, err
+		key, _ := strings.CutPrefix(r.Golden, PaperScheme)
+		if v.r.published, v.r.Reference, err = LookupPaper(key); err != nil {
+			return err
 		}
+		v.r.judge(ByPublished)
+	case r.MinDSC != nil:
+		v.r.judge(ByMinimum)
 	default:
-		if info, err := os.Stat(r.Golden); err != nil {
-			return nil, err
-		} else if !info.IsDir() {
-			return nil, fmt.Errorf("%s: not a golden folder", r.Golden)
-		}
-		if file, err = Read(r.Golden); err != nil {
-			return nil, err
-		}
-		total = len(file.Items)
+		v.r.judge(ByNothing)
 	}
-	p, err := segment.Open(dir, r.Engine, r.Options)
-	if err != nil {
-		return nil, err
+	if ev.First != nil {
+		v.r.judge(ByComparison)
+		v.r.golden, v.r.Reference = nil, fmt.Sprintf("A, %s (%s, %s)", ev.First.Path, ev.First.Family, ev.First.Precision)
 	}
-	defer p.Close()
-	done := 0
-	s.Seen = func() {
+	v.s.Seen = func() {
 		done++
 		if r.Progress != nil {
 			r.Progress(done, total)
 		}
 	}
-	if file != nil {
-		return Verify(ctx, p, file, s)
-	}
-	return VerifyData(ctx, p, r.Data, want, title, s)
+	return nil
 }
 
-// paperRows names the row of a family in the paper's tables, by table where they differ.
-var paperRows = map[string]map[string]string{
-	"sam-vit-b": {"": "SAM"}, "sam-vit-l": {"": "SAM"}, "sam-vit-h": {"": "SAM"}, "medsam": {"": "MedSAM"}, "sam-med2d": {"": "SAM-Med2D"}, "ft-sam": {"": "FT-SAM"},
-	"syncsam-34":          {"2": "SyncSAM-SAMed-34", "3": "SyncSAM-IMed-34"},
-	"syncsam-50":          {"2": "SyncSAM-SAMed-50", "3": "SyncSAM-IMed-50"},
-	"scribbleprompt-unet": {"": "ScribblePrompt-UNet"}, "scribbleprompt-sam": {"": "ScribblePrompt-SAM"}, "imis-net": {"": "IMIS-Net"},
+// sameModel names a golden set of another checkpoint. One of another family is refused, but for tables of several systems and comparisons.
+func (r Request) sameModel(v *verification, file *File, man *artifact.Manifest) error {
+	if r.several || r.Margin != nil || file.SHA256 == "" || file.SHA256 == man.Source.SHA256 {
+		return nil
+	}
+	if err := file.CheckFamily(man.Family); err != nil {
+		return fmt.Errorf("%s: %w", r.Golden, err)
+	}
+	note := fmt.Sprintf("the golden set is of another checkpoint file: %s with sha256 %.16s, the artifact's has %.16s", or(file.Checkpoint, "one"), file.SHA256, man.Source.SHA256)
+	v.r.Notes = append(v.r.Notes, note)
+	if r.Note != nil {
+		r.Note("note: " + r.Golden + ": " + note)
+	}
+	return nil
 }
 
-// A Row is one artifact in a table.
-type Row struct {
-	Name   string // of the artifact's folder, with family and precision
-	Report *Report
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
 }
 
-// Table verifies several artifacts by one request: against one golden folder, or each against its family's row in a table of the paper
-// ("" for none), where the paper has one.
-func Table(ctx context.Context, dirs []string, table string, r Request) ([]Row, error) {
-	if table != "" {
-		tables, err := Paper()
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := tables[table]; !ok {
-			return nil, fmt.Errorf("--table: have %q, want one of %s", table, strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
-		}
-		if r.Data == "" || r.Golden != "" {
-			return nil, fmt.Errorf("--table: needs --data, and no --golden")
-		}
-	} else if r.published() {
-		return nil, fmt.Errorf("--golden %s: one row is for one artifact; --table N takes several", r.Golden)
+// CheckFamily is an ErrMismatch for golden results of another model family.
+func (f *File) CheckFamily(family string) error {
+	if f.Family == "" || f.Family == family {
+		return nil
 	}
-	var rows []Row
-	for _, dir := range dirs {
-		man, err := artifact.Read(dir)
-		if err != nil {
-			return nil, err
-		}
-		one := r
-		if table != "" {
-			row := paperRows[man.Family][""]
-			if row == "" {
-				row = paperRows[man.Family][table]
-			}
-			if one.want, one.title, err = LookupPaper(table + "/" + row); err != nil {
-				one.want, one.title = nil, "no published result"
-			}
-		}
-		report, err := one.Run(ctx, dir)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
-		}
-		rows = append(rows, Row{fmt.Sprintf("%s (%s, %s)", filepath.Base(dir), man.Family, man.Precision), report})
+	return mismatch(fmt.Sprintf("the golden set is of a %s, the model is a %s", f.Family, family))
+}
+
+// open starts or resumes the file of items. Its run is named by everything that scores depend on.
+func (r Request) open(v *verification, dirs []string) error {
+	if r.Items == "" {
+		return nil
 	}
-	return rows, nil
+	data, err := fingerprint(v.data, r.Items, r.Items+".run", r.Items+".unstable")
+	if err != nil {
+		return err
+	}
+	ev := v.r.Evidence
+	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "data": data, "version": ev.Tool}
+	if ev.First != nil {
+		run["artifact_a"] = ev.First.SHA256
+	}
+	if ev.Golden != nil {
+		run["golden"] = ev.Golden.SHA256
+	}
+	text, err := json.Marshal(run)
+	if err != nil {
+		return err
+	}
+	v.s.rows, err = openRows(r.Items, r.Resume, len(dirs), string(text))
+	return err
 }

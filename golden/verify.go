@@ -4,21 +4,24 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"syncsam-convert/dataset"
-	"syncsam-convert/internal/guard"
+	"syncsam-convert/golden/groups"
+	"syncsam-convert/golden/items"
+	"syncsam-convert/golden/metrics"
+	"syncsam-convert/golden/stats"
 	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
 
 // DefaultTolerance is in DSC points: rounding moves single pixels, a wrong epsilon moves tenths.
 const DefaultTolerance = 0.05
+
+// NSDTolerance is the distance within which contours count as the same: pixels, or millimetres where a file tells its spacing.
+const NSDTolerance = 2
 
 // Settings of a verification.
 type Settings struct {
@@ -27,10 +30,22 @@ type Settings struct {
 	Closed    bool    // also make the prompts anew and compare the clicks
 	// MaxDrop, when not nil, judges the summaries instead of the items: each may be lower by so many points.
 	MaxDrop *float64
+	// Judge is how MaxDrop is judged: "" by the means, JudgeEquivalence by the paired comparison, whose margin it then is.
+	Judge string
+	// MinDSC, when not nil, is the mean that every mode must reach (0 to 1), where there are no golden results.
+	MinDSC *float64
 	// StopAtFailure judges the modes one after the other, in the order of Modes, and leaves out those behind one that fails.
 	StopAtFailure bool
-	Seen          func() // called after each item; may be nil
-	Keep          int    // how many of the worst items keep pictures for the report
+	// Stability asks for each item whether noise of float rounding's size changes the result.
+	Stability bool
+	Groups    *groups.Table // what else the items belong to; nil: only what names tell
+	Seen      func()        // called after each item; may be nil
+	Keep      int           // how many of the worst items keep pictures for the report
+
+	margin  *float64 // of the comparison of two artifacts
+	movedBy float64
+	rows    *rows
+	from    string // where MaxDrop comes from
 }
 
 // The closed loop's bars: the share of items whose clicks are all as recorded, and the summaries' distance in DSC points.
@@ -41,161 +56,341 @@ const (
 
 // Verify runs an artifact over a golden set, several images at a time; the report does not depend on how many.
 func Verify(ctx context.Context, p *segment.Predictor, f *File, s Settings) (*Report, error) {
-	v := &verification{p: p, f: f, s: s, r: newReport(p, s, f.Reference)}
-	for i := range f.Items {
-		if k := len(v.groups) - 1; k >= 0 && f.Items[v.groups[k][0]].Image == f.Items[i].Image {
-			v.groups[k] = append(v.groups[k], i)
-		} else {
-			v.groups = append(v.groups, []int{i})
-		}
-	}
-	v.join()
-	rounds := [][]string{s.Modes}
-	if s.StopAtFailure {
-		v.embedded = map[string]loaded{}
-		rounds = nil
-		for _, mode := range s.Modes {
-			rounds = append(rounds, []string{mode})
-		}
-	}
-	for i, modes := range rounds {
-		if err := v.round(ctx, modes, i == len(rounds)-1); err != nil {
-			return nil, err
-		}
-		v.r.modes = s.Modes[:min((i+1)*len(modes), len(s.Modes))]
-		if err := v.r.finish(f.Summary); err != nil || !v.r.Pass {
-			return v.r, err
-		}
-	}
-	return v.r, nil
+	v := newVerification([]*segment.Predictor{p}, f.data, s)
+	v.r.Reference, v.r.golden = f.Reference, f.Summary
+	v.r.judge(judgedByGolden(s))
+	return v.r, v.golden(ctx, f)
 }
 
-// A verification is one run over a golden set.
-type verification struct {
-	p        *segment.Predictor
-	f        *File
-	s        Settings
-	groups   [][]int // items by image: each image is encoded once
-	embedded map[string]loaded
+// A group is the items of one image, which is encoded once.
+type group struct {
+	image string
+	items []entry
+}
 
-	sync.Mutex // of what follows, and of embedded
-	r          *Report
+// An entry is one mask of an image, with its recorded results if there are any.
+type entry struct {
+	index int
+	mask  string
+	gold  *Item
+}
+
+// modes are those of some prompt modes that the item is measured in.
+func (e *entry) modes(all []string) (some []string) {
+	for _, mode := range all {
+		if e.gold == nil || e.gold.has(mode) {
+			some = append(some, mode)
+		}
+	}
+	return some
+}
+
+// groups sorts a golden set's items by image, wherever they stand.
+func (f *File) groups() []group {
+	at, list := map[string]int{}, []group{}
+	for i := range f.Items {
+		it := &f.Items[i]
+		k, ok := at[it.Image]
+		if !ok {
+			k = len(list)
+			at[it.Image], list = k, append(list, group{image: it.Image})
+		}
+		list[k].items = append(list[k].items, entry{i, it.Mask, it})
+	}
+	return list
+}
+
+// grouped puts pairs that follow one another and have one image together.
+func grouped(pairs iter.Seq2[dataset.Item, error]) iter.Seq2[group, error] {
+	return func(yield func(group, error) bool) {
+		var g group
+		i := 0
+		for pair, err := range pairs {
+			if err != nil {
+				if len(g.items) == 0 || yield(g, nil) {
+					yield(group{}, err)
+				}
+				return
+			}
+			if len(g.items) > 0 && (g.image != pair.Image || len(g.items) == mostOfImage) {
+				if !yield(g, nil) {
+					return
+				}
+				g = group{}
+			}
+			g.image, g.items = pair.Image, append(g.items, entry{index: i, mask: pair.Mask})
+			i++
+		}
+		if len(g.items) > 0 {
+			yield(g, nil)
+		}
+	}
+}
+
+// mostOfImage bounds how many masks of one image are worked on at once: their results are in memory together.
+const mostOfImage = 64
+
+func values[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, x := range list {
+			if !yield(x, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A verification is one run over items. With two artifacts the second gets the prompts that the first got, and is compared with it.
+type verification struct {
+	p        []*segment.Predictor
+	data     string // folder of the data set
+	s        Settings
+	embedded map[string]*loaded   // kept from one prompt mode to the next; nil: not kept
+	files    *digest              // of what was read; nil: not asked for
+	made     func(*outcome) error // is given each item's; nil: nobody wants them
+	r        *Report
 }
 
 type loaded struct {
 	picture *pictures.Image
-	emb     *segment.Embedded
+	spacing *[2]float64
+	emb     []*segment.Embedded // of each artifact
+	noisy   []*segment.Embedded // of the first, disturbed; made when it is needed
 }
 
-// join puts the items of one image together, wherever they stand.
-func (v *verification) join() {
-	slices.SortStableFunc(v.groups, func(a, b []int) int { return cmp.Compare(v.f.Items[a[0]].Image, v.f.Items[b[0]].Image) })
-	var out [][]int
-	for _, g := range v.groups {
-		if k := len(out) - 1; k >= 0 && v.f.Items[out[k][0]].Image == v.f.Items[g[0]].Image {
-			out[k] = append(out[k], g...)
-		} else {
-			out = append(out, g)
-		}
+func newVerification(p []*segment.Predictor, data string, s Settings) *verification {
+	if s.movedBy == 0 {
+		s.movedBy = DefaultMovedBy
 	}
-	v.groups = out
+	return &verification{p: p, data: data, s: s, r: newReport(p, s)}
 }
 
-// round gives all items some prompt modes; seen is told of items where last is set.
-func (v *verification) round(ctx context.Context, modes []string, last bool) error {
-	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(runtime.GOMAXPROCS(0))
-	for _, group := range v.groups {
-		work.Go(guard.Func(func() error {
-			image, err := v.load(ctx, v.f.Items[group[0]].Image)
-			if err != nil {
-				return err
-			}
-			for _, i := range group {
-				if err := v.item(ctx, image, i, modes); err != nil {
-					return err
-				}
-				if v.s.Seen != nil && last {
-					v.Lock()
-					v.s.Seen()
-					v.Unlock()
-				}
-			}
-			return nil
-		}))
-	}
-	return work.Wait()
-}
-
-func (v *verification) load(ctx context.Context, name string) (loaded, error) {
-	v.Lock()
-	l, ok := v.embedded[name]
-	v.Unlock()
-	if ok {
-		return l, nil
-	}
-	var err error
-	if l.picture, l.emb, err = load(ctx, v.p, v.f.data, name); err == nil && v.embedded != nil {
-		v.Lock()
-		v.embedded[name] = l
-		v.Unlock()
-	}
-	return l, err
-}
-
-// item replays one item's prompts.
-func (v *verification) item(ctx context.Context, image loaded, i int, modes []string) error {
-	it := &v.f.Items[i]
-	truth, err := readMask(v.f.data, it.Mask, it.Image, image.picture)
-	if err != nil {
-		return err
-	}
-	for _, mode := range modes {
-		if !it.has(mode) {
-			continue
+// golden goes over a golden set, by rounds of modes where it may stop.
+func (v *verification) golden(ctx context.Context, f *File) error {
+	list := f.groups()
+	rounds := [][]string{v.s.Modes}
+	if v.s.StopAtFailure {
+		v.embedded, rounds = map[string]*loaded{}, nil
+		for _, g := range list {
+			v.embedded[g.image] = &loaded{}
 		}
-		open, err := Replay(ctx, v.p, image.emb, truth, mode, it)
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
+		for _, mode := range v.s.Modes {
+			rounds = append(rounds, []string{mode})
 		}
-		res := Result{Index: i, Image: it.Image, Mask: it.Mask, Mode: mode, Want: it.want(mode), Have: open.Last()}
-		res.Points = 100 * (res.Have - res.Want)
-		res.Pass = math.Abs(res.Points) <= v.s.Tolerance
-		if v.s.Closed {
-			closed, err := Prompted(ctx, v.p, image.emb, truth, mode)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", it.Mask, mode, err)
-			}
-			same := slices.Equal(closed.Coords, open.Coords) && slices.Equal(closed.Labels, open.Labels) && sameBox(closed.Box, open.Box)
-			dsc := closed.Last()
-			res.Closed, res.SameClicks = &dsc, &same
+	}
+	for i, modes := range rounds {
+		if err := v.over(ctx, values(list), modes, i == len(rounds)-1); err != nil {
+			return err
 		}
-		v.Lock()
-		v.r.add(res, image.picture, truth, open)
-		v.Unlock()
+		v.r.modes = v.s.Modes[:min((i+1)*len(modes), len(v.s.Modes))]
+		if err := v.r.finish(); err != nil || !v.r.Pass {
+			return err
+		}
 	}
 	return nil
 }
 
-func sameBox(a, b *[4]float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
-
-func load(ctx context.Context, p *segment.Predictor, data, name string) (*pictures.Image, *segment.Embedded, error) {
-	path, err := dataset.Path(data, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := pictures.Read(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	e, err := p.Embed(ctx, m)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, e, nil
+// over gives all items some prompt modes; Seen is told of items where last is set.
+func (v *verification) over(ctx context.Context, groups iter.Seq2[group, error], modes []string, last bool) error {
+	work := func(ctx context.Context, g group) ([]*outcome, error) { return v.group(ctx, g, modes) }
+	return inOrder(ctx, groups, work, func(list []*outcome) error {
+		for _, o := range list {
+			if err := v.take(o); err != nil {
+				return err
+			}
+			if v.s.Seen != nil && last {
+				v.s.Seen()
+			}
+		}
+		return nil
+	})
 }
 
-func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Mask, error) {
+// An outcome is what was measured of one item.
+type outcome struct {
+	entry
+	image   string
+	picture *pictures.Image
+	truth   *pictures.Mask
+	pixels  int       // of truth
+	digest  [2]string // lines of its image and mask
+	modes   []measured
+}
+
+// measured is one item in one mode.
+type measured struct {
+	Result
+	run *Run // the last artifact's; nil where the scores were read from a file
+}
+
+// group measures the items of one image.
+func (v *verification) group(ctx context.Context, g group, modes []string) ([]*outcome, error) {
+	var image *loaded
+	var out []*outcome
+	line, err := v.files.line(v.data, g.image)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range g.items {
+		o := &outcome{entry: e, image: g.image, digest: [2]string{line}}
+		out = append(out, o)
+		modes := e.modes(modes)
+		known := v.s.rows.known(g.image, e.mask, modes)
+		if image == nil && (known == nil || v.s.Keep > 0) {
+			if image, err = v.load(ctx, g.image); err != nil {
+				return nil, err
+			}
+		}
+		if o.digest[1], err = v.files.line(v.data, e.mask); err != nil {
+			return nil, err
+		}
+		if o.truth, err = readMask(v.data, e.mask, g.image, image); err != nil {
+			return nil, err
+		}
+		if o.pixels = o.truth.Count(); o.pixels == 0 && e.gold == nil {
+			continue
+		}
+		if image != nil {
+			o.picture = image.picture
+		}
+		for _, mode := range modes {
+			var m measured
+			if known != nil {
+				m = measured{Result: fromRow(known[mode])}
+				m.Unstable = v.s.rows.unstable[rowName(g.image, e.mask, mode)]
+			} else if m, err = v.item(ctx, image, o, mode); err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", e.mask, mode, err)
+			}
+			m.Index, m.Image, m.Mask, m.Mode, m.Pixels = e.index, g.image, e.mask, mode, o.pixels
+			v.judge(&m.Result, e.gold)
+			o.modes = append(o.modes, m)
+		}
+		if v.s.Keep == 0 {
+			o.truth = nil
+		}
+	}
+	return out, nil
+}
+
+// judge holds a result against the recorded one, where there is one.
+func (v *verification) judge(r *Result, gold *Item) {
+	if gold != nil && len(v.p) == 1 {
+		r.Want, r.Unstable = stats.Number(gold.want(r.Mode)), r.Unstable || gold.unstable(r.Mode)
+	}
+	r.Points = stats.Number(100 * (r.Have - float64(r.Want)))
+	r.Pass = v.r.Judged != ByItem || math.Abs(float64(r.Points)) <= v.s.Tolerance
+}
+
+func (v *verification) load(ctx context.Context, name string) (*loaded, error) {
+	l := &loaded{}
+	if v.embedded != nil {
+		l = v.embedded[name] // one group, one goroutine
+	}
+	if l.picture != nil {
+		return l, nil
+	}
+	path, err := dataset.Path(v.data, name)
+	if err != nil {
+		return nil, err
+	}
+	picture, facts, err := pictures.Look(path)
+	if err != nil {
+		return nil, err
+	}
+	l.spacing = facts.Spacing
+	for _, p := range v.p {
+		e, err := p.Embed(ctx, picture)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		l.emb = append(l.emb, e)
+	}
+	l.picture = picture
+	return l, nil
+}
+
+// item measures one item in one mode.
+func (v *verification) item(ctx context.Context, image *loaded, o *outcome, mode string) (m measured, err error) {
+	first, err := v.prompts(ctx, image, o, mode)
+	if err != nil {
+		return m, err
+	}
+	m.run = first
+	if m.Scores, err = score(o.truth, first, image.spacing); err != nil {
+		return m, err
+	}
+	m.Have, m.Want = first.Last(), stats.Number(math.NaN())
+	if v.s.Stability {
+		if m.Unstable, err = v.unstable(ctx, image, o, first); err != nil {
+			return m, err
+		}
+	}
+	if len(v.p) == 2 {
+		if m.run, err = again(ctx, v.p[1], image.emb[1], o.truth, first); err != nil {
+			return m, err
+		}
+		a := m.Scores
+		m.A, m.Want, m.Have = &a, stats.Number(m.Have), m.run.Last()
+		m.Scores, err = score(o.truth, m.run, image.spacing)
+		return m, err
+	}
+	if v.s.Closed && o.gold != nil {
+		closed, err := Prompted(ctx, v.p[0], image.emb[0], o.truth, mode)
+		if err != nil {
+			return m, err
+		}
+		same, dsc := closed.samePrompts(first), closed.Last()
+		m.Closed, m.SameClicks = &dsc, &same
+	}
+	return m, nil
+}
+
+// prompts gives the first artifact the recorded prompts, or makes them of the mask and its predictions.
+func (v *verification) prompts(ctx context.Context, image *loaded, o *outcome, mode string) (*Run, error) {
+	if o.gold != nil {
+		return Replay(ctx, v.p[0], image.emb[0], o.truth, mode, o.gold)
+	}
+	return Prompted(ctx, v.p[0], image.emb[0], o.truth, mode)
+}
+
+// score measures a run's last prediction.
+func score(truth *pictures.Mask, run *Run, spacing *[2]float64) (s Scores, err error) {
+	x, err := metrics.Measure(truth, run.Mask, metrics.Spacing{}, NSDTolerance)
+	if err != nil {
+		return s, err
+	}
+	s = Scores{IoU: x.IoU, HD95: stats.Number(x.HD95), NSD: stats.Number(x.NSD), Area: stats.Number(x.AreaDifference), AreaRatio: stats.Number(x.AreaRatio), Clicks: len(run.Coords)}
+	if spacing == nil {
+		return s, nil
+	}
+	if x, err = metrics.Measure(truth, run.Mask, metrics.Spacing{X: spacing[0], Y: spacing[1]}, NSDTolerance); err != nil {
+		return s, err
+	}
+	s.MM = &Millimetres{*spacing, stats.Number(x.HD95), stats.Number(x.NSD), stats.Number(x.AreaDifference)}
+	return s, nil
+}
+
+// take adds an item to the report and to the file of items.
+func (v *verification) take(o *outcome) error {
+	v.files.take(o.digest)
+	if len(o.modes) == 0 && o.pixels == 0 {
+		v.r.EmptyMasks++
+	}
+	if v.made != nil {
+		if err := v.made(o); err != nil {
+			return err
+		}
+	}
+	for _, m := range o.modes {
+		if err := v.s.rows.write(m.Result); err != nil {
+			return err
+		}
+		v.r.add(m.Result, o, m.run)
+	}
+	return nil
+}
+
+func readMask(data, name, imageName string, image *loaded) (*pictures.Mask, error) {
 	path, err := dataset.Path(data, name)
 	if err != nil {
 		return nil, err
@@ -211,53 +406,49 @@ func readMask(data, name, imageName string, image *pictures.Image) (*pictures.Ma
 	if err != nil {
 		return nil, err
 	}
-	if m.W != image.W || m.H != image.H {
-		return nil, fmt.Errorf("%s: have %d x %d pixels, want its image's %d x %d", path, m.W, m.H, image.W, image.H)
+	if image != nil && (m.W != image.picture.W || m.H != image.picture.H) {
+		return nil, fmt.Errorf("%s: have %d x %d pixels, want its image's %d x %d", path, m.W, m.H, image.picture.W, image.picture.H)
 	}
 	return m, nil
 }
 
-// VerifyData runs an artifact over a user's own data set (closed loop, the prompts are made from the masks) and compares
-// the mean DSC of each mode with published ones, in DSC points. Empty masks are counted and left out.
-func VerifyData(ctx context.Context, p *segment.Predictor, dir string, published map[string]float64, reference string, s Settings) (*Report, error) {
-	r := newReport(p, s, reference)
-	var image string
-	var picture *pictures.Image
-	var emb *segment.Embedded
-	i := -1
-	_, items, err := dataset.Open(dir, dataset.Options{})
+// overData goes over a user's own data set (closed loop, the prompts are made from the masks). Empty masks are counted and left out.
+func (v *verification) overData(ctx context.Context) error {
+	layout, pairs, err := dataset.Open(v.data, dataset.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for pair, err := range items {
-		if err != nil {
-			return nil, err
-		}
-		i++
-		if pair.Image != image || emb == nil {
-			if picture, emb, err = load(ctx, p, dir, pair.Image); err != nil {
-				return nil, err
-			}
-			image = pair.Image
-		}
-		truth, err := readMask(dir, pair.Mask, pair.Image, picture)
-		if err != nil {
-			return nil, err
-		}
-		if truth.Count() == 0 {
-			r.EmptyMasks++
-			continue
-		}
-		for _, mode := range s.Modes {
-			run, err := Prompted(ctx, p, emb, truth, mode)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", pair.Mask, mode, err)
-			}
-			r.count(mode, run.Last())
-		}
-		if s.Seen != nil {
-			s.Seen()
-		}
+	v.r.Layout = layout
+	if err := v.over(ctx, grouped(pairs), v.s.Modes, true); err != nil {
+		return err
 	}
-	return r, r.finishPublished(published)
+	return v.r.finish()
+}
+
+// rank puts what differs most first, and among equals the lowest DSC.
+func rank(r Result) float64 {
+	points := math.Abs(float64(r.Points))
+	if math.IsNaN(points) {
+		points = 0
+	}
+	return math.Round(points*1e3) + (1 - r.Have)
+}
+
+func byRank(a, b kept) int {
+	return cmp.Or(cmp.Compare(rank(b.result), rank(a.result)), cmp.Compare(a.result.Index, b.result.Index),
+		cmp.Compare(slices.Index(Modes, a.result.Mode), slices.Index(Modes, b.result.Mode)))
+}
+
+// fromRow is a result that a file of items had.
+func fromRow(scores []items.Score) (r Result) {
+	one := func(s items.Score) Scores {
+		nan := stats.Number(math.NaN())
+		return Scores{IoU: s.IoU, HD95: stats.Number(s.HD95), NSD: stats.Number(s.NSD), Area: nan, AreaRatio: nan, Clicks: s.Clicks}
+	}
+	r.Scores, r.Have, r.Want = one(scores[0]), scores[0].DSC, stats.Number(math.NaN())
+	if len(scores) == 2 {
+		a := r.Scores
+		r.A, r.Want, r.Scores, r.Have = &a, stats.Number(r.Have), one(scores[1]), scores[1].DSC
+	}
+	return r
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
@@ -17,6 +19,8 @@ type Program struct {
 	memo map[*Value]*memo          // of values whose arguments but the first are constants
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 	pool *pool
+
+	fitted atomic.Value // string: the sizes for which a run's memory was found to be within the limit
 
 	Threads int // of a run, at most, and of whatever else runs meanwhile; 0: as many as the machine has
 
@@ -67,6 +71,7 @@ func lastUses(g *Graph) map[*Value]int {
 // fold evaluates what depends on constants alone, and keeps of it what something else needs.
 func (p *Program) fold(last map[*Value]int) error {
 	known := map[*Value]*tensor.Tensor{}
+	left := p.g.foldable()
 	for _, v := range p.g.Values {
 		if v.IsConst() {
 			if known[v] = v.Const; !p.g.laidOut(v) {
@@ -77,6 +82,11 @@ func (p *Program) fold(last map[*Value]int) error {
 		_, static := v.Type.Static()
 		if v.IsInput() || !static || slices.ContainsFunc(v.Args, func(a *Value) bool { return a != nil && known[a] == nil }) {
 			continue
+		}
+		if size, err := v.memory(nil); err != nil || size > left { // it is computed when it is needed
+			continue
+		} else if v.Op.Class != View {
+			left -= size
 		}
 		t, err := evalValue(v, known, nil, nil, nil)
 		if err != nil {
@@ -104,6 +114,17 @@ func (p *Program) fold(last map[*Value]int) error {
 	return nil
 }
 
+// foldable is how many bytes may be kept of what depends on constants alone: in proportion to those, which dequantization makes four times as large.
+func (g *Graph) foldable() int64 {
+	n := int64(64 << 20)
+	for _, v := range g.Values {
+		if v.IsConst() {
+			n += 8 * v.Const.NumBytes()
+		}
+	}
+	return n
+}
+
 // laidOut reports whether a large lazy constant is read once alone, when its users lay it out for their kernels: it need not be kept.
 func (g *Graph) laidOut(c *Value) bool {
 	const large = 1 << 20 // bytes; products with so many weights are always laid out
@@ -127,6 +148,9 @@ func (p *Program) Graph() *Graph { return p.g }
 func (p *Program) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	syms, err := Bind(p.g, inputs)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.fits(syms); err != nil {
 		return nil, err
 	}
 	defer kernel.Limit(p.Threads)()
@@ -183,6 +207,11 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 		if env.Dims[i] < 0 {
 			return nil, fmt.Errorf("axis %d has %d elements", i, env.Dims[i])
 		}
+	}
+	if size, err := v.memory(syms); err != nil {
+		return nil, err
+	} else if err := memory.Fits("its result", size, 1); err != nil {
+		return nil, err
 	}
 	if v.Op.Eval == nil {
 		return evalExpansion(v, values, syms)
@@ -254,6 +283,9 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 		if t == nil {
 			return nil, fmt.Errorf("graph %s: input %q is missing", g.Name, v.Name)
 		}
+		if err := t.Type().Measurable(); err != nil {
+			return nil, fmt.Errorf("graph %s: input %q: %w", g.Name, v.Name, err)
+		}
 		bad := fmt.Errorf("graph %s: input %q: have %s, want %s", g.Name, v.Name, t.Type(), v.Type)
 		if t.DType() != v.Type.DType || len(t.Dims()) != v.Type.Rank() {
 			return nil, bad
@@ -281,7 +313,27 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 			return nil, fmt.Errorf("graph %s: there is no input %q", g.Name, name)
 		}
 	}
+	if m, ok := syms[MaskBatch]; ok && m != 1 && m != syms["B"] {
+		return nil, fmt.Errorf("graph %s: have %d mask prompts for %d prompts, want one for all or one for each", g.Name, m, syms["B"])
+	}
 	return syms, nil
+}
+
+// fits refuses a run that takes more memory than one may, before it begins.
+func (p *Program) fits(syms map[string]int64) error {
+	key := fmt.Sprint(syms) // in the order of the names
+	if p.fitted.Load() == key {
+		return nil
+	}
+	m, err := p.Memory(syms)
+	if err == nil {
+		err = memory.Fits("its values", m.Peak, 1)
+	}
+	if err != nil {
+		return fmt.Errorf("graph %s: %w", p.g.Name, err)
+	}
+	p.fitted.Store(key)
+	return nil
 }
 
 // EvalConst computes a value of static type whose arguments are all constants.
@@ -296,9 +348,12 @@ func EvalConst(v *Value) (*tensor.Tensor, error) {
 
 // Evaluate computes one value from constants and what known gives: nil has an argument computed in its turn, an error ends it. Types must
 // be static. What is computed on the way is kept in memo, which later calls find it in; nil keeps nothing.
-func Evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Value]*tensor.Tensor) (*tensor.Tensor, error) {
+func Evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo *Evaluated) (*tensor.Tensor, error) {
 	if memo == nil {
-		memo = map[*Value]*tensor.Tensor{}
+		memo = &Evaluated{}
+	}
+	if memo.values == nil {
+		memo.values = map[*Value]*tensor.Tensor{}
 	}
 	t, err := evaluate(v, known, memo)
 	if err != nil {
@@ -307,8 +362,17 @@ func Evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Va
 	return tensor.Dense(tensor.Cast(t, v.Type.DType)), nil
 }
 
-func evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Value]*tensor.Tensor) (*tensor.Tensor, error) {
-	if t := memo[v]; t != nil {
+// Evaluated is what Evaluate keeps.
+type Evaluated struct {
+	values map[*Value]*tensor.Tensor
+	bytes  int64
+}
+
+// maxEvaluated bounds what is computed by Evaluate, in bytes: it serves shapes and small tables.
+const maxEvaluated = 128 << 20
+
+func evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo *Evaluated) (*tensor.Tensor, error) {
+	if t := memo.values[v]; t != nil {
 		return t, nil
 	}
 	t, err := known(v)
@@ -330,10 +394,17 @@ func evaluate(v *Value, known func(*Value) (*tensor.Tensor, error), memo map[*Va
 				}
 			}
 		}
+		size, err := v.memory(nil)
+		if err != nil {
+			return nil, err
+		}
+		if memo.bytes += size; memo.bytes > maxEvaluated {
+			return nil, fmt.Errorf("%s: what shapes follow from takes more than %d MB", v, maxEvaluated>>20)
+		}
 		if t, err = evalValue(v, args, nil, nil, nil); err != nil {
 			return nil, err
 		}
 	}
-	memo[v] = t
+	memo.values[v] = t
 	return t, nil
 }

@@ -6,7 +6,7 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// broadcast is the NumPy broadcast of two shapes.
+// broadcast is the NumPy broadcast of two shapes. A mask batch, which is 1 or B (Bind sees to it), becomes what it meets.
 func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	if len(a) < len(b) {
 		a, b = b, a
@@ -16,8 +16,8 @@ func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	for i, d := range b {
 		k := len(a) - len(b) + i
 		switch {
-		case a[k] == d || d.Is(1):
-		case a[k].Is(1):
+		case a[k] == d || d.Is(1) || d == maskBatch && a[k].Sym != "":
+		case a[k].Is(1) || a[k] == maskBatch && d.Sym != "":
 			out[k] = d
 		default:
 			return nil, fmt.Errorf("cannot broadcast %s with %s", tensor.ShapeString(a), tensor.ShapeString(b))
@@ -25,6 +25,8 @@ func broadcast(a, b []tensor.Dim) ([]tensor.Dim, error) {
 	}
 	return out, nil
 }
+
+var maskBatch = tensor.Symbol(MaskBatch)
 
 // axisOf resolves an axis that may count from the end.
 func axisOf(axis int64, rank int) (int, error) {
@@ -62,6 +64,16 @@ func want(in []tensor.Type, i int, d tensor.DType, rank int) error {
 	}
 	if rank >= 0 && t.Rank() != rank {
 		return fmt.Errorf("argument %d: have %s, want rank %d", i, t, rank)
+	}
+	return nil
+}
+
+// within refuses numbers of a list of attributes that no arithmetic on sizes needs.
+func within(name string, v []int64, least int64) error {
+	for _, x := range v {
+		if x < least || x > tensor.MaxDim {
+			return fmt.Errorf("%s: have %d, want %d to %d", name, x, least, tensor.MaxDim)
+		}
 	}
 	return nil
 }

@@ -242,3 +242,22 @@ func TestShuffle(t *testing.T) {
 	}
 	require.Greater(t, len(orders), 3)
 }
+
+// Windows that leave nothing are refused where they are inferred, as ONNX Runtime refuses them when it runs.
+func TestWindowsOfNothing(t *testing.T) {
+	for want, op := range map[string]func(b *Builder, x *Value) *Value{
+		"which leave 0 elements of axis 3": func(b *Builder, x *Value) *Value {
+			return b.Op(ConvTranspose.With(ConvTransposeAttrs{Pads: []int64{0, 2, 0, 2}}), x, b.Const(tensor.FromFloat32([]int64{1, 1, 1, 1}, []float32{1})))
+		},
+		"pads: have [2 0 0 0], want less than the kernel": func(b *Builder, x *Value) *Value {
+			return b.Op(MaxPool.With(MaxPoolAttrs{Kernel: []int64{2, 2}, Pads: []int64{2, 0, 0, 0}}), x)
+		},
+		"want less than the kernel": func(b *Builder, x *Value) *Value {
+			return b.Op(AveragePool.With(AveragePoolAttrs{Kernel: []int64{2, 2}, Pads: []int64{0, 0, 0, 2}}), x)
+		},
+	} {
+		b := NewBuilder("g")
+		op(b, b.Input("x", tensor.Float32, tensor.Dims(1, 1, 4, 4)...))
+		require.ErrorContains(t, b.Err(), want)
+	}
+}

@@ -216,6 +216,11 @@ func (op *Op) infer(attrs any, args []*Value) (tensor.Type, error) {
 			return tensor.Type{}, fmt.Errorf("%s: argument %d is absent", op.Name, i)
 		}
 	}
+	for i, t := range in {
+		if err := t.Measurable(); err != nil {
+			return tensor.Type{}, fmt.Errorf("%s: argument %d: %w", op.Name, i, err)
+		}
+	}
 	in, half, err := op.typesInFloat32(in)
 	if err != nil {
 		return tensor.Type{}, fmt.Errorf("%s: %w", op.Name, err)
@@ -231,6 +236,9 @@ func (op *Op) infer(attrs any, args []*Value) (tensor.Type, error) {
 		if d.IsStatic() && d.B < 0 {
 			return tensor.Type{}, fmt.Errorf("%s: result %s has a negative dimension", op.Name, t)
 		}
+	}
+	if err := t.Measurable(); err != nil {
+		return tensor.Type{}, fmt.Errorf("%s: result: %w", op.Name, err)
 	}
 	return t, nil
 }

@@ -2,7 +2,10 @@ package ir
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
+	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -77,3 +80,122 @@ func expandAttention(b *Builder, v *Value) *Value {
 	}
 	return y
 }
+
+// HeadsAttrs of CrossAttention.
+type HeadsAttrs struct {
+	Heads int64 `ir:"heads"`
+}
+
+// CrossAttention is attention with h heads of queries from x [B,T,C] over keys from y [B,U,C] and values from z [B,U,C], with its four
+// linear layers: softmax((x Q + q) (y K + k)' / sqrt(I / h)) (z V + v) O + o. Arguments: x, y, z, Q [C,I], q [I], K [C,I], k [I], V [C,I],
+// v [I], O [I,D], o [D]; the result is [B,T,D] (SAM's decoder: image and prompt tokens attend to each other).
+var CrossAttention = composite("CrossAttention", 11, 11, Product, HalfPlain, func(a HeadsAttrs, in []tensor.Type) (tensor.Type, error) {
+	for i := range 3 {
+		if err := want(in, i, tensor.Float32, 3); err != nil {
+			return tensor.Type{}, err
+		}
+	}
+	for i := 3; i < len(in); i++ {
+		if err := want(in, i, tensor.Float32, 1+i%2); err != nil {
+			return tensor.Type{}, err
+		}
+		if _, static := in[i].Static(); !static {
+			return tensor.Type{}, fmt.Errorf("argument %d: have %s, want fixed sizes", i, in[i])
+		}
+	}
+	inner, out := in[3].Shape[1], in[9].Shape[1]
+	if a.Heads < 1 || inner.B%a.Heads != 0 {
+		return tensor.Type{}, fmt.Errorf("%d channels do not divide into %d heads", inner.B, a.Heads)
+	}
+	for i := range 4 {
+		w, bias, x := in[3+2*i].Shape, in[4+2*i].Shape, tensor.Static(inner.B)
+		rows, cols := x, out
+		if i < 3 {
+			rows, cols = in[i].Shape[2], x
+		}
+		if w[0] != rows || w[1] != cols || bias[0] != cols {
+			return tensor.Type{}, fmt.Errorf("argument %d: have weights %s and bias %s, want [%s,%s] and [%s]", 3+2*i, in[3+2*i], in[4+2*i], rows, cols, cols)
+		}
+	}
+	if in[1].Shape[1] != in[2].Shape[1] {
+		return tensor.Type{}, fmt.Errorf("have keys %s and values %s, want as many", in[1], in[2])
+	}
+	batch := in[0].Shape[:1]
+	for _, t := range in[1:3] {
+		var err error
+		if batch, err = broadcast(batch, t.Shape[:1]); err != nil {
+			return tensor.Type{}, err
+		}
+	}
+	return tensor.Type{DType: tensor.Float32, Shape: []tensor.Dim{batch[0], in[0].Shape[1], out}}, nil
+}, expandCrossAttention)
+
+func expandCrossAttention(b *Builder, v *Value) *Value {
+	h, inner := v.Attrs.(HeadsAttrs).Heads, v.Args[3].Type.Shape[1].B
+	weight := func(i int) *Value {
+		if c := v.Args[i]; c.IsConst() {
+			return b.As(c.Name).Const(c.Const)
+		}
+		return v.Args[i]
+	}
+	split := func(i int, name string, perm ...int64) *Value {
+		s := b.In(name)
+		y := s.Add(s.MatMul(v.Args[i], weight(3+2*i)), weight(4+2*i))
+		return b.Transpose(b.Reshape(y, y.Type.Shape[0], y.Type.Shape[1], tensor.Static(h), tensor.Static(inner/h)), perm...)
+	}
+	logits := b.MatMul(split(0, "q_proj", 0, 2, 1, 3), split(1, "k_proj", 0, 2, 3, 1))
+	logits = b.Op(Div, logits, b.In("scale").Scalar(float32(math.Sqrt(float64(inner/h)))))
+	y := b.Transpose(b.MatMul(b.Softmax(logits, -1), split(2, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
+	y = b.Reshape(y, v.Type.Shape[0], v.Type.Shape[1], tensor.Static(inner))
+	s := b.In("out_proj")
+	return s.Add(s.MatMul(y, weight(9)), weight(10))
+}
+
+// BlockAttention is softmax(q k + bias) v in one step, which needs no memory for the logits: q [...,T,D], k [...,D,U], v [...,U,E] give
+// [...,T,E]. The bias is absent, or relative positions of keys on a grid of R x C = U: rows [...,T,R] and cols [...,T,C], added in this order.
+var BlockAttention = newOp("BlockAttention", 3, 5, Product, HalfPlain, func(_ NoAttrs, in []tensor.Type) (tensor.Type, error) {
+	rank := in[0].Rank()
+	shape := slices.Clone(in[0].Shape)
+	for i, t := range in {
+		if err := want(in, i, tensor.Float32, rank); err != nil {
+			return tensor.Type{}, err
+		}
+		if rank < 2 || !slices.Equal(t.Shape[:rank-2], shape[:rank-2]) {
+			return tensor.Type{}, fmt.Errorf("have q %s and argument %d %s, want matrices of one batch", in[0], i, t)
+		}
+	}
+	last := func(i int) []tensor.Dim { return in[i].Shape[rank-2:] }
+	q, k, v := last(0), last(1), last(2)
+	if q[1] != k[0] || k[1] != v[0] {
+		return tensor.Type{}, fmt.Errorf("have q %s, k %s, v %s", in[0], in[1], in[2])
+	}
+	if len(in) > 3 {
+		if len(in) != 5 || last(3)[0] != q[0] || last(4)[0] != q[0] || !last(3)[1].IsStatic() || last(4)[1].Times(last(3)[1].B) != k[1] {
+			return tensor.Type{}, fmt.Errorf("have keys %s and relative positions %v, want those of each row and of each column of keys", in[1], in[3:])
+		}
+	}
+	shape[rank-1] = v[1]
+	return tensor.Type{DType: tensor.Float32, Shape: shape}, nil
+}, func(e *Env, _ NoAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	rank := len(e.Dims)
+	size := func(i, axis int) int { return int(in[i].Dims()[rank-2+axis]) }
+	a := kernel.Attention{Batch: product(e.Dims[:rank-2]), T: size(0, 0), U: size(1, 1), D: size(0, 1), E: size(2, 1)}
+	var rows, cols []float32
+	if len(in) > 3 {
+		a.Rows, a.Cols, rows, cols = size(3, 1), size(4, 1), in[3].Float32s(), in[4].Float32s()
+	}
+	return e.float32(func(y []float32) { a.Run(in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), rows, cols, y) })
+}).expands(func(b *Builder, v *Value) *Value {
+	logits := b.MatMul(v.Args[0], v.Args[1])
+	if len(v.Args) > 3 {
+		rank, rows, cols := logits.Type.Rank(), v.Args[3].Type, v.Args[4].Type
+		grid := append(slices.Clone(logits.Type.Shape[:rank-1]), rows.Shape[rank-1], cols.Shape[rank-1])
+		sum := b.Add(b.Add(b.Reshape(logits, grid...), b.Unsqueeze(v.Args[3], -1)), b.Unsqueeze(v.Args[4], -2))
+		logits = b.Reshape(sum, logits.Type.Shape...)
+	}
+	return b.MatMul(b.Softmax(logits, -1), v.Args[2])
+}).multiplies(func(_ NoAttrs, out int64, in [][]int64) int64 {
+	q, v := in[0], in[2]
+	d, e := q[len(q)-1], v[len(v)-1]
+	return out / max(1, e) * v[len(v)-2] * (d + e)
+})

@@ -79,6 +79,9 @@ func newWindows(kernel, strides, pads, dilations []int64) ([2]window, error) {
 		if l.v != nil && len(l.v) != l.n {
 			return w, fmt.Errorf("%s: have %v, want %d numbers (2-D only)", l.name, l.v, l.n)
 		}
+		if err := within(l.name, l.v, 0); err != nil {
+			return w, err
+		}
 	}
 	for i := range w {
 		w[i] = window{kernel[i], 1, 0, 0, 1}
@@ -142,8 +145,8 @@ func inferConv(a ConvAttrs, in []tensor.Type) (tensor.Type, error) {
 		return tensor.Type{}, err
 	}
 	g := max(1, a.Group)
-	if c != w[1]*g || w[0]%g != 0 {
-		return tensor.Type{}, fmt.Errorf("weights: have %s and group %d for %d channels", in[1], g, c)
+	if a.Group < 0 || g > tensor.MaxDim || c != w[1]*g || w[0]%g != 0 {
+		return tensor.Type{}, fmt.Errorf("weights: have %s and group %d for %d channels", in[1], a.Group, c)
 	}
 	win, err := newWindows(w[2:], a.Strides, a.Pads, a.Dilations)
 	if err != nil {
@@ -206,8 +209,11 @@ func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, er
 		return tensor.Type{}, err
 	}
 	g := max(1, a.Group)
-	if c != w[0] || c%g != 0 {
-		return tensor.Type{}, fmt.Errorf("weights: have %s and group %d for %d channels", in[1], g, c)
+	if a.Group < 0 || g > tensor.MaxDim || c != w[0] || c%g != 0 {
+		return tensor.Type{}, fmt.Errorf("weights: have %s and group %d for %d channels", in[1], a.Group, c)
+	}
+	if err := within("output_padding", a.OutputPadding, 0); err != nil {
+		return tensor.Type{}, err
 	}
 	win, err := newWindows(w[2:], a.Strides, a.Pads, nil)
 	if err != nil {
@@ -218,12 +224,18 @@ func inferConvTranspose(a ConvTransposeAttrs, in []tensor.Type) (tensor.Type, er
 		d := in[0].Shape[i+2].Times(wd.stride)
 		d.B += wd.kernel - wd.stride - wd.lo - wd.hi
 		if a.OutputPadding != nil {
-			if len(a.OutputPadding) != 2 || a.OutputPadding[i] < 0 {
+			if len(a.OutputPadding) != 2 {
 				return tensor.Type{}, fmt.Errorf("output_padding: have %v, want 2 numbers", a.OutputPadding)
+			}
+			if a.OutputPadding[i] >= wd.stride {
+				return tensor.Type{}, fmt.Errorf("output_padding: have %v, want less than the stride of %d", a.OutputPadding, wd.stride)
 			}
 			d.B += a.OutputPadding[i]
 		}
 		shape[i+2] = d
+		if d.IsStatic() && d.B < 1 {
+			return tensor.Type{}, fmt.Errorf("pads: have %v, which leave %d elements of axis %d", a.Pads, d.B, i+2)
+		}
 	}
 	return tensor.Type{DType: tensor.Float32, Shape: shape}, checkBias(in, w[1]*g)
 }
@@ -253,6 +265,11 @@ func inferPool(size, strides, pads []int64, in []tensor.Type) (tensor.Type, erro
 	win, err := newWindows(size, strides, pads, nil)
 	if err != nil {
 		return tensor.Type{}, err
+	}
+	for _, w := range win {
+		if w.lo >= w.kernel || w.hi >= w.kernel { // a window of padding alone has no values
+			return tensor.Type{}, fmt.Errorf("pads: have %v, want less than the kernel %v", pads, size)
+		}
 	}
 	h, err1 := win[0].size(in[0].Shape[2])
 	w, err2 := win[1].size(in[0].Shape[3])

@@ -21,6 +21,26 @@ type SoftmaxAttrs struct {
 // Normalizations.
 var LayerNormalization = newOp("LayerNormalization", 2, 3, Moving, HalfSquares, inferLayerNorm, evalLayerNorm)
 
+// LayerNorm2d normalises each pixel of [N,C,H,W] over its channels (SAM's LayerNorm2d); arguments x, scale [C], bias [C].
+var LayerNorm2d = newOp("LayerNorm2d", 3, 3, Moving, HalfSquares, func(_ EpsilonAttrs, in []tensor.Type) (tensor.Type, error) {
+	if err := want(in, 0, tensor.Float32, 4); err != nil {
+		return tensor.Type{}, err
+	}
+	part := tensor.Type{DType: tensor.Float32, Shape: in[0].Shape[1:2]}
+	if _, static := part.Static(); !static || !in[1].Equal(part) || !in[2].Equal(part) {
+		return tensor.Type{}, fmt.Errorf("have x %s, scale %s, bias %s, want [N,C,H,W], [C] and [C]", in[0], in[1], in[2])
+	}
+	return in[0], nil
+}, func(e *Env, a EpsilonAttrs, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	return e.float32(func(y []float32) {
+		kernel.LayerNorm2d(int(e.Dims[0]), int(e.Dims[1]), product(e.Dims[2:]), in[0].Float32s(), in[1].Float32s(), in[2].Float32s(), a.Epsilon, y)
+	})
+}).expands(func(b *Builder, v *Value) *Value {
+	x := b.Transpose(v.Args[0], 0, 2, 3, 1)
+	x = b.Op(LayerNormalization.With(LayerNormAttrs{Axis: -1, Epsilon: v.Attrs.(EpsilonAttrs).Epsilon}), x, v.Args[1], v.Args[2])
+	return b.Transpose(x, 0, 3, 1, 2)
+})
+
 var Softmax = newOp("Softmax", 1, 1, Moving, HalfPlain, func(a SoftmaxAttrs, in []tensor.Type) (tensor.Type, error) {
 	_, err := axisOf(a.Axis, in[0].Rank())
 	return in[0], firstError(want(in, 0, tensor.Float32, -1), err)

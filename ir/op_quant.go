@@ -79,7 +79,7 @@ func checkScale(a QuantAttrs, in []tensor.Type) error {
 }
 
 // checkNumbers refuses constants that make no integers of numbers: a scale that is not finite and above 0, an int32's zero point other than 0
-// (those of 8 bits are in range by their type).
+// (those of 8 bits are in range by their type), a variance that has no root.
 func checkNumbers(v *Value) error {
 	var scales []int
 	switch v.Op {
@@ -89,6 +89,14 @@ func checkNumbers(v *Value) error {
 		scales = []int{1, 4}
 	case QLinearConv.Op:
 		scales = []int{1, 4, 6}
+	}
+	if BatchNormalization.Is(v) && v.Args[4].IsConst() {
+		eps := BatchNormalization.Of(v).Epsilon
+		for i, x := range v.Args[4].Const.Float32s() {
+			if x+eps <= 0 {
+				return fmt.Errorf("variance %q: element %d: have %v, want one that is above 0 with the epsilon of %v", v.Args[4].Name, i, x, eps)
+			}
+		}
 	}
 	for _, at := range scales {
 		if s := v.Args[at]; s.IsConst() {

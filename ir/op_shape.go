@@ -101,7 +101,11 @@ var Cast = newOp("Cast", 1, 1, Pointwise, HalfPlain, func(a CastAttrs, in []tens
 var Resize = newOp("Resize", 1, 1, Moving, HalfPlain, inferResize, evalResize)
 
 func inferReshape(a ReshapeAttrs, in []tensor.Type) (tensor.Type, error) {
-	return tensor.Type{DType: in[0].DType, Shape: a.Shape}, tensor.SameElements(in[0].Shape, a.Shape)
+	t := tensor.Type{DType: in[0].DType, Shape: a.Shape}
+	if err := t.Measurable(); err != nil {
+		return t, err
+	}
+	return t, tensor.SameElements(in[0].Shape, a.Shape)
 }
 
 func evalReshape[A any](e *Env, _ A, in []*tensor.Tensor) (*tensor.Tensor, error) {
@@ -234,6 +238,7 @@ func (a SliceAttrs) ranges(dims []int64) (starts, counts, steps []int, err error
 		if step == 0 {
 			return nil, nil, nil, errors.New("steps: have 0")
 		}
+		step = min(max(step, -n-1), n+1) // a longer one takes the first element, too
 		resolve := func(x, lo, hi int64) int64 {
 			if x < 0 {
 				x += n
@@ -245,7 +250,7 @@ func (a SliceAttrs) ranges(dims []int64) (starts, counts, steps []int, err error
 			first = resolve(a.Starts[k], 0, n)
 			count = max(0, (resolve(a.Ends[k], 0, n)-first+step-1)/step)
 		} else {
-			first = resolve(a.Starts[k], -1, n-1)
+			first = min(resolve(a.Starts[k], 0, n), n-1) // as the standard has it: NumPy takes nothing where it lies before the first element
 			count = max(0, (first-resolve(a.Ends[k], -1, n-1)-step-1)/-step)
 		}
 		starts[axis], counts[axis], steps[axis] = int(first), int(count), int(step)
@@ -305,11 +310,14 @@ func inferPad(a PadAttrs, in []tensor.Type) (tensor.Type, error) {
 	if !slices.Contains([]string{"", "edge", "reflect"}, a.Mode) {
 		return tensor.Type{}, fmt.Errorf("mode: have %q, want constant, edge or reflect", a.Mode)
 	}
+	if err := within("pads", a.Pads, 0); err != nil {
+		return tensor.Type{}, err
+	}
 	shape := slices.Clone(in[0].Shape)
 	for i := range shape {
 		lo, hi := a.Pads[i], a.Pads[i+rank]
-		if lo < 0 || hi < 0 {
-			return tensor.Type{}, fmt.Errorf("pads: have %d, want none negative", min(lo, hi))
+		if d := shape[i]; d.IsStatic() && (a.Mode == "edge" && lo+hi > 0 && d.B == 0 || a.Mode == "reflect" && max(lo, hi) > max(d.B-1, 0)) {
+			return tensor.Type{}, fmt.Errorf("pads: have %d and %d of %s, which has too few elements for mode %s", lo, hi, d, a.Mode)
 		}
 		shape[i].B += lo + hi
 	}
@@ -354,11 +362,11 @@ func inferTile(a RepeatsAttrs, in []tensor.Type) (tensor.Type, error) {
 	if len(a.Repeats) != in[0].Rank() {
 		return tensor.Type{}, fmt.Errorf("repeats: have %d, want %d", len(a.Repeats), in[0].Rank())
 	}
+	if err := within("repeats", a.Repeats, 0); err != nil {
+		return tensor.Type{}, err
+	}
 	shape := slices.Clone(in[0].Shape)
 	for i, n := range a.Repeats {
-		if n < 0 {
-			return tensor.Type{}, fmt.Errorf("repeats: have %d", n)
-		}
 		shape[i] = shape[i].Times(n)
 	}
 	return tensor.Type{DType: in[0].DType, Shape: shape}, nil
@@ -465,7 +473,7 @@ func inferResize(a ResizeAttrs, in []tensor.Type) (tensor.Type, error) {
 		return tensor.Type{}, err
 	}
 	switch {
-	case len(a.Sizes) != 2 || a.Sizes[0] < 1 || a.Sizes[1] < 1:
+	case len(a.Sizes) != 2 || within("", a.Sizes, 1) != nil:
 		return tensor.Type{}, fmt.Errorf("sizes: have %v, want height and width", a.Sizes)
 	case a.Mode != "linear" && a.Mode != "nearest":
 		return tensor.Type{}, fmt.Errorf("mode: have %q, want linear or nearest", a.Mode)

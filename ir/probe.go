@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -36,6 +37,9 @@ func Probe(g *Graph, seed uint64, sizes map[string]int64) (map[string]*tensor.Te
 		n, err := tensor.Elements(dims)
 		if err != nil {
 			return nil, fmt.Errorf("graph %s: input %q: %w", g.Name, in.Name, err)
+		}
+		if err := memory.Fits(fmt.Sprintf("graph %s: input %q", g.Name, in.Name), 8*n, 1); err != nil {
+			return nil, err
 		}
 		x := make([]float32, n)
 		for k := range x {

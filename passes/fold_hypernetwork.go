@@ -78,7 +78,7 @@ func maskConv(b *ir.Builder, h, conv *ir.Value) *ir.Value {
 		return b.Fail("%w", err)
 	}
 	kernels := b.Reshape(b.MatMul(h, b.As(w.Name).Const(rows)), h.Type.Shape[0], fixed(c), fixed(k*k))
-	pixels := b.Reshape(b.As(f.Name).Transpose(f, 0, 2, 3, 1), batch, fixed(height*width), fixed(c))
+	pixels := b.Reshape(channelsLast(b.As(f.Name), f), batch, fixed(height*width), fixed(c))
 	planes := b.Reshape(b.Transpose(b.MatMul(pixels, kernels), 0, 2, 1), h.Type.Shape[0], fixed(k*k), fixed(height), fixed(width))
 	y := b.Op(ir.Conv.With(ir.ConvAttrs{Pads: slices.Repeat([]int64{k / 2}, 4)}), planes, b.As("shift").Const(tensor.FromFloat32([]int64{1, k * k, k, k}, identity(int(k*k)))))
 	y = flat(b, y)
@@ -90,6 +90,16 @@ func maskConv(b *ir.Builder, h, conv *ir.Value) *ir.Value {
 		y = b.Add(y, b.MatMul(h, b.As(conv.Args[2].Name).Const(column)))
 	}
 	return y
+}
+
+// channelsLast is f [N,C,H,W] as [N,H,W,C]: without a transposition where f is Gelu of one, for nobody else.
+func channelsLast(b *ir.Builder, f *ir.Value) *ir.Value {
+	if ir.Gelu.Is(f) {
+		if x := f.Args[0]; ir.Transpose.Is(x) && slices.Equal(ir.Transpose.Of(x).Perm, []int64{0, 3, 1, 2}) {
+			return b.Op(f.Applied(), x.Args[0])
+		}
+	}
+	return b.Transpose(f, 0, 2, 3, 1)
 }
 
 func identity(n int) []float32 {

@@ -76,6 +76,7 @@ var (
 	simplify = []Pass{
 		{"window-pad", "attends over real tokens only where windows are padded", windowPad, Rounding, false},
 		{"fuse-attention", "folds scale, biases and relative positions into the products of attention", fuseAttention, Rounding, false},
+		{"absorb-projections", "attends between a few tokens and an image without projecting the image", absorbProjections, Rounding, false},
 		{"expand-attention", "spells the attention that is left in primitives", expandAttention, Exact, false},
 		{"fold-constants", "computes what depends on constants alone, up to 4 MiB each", foldConstants, Exact, false},
 		{"fold-addends", "adds constants behind a product, once, instead of before it", foldAddends, Rounding, false},
@@ -96,6 +97,9 @@ var (
 	halve  = Pass{"cast-half", "computes in float16 where ranges and precision allow it", castHalf, Lossy, false}
 	engine = []Pass{
 		{"fuse-gelu", "joins x * (erf(x / sqrt 2) + 1) / 2 into Gelu", fuseGelu, Rounding, false},
+		{"fuse-norm", "normalises pixels over channels where they are", fuseNorm, Rounding, false},
+		{"sink-transpose", "moves transpositions to where they meet their inverse", sinkTranspose, Rounding, false},
+		{"block-attention", "attends by blocks of queries, without memory for all logits", blockAttention, Exact, false},
 		{"fuse-qlinear", "makes integer products of products of dequantized integers", fuseQLinear, Rounding, false},
 	}
 )
@@ -150,6 +154,7 @@ func Unspell(ctx context.Context, g *ir.Graph) error {
 var Order = []struct{ Before, After, Why string }{
 	{"window-pad", "expand-attention", "attention is rewritten while it is one operator"},
 	{"fuse-attention", "expand-attention", "attention is rewritten while it is one operator"},
+	{"absorb-projections", "expand-attention", "attention is rewritten while it is one operator"},
 	{"expand-attention", "fold-constants", "what is constant inside attention is folded, too"},
 	{"fold-constants", "fold-addends", "the positional encoding must be a constant"},
 	{"fold-addends", "dead-code", "what was added before stays behind"},
@@ -169,6 +174,8 @@ var Order = []struct{ Before, After, Why string }{
 	{"insert-qdq", "project-add", "the quantizer reads convolutions; float projections alone are fused"},
 	{"quantize-linear", "project-add", "the quantizer reads products"},
 	{AdaptiveRounding, "project-add", "layers are paired with the float model's"},
+	{"fuse-norm", "sink-transpose", "fuse-norm leaves transpositions to undo"},
+	{"fuse-gelu", "sink-transpose", "Gelu is one function of an element then"},
 	{"project-add", "cast-half", "casts would hide the projections"},
 }
 

@@ -18,7 +18,7 @@ import (
 // Every pipeline keeps the order that the passes need.
 func TestOrder(t *testing.T) {
 	held := map[int]bool{}
-	for _, pipeline := range pipelines() {
+	for _, pipeline := range append(pipelines(), Execute()) {
 		list, seen := names(pipeline), map[string]bool{}
 		for k, o := range Order {
 			before, after := slices.Index(list, o.Before), slices.Index(list, o.After)

@@ -240,7 +240,7 @@ func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
 // volumeOf puts files of one size together, a frame or more of each.
 func volumeOf(files []*dicomFile) *volume {
 	first := files[0]
-	v := &volume{w: first.w, h: first.h, channels: first.channels}
+	v := &volume{w: first.w, h: first.h, channels: first.channels, pixel: first.spacing()}
 	type frame struct {
 		*dicomFile
 		z int

@@ -135,3 +135,22 @@ func (d *dicomFile) numbersOf(t, group dcm.Tag) ([]float64, error) {
 	}
 	return of.Numbers(t, false)
 }
+
+// IsSeries reports whether a folder holds one series of several DICOM files: its slices are one volume, which the folder's name means.
+func IsSeries(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || e.IsDir() || IsJunk(e.Name()) || strings.EqualFold(e.Name(), "DICOMDIR") {
+			continue
+		}
+		if !isDICOM(filepath.Join(dir, e.Name())) {
+			return false // a folder of other files is not looked through
+		}
+		n, err := Slices(dir)
+		return err == nil && n > 1
+	}
+	return false
+}

@@ -57,7 +57,7 @@ func TestFacts(t *testing.T) {
 		"animated.gif":             {Width: 18, Height: 13, Slices: 3, Channels: 3, Bits: 8, Codec: "GIF", Rule: "as stored; one of 3 frames, the first unless a slice is named", Orientation: "as stored"},
 		"big.tif":                  {Width: 18, Height: 13, Slices: 1, Channels: 3, Bits: 8, Codec: "BigTIFF, uncompressed", Rule: "as stored", Orientation: "as stored"},
 		"pair.img#slice=0&window=0:1": {Width: 9, Height: 7, Slices: 4, Channels: 1, Bits: 16, Codec: "NIfTI-1 pair", Rule: "window of the name", Window: &[2]float64{0, 1},
-			Orientation: "as stored, axes LAS"},
+			Spacing: &[2]float64{2, 2}, Orientation: "as stored, axes LAS"},
 	} {
 		_, facts, err := pictures.Look(filepath.Join(kinds, name))
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ type volume struct {
 	at         func(i int) float64
 	window     *[2]float64         // the values that become 0 and 255; from the values when it is nil
 	affine     *[3][4]float64      // from column, row, slice to millimetres right, anterior, superior; nil: the file does not say
+	pixel      *[2]float64         // width and height of a pixel in mm, where affine is nil; nil: the file does not say
 	step       float64             // how far a stored label may lie from a whole number
 	facts      Facts               // Bits, Codec, Orientation, Slices where they are known; Rule says where window comes from
 	alpha      func(p int) float64 // opacity of pixel p; nil: opaque
@@ -223,6 +224,7 @@ func (v *volume) describe() Facts {
 	if v.alpha != nil {
 		f.Channels++
 	}
+	f.Spacing = v.spacing()
 	if v.turn > 4 {
 		f.Width, f.Height = v.h, v.w
 	}

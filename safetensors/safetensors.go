@@ -34,6 +34,15 @@ var others = map[string]int64{
 // maxHeader bounds the JSON header, as the format's reference implementation does.
 const maxHeader = 100 << 20
 
+// Bounds of what is read, so that a header takes memory in proportion to its length. Real files stay two orders of magnitude below them.
+const (
+	maxRead     = 32 << 20 // bytes of a header
+	maxTensors  = 1 << 17
+	maxName     = 4096
+	maxRank     = 64
+	maxMetadata = 4 << 20 // bytes as written
+)
+
 // A Named is a tensor under its name.
 type Named struct {
 	Name   string
@@ -91,8 +100,30 @@ func IsHeader(data []byte) bool {
 
 type entry struct {
 	DType   string  `json:"dtype"`
-	Shape   []int64 `json:"shape"`
-	Offsets []int64 `json:"data_offsets"`
+	Shape   numbers `json:"shape"`
+	Offsets numbers `json:"data_offsets"`
+}
+
+// numbers is a list that is not longer than a shape may be.
+type numbers []int64
+
+// UnmarshalJSON looks at the length first.
+func (n *numbers) UnmarshalJSON(text []byte) error {
+	if bytes.Count(text, []byte(",")) >= maxRank {
+		return fmt.Errorf("a list of more than %d numbers", maxRank)
+	}
+	return json.Unmarshal(text, (*[]int64)(n))
+}
+
+// metadata is a map that is not longer than it may be.
+type metadata map[string]string
+
+// UnmarshalJSON looks at the length first.
+func (m *metadata) UnmarshalJSON(text []byte) error {
+	if len(text) > maxMetadata {
+		return fmt.Errorf("have %d bytes, want at most %d", len(text), maxMetadata)
+	}
+	return json.Unmarshal(text, (*map[string]string)(m))
 }
 
 // Parse reads a file's bytes, which the tensors keep.
@@ -103,6 +134,9 @@ func Parse(data []byte) (*File, error) {
 	n := binary.LittleEndian.Uint64(data)
 	if n > uint64(len(data)-8) {
 		return nil, fmt.Errorf("header: have %d bytes, want %d", len(data)-8, n)
+	}
+	if n > maxRead {
+		return nil, fmt.Errorf("header: have %d bytes, want at most %d", n, maxRead)
 	}
 	header, body := data[8:8+n], data[8+n:]
 	f := &File{byName: map[string]*tensor.Tensor{}}
@@ -118,10 +152,16 @@ func Parse(data []byte) (*File, error) {
 		}
 		name, _ := tok.(string)
 		if name == "__metadata__" {
-			if err := dec.Decode(&f.Metadata); err != nil {
+			if err := dec.Decode((*metadata)(&f.Metadata)); err != nil {
 				return nil, fmt.Errorf("header: __metadata__: %w", err)
 			}
 			continue
+		}
+		if len(name) > maxName {
+			return nil, fmt.Errorf("header: a name of %d bytes, want at most %d", len(name), maxName)
+		}
+		if len(spans) >= maxTensors {
+			return nil, fmt.Errorf("header: more than %d tensors", maxTensors)
 		}
 		var e entry
 		if err := dec.Decode(&e); err != nil {
@@ -173,7 +213,7 @@ func (e entry) tensor(body []byte) (*tensor.Tensor, error) {
 		}
 		return tensor.NewMapped(d.dtype, e.Shape, body[e.Offsets[0]:e.Offsets[1]:e.Offsets[1]], mapfile.Release)
 	}
-	return nil, fmt.Errorf("dtype: have %q", e.DType)
+	return nil, fmt.Errorf("dtype: have %.40q", e.DType)
 }
 
 // Write streams tensors in the given order; each is computed only when its turn comes.

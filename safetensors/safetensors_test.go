@@ -3,8 +3,12 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,4 +82,47 @@ func FuzzParse(f *testing.F) {
 			require.EqualValues(t, n.Tensor.NumBytes(), len(n.Tensor.Bytes()))
 		}
 	})
+}
+
+// A header takes memory in proportion to its length, whatever stands in it.
+func TestHeaderMemory(t *testing.T) {
+	const size = 20 << 20
+	repeated := func(format string) string {
+		var s strings.Builder
+		s.WriteString("{")
+		for i := 0; s.Len() < size; i++ {
+			if i > 0 {
+				s.WriteString(",")
+			}
+			fmt.Fprintf(&s, format, i)
+		}
+		return s.String() + "}"
+	}
+	for name, c := range map[string]struct{ header, want string }{
+		"empty tensors":  {repeated(`"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`), "more than"},
+		"of other types": {repeated(`"%d":{"dtype":"U16","shape":[0],"data_offsets":[0,0]}`), "more than"},
+		"one rank":       {`{"x":{"dtype":"F32","shape":[0` + strings.Repeat(",0", size/2) + `],"data_offsets":[0,0]}}`, "a list of more than 64 numbers"},
+		"offsets":        {`{"x":{"dtype":"F32","shape":[0],"data_offsets":[0` + strings.Repeat(",0", size/2) + `]}}`, "a list of more than 64 numbers"},
+		"nesting":        {`{"x":` + strings.Repeat("[", size) + strings.Repeat("]", size) + `}`, "header"},
+		"other fields":   {`{"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0],"y":{` + strings.Repeat(`"z":0,`, size/6) + `"z":0}}}`, ""},
+		"metadata":       {`{"__metadata__":` + repeated(`"%d":""`) + `}`, "__metadata__"},
+		"a dtype":        {`{"x":{"dtype":"` + strings.Repeat("F", size) + `","shape":[0],"data_offsets":[0,0]}}`, "dtype"},
+		"a name":         {`{"` + strings.Repeat("x", size) + `":{"dtype":"F33","shape":[0],"data_offsets":[0,0]}}`, "a name of 20971520 bytes"},
+		"a long one":     {"{" + strings.Repeat(" ", 33<<20) + "}", "header: have"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := file(c.header, 0)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			_, err := Parse(data)
+			runtime.ReadMemStats(&after)
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want)
+				require.Less(t, len(err.Error()), 2000)
+			}
+			t.Log(time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20, "MB")
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4*len(data)+(128<<20)))
+		})
+	}
 }

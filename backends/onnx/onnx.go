@@ -29,6 +29,8 @@ type Options struct {
 	External bool              // large tensors go to NAME.data; by itself past 2 GiB
 	Metadata map[string]string // metadata_props, written in key order
 
+	NonFinite bool // constants may be NaN or infinite
+
 	Postprocess *Postprocess // nil: none; only for a graph with an output low_res_masks
 }
 
@@ -48,12 +50,12 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 		return Written{}, err
 	}
 	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
-		return Written{[]string{path}, of}, output.Part(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil) })
+		return Written{[]string{path}, of}, output.Part(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil, opts.check()) })
 	}
 	data, placed := path+".data", false
 	err = output.Part(path, func(w io.Writer) error {
 		err := output.Part(data, func(d io.Writer) error {
-			return onnxpb.Write(w, model, inits, &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold})
+			return onnxpb.Write(w, model, inits, &onnxpb.External{W: d, Location: filepath.Base(data), Threshold: externalThreshold}, opts.check())
 		})
 		placed = err == nil
 		return err
@@ -62,6 +64,19 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 		os.Remove(data)
 	}
 	return Written{[]string{path, data}, of}, err
+}
+
+// check is where constants that no arithmetic gives a meaning end: whatever made them, they are not written.
+func (o Options) check() onnxpb.Check {
+	if o.NonFinite {
+		return nil
+	}
+	return func(d tensor.DType, part []byte) error {
+		if n := tensor.NonFinite(d, part); n > 0 {
+			return fmt.Errorf("%d of its elements are NaN or infinite: the weights that it was made of are too large, or a variance is too small", n)
+		}
+		return nil
+	}
 }
 
 // emit lowers a graph to messages, its constants to initializers in the order of their first use.

@@ -8,6 +8,7 @@ import (
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/compile"
+	"syncsam-convert/golden"
 	"syncsam-convert/internal/plain"
 )
 
@@ -54,21 +55,28 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.BoolVar(&o.Force, "force", false, "replace an artifact that stands at -o")
 	f.BoolVar(&o.AllowNonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
 	f.StringVar(&o.Golden, "golden", "", "golden folder to verify against before publishing")
-	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept a summary DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds")
+	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept mean DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds (default "+fmt.Sprint(golden.DefaultDrop)+" for int8 and fp16)")
+	addJudge(c, &o.Judge)
+	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8 and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit)")
 	addCalibration(c, &o)
 	f.StringVar(&o.Plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib (beside its pictures with --rounding adaptive)")
 	f.StringVar(&o.PlanOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
 	f.StringArrayVar(&o.KeepFloat, "keep-float", nil, "with int8: a layer, as the plan names it, or a module that stays in float; may be given more than once")
 	f.StringVar(&o.Rounding, "rounding", compile.RoundAuto, "with int8: how convolutions' weights are rounded: nearest; adaptive, so that each gives what the float model's gives on the pictures at --calib; or auto, adaptive for small models")
 	addEngine(c, &o.Engine, &o.Runtime)
-	f.StringArrayVarP(&o.Debug.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
-	f.StringVar(&o.Debug.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
-	f.StringVar(&o.Debug.Dump, "dump", "", "folder for the program's text after each stage")
-	f.IntVar(&o.Debug.StopAfter, "stop-after", 0, "run only the first stages")
+	addDebug(c, &o)
 	writes(c, "output", "plan-out", "dump")
 	f.BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	addProgress(c, &progress)
 	return c
+}
+
+func addDebug(c *cobra.Command, o *compile.Options) {
+	f := c.Flags()
+	f.StringArrayVarP(&o.Debug.Settings, "debug", "d", nil, "PASS/off, all/time or check (evaluate a probe around every stage)")
+	f.StringVar(&o.Debug.Why, "why", "", "a pass: print what it nearly changed, and the reason it did not")
+	f.StringVar(&o.Debug.Dump, "dump", "", "folder for the program's text after each stage")
+	f.IntVar(&o.Debug.StopAfter, "stop-after", 0, "run only the first stages")
 }
 
 func printBuilt(w io.Writer, dir string, man *artifact.Manifest) {

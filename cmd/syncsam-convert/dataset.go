@@ -50,7 +50,10 @@ given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 				return err
 			}
 			if !write {
-				return list(cmd.OutOrStdout())
+				if err = list(cmd.OutOrStdout()); err == nil {
+					plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s: layout %s, %d masks of %d images\n", args[0], name, masks, images)
+				}
+				return err
 			}
 			index := filepath.Join(args[0], dataset.IndexName)
 			if _, err := os.Lstat(index); err == nil {

@@ -40,7 +40,10 @@ func TestDataset(t *testing.T) {
 		return report
 	}
 	listed := verify()
-	printed := must(t, "dataset", dir)
+	shown := command("dataset", dir)
+	require.Equal(t, 0, shown.code, shown.err)
+	require.Regexp(t, "^syncsam-convert: .*: layout nnunet, 9 masks of 3 images\n$", shown.err)
+	printed := shown.out
 	var index map[string]string
 	require.NoError(t, json.Unmarshal([]byte(printed), &index))
 	require.Len(t, index, 9)

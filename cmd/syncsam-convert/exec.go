@@ -7,8 +7,6 @@ import (
 
 	"syncsam-convert/engine"
 	"syncsam-convert/internal/plain"
-	"syncsam-convert/ir/tensor"
-	"syncsam-convert/safetensors"
 )
 
 func execCommand() *cobra.Command {
@@ -25,36 +23,13 @@ func execCommand() *cobra.Command {
 			if in == "" || out == "" {
 				return fmt.Errorf("--inputs and --outputs: both are needed")
 			}
-			tensors, err := safetensors.Open(in)
-			if err != nil {
-				return err
-			}
-			defer tensors.Close()
 			if !unverified {
 				if err := engine.Trusted(args[0]); err != nil {
 					return err
 				}
 			}
-			s, err := engine.Load(name, args[0], o)
+			named, err := engine.RunFile(cmd.Context(), name, args[0], in, out, o)
 			if err != nil {
-				return err
-			}
-			defer s.Close()
-			inputs := map[string]*tensor.Tensor{}
-			for _, input := range s.Inputs() {
-				if inputs[input] = tensors.Get(input); inputs[input] == nil {
-					return fmt.Errorf("%s: input %q is missing", in, input)
-				}
-			}
-			results, err := s.Run(cmd.Context(), inputs)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			var named []safetensors.Named
-			for _, output := range s.Outputs() {
-				named = append(named, safetensors.Named{Name: output, Tensor: results[output]})
-			}
-			if err := safetensors.WriteFile(out, named, nil); err != nil {
 				return err
 			}
 			for _, n := range named {

@@ -16,7 +16,10 @@ import (
 func TestParityFallBack(t *testing.T) {
 	engine := engines()[len(engines())-1]
 	dir := filepath.Join(t.TempDir(), "artifact")
-	must(t, "build", tiny34, "-o", dir, "--precision", "int8", "--calib", calibration, "--engine", engine, "--golden", golden34, "--max-dsc-drop", "0.02")
+	r := command("build", tiny34, "-o", dir, "--precision", "int8", "--calib", calibration, "--engine", engine, "--golden", golden34, "--max-dsc-drop", "0.02")
+	require.Equal(t, 0, r.code, r.err)
+	require.Regexp(t, `fallback: attempt 1: [0-9]+ layers in float: `, r.err)
+	require.Regexp(t, `fallback: [0-9]+ layers stay in float, [0-9]+ % of the multiply-adds are INT8: `, r.err)
 	m, err := artifact.Read(dir)
 	require.NoError(t, err)
 	require.NoError(t, m.Verify(dir))

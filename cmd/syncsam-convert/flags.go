@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/internal/inputs"
+	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
 )
 
@@ -56,17 +58,31 @@ func writes(c *cobra.Command, flags ...string) {
 	}
 }
 
-// apart refuses an output that is an input: an argument, or what any other flag names.
+// folders are the flags, behind a command or of any, whose output is a folder.
+var folders = []string{"html", "dump", "build output", "make output"}
+
+// creatable refuses an output that could not be written.
+func creatable(f *pflag.Flag, cmd *cobra.Command, path string) error {
+	if slices.Contains(folders, f.Name) || slices.Contains(folders, cmd.Name()+" "+f.Name) {
+		return output.CreatableFolder(path)
+	}
+	return output.Creatable(path)
+}
+
+// apart refuses, before any work, an output that cannot be written or is an input: an argument, or what any other flag names.
 func apart(cmd *cobra.Command, args []string) error {
-	out, in := []string{}, slices.Clone(args)
+	out, in, err := []string{}, slices.Clone(args), error(nil)
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if _, writes := f.Annotations["writes"]; !writes {
 			in = append(in, f.Value.String())
 		} else if to := f.Value.String(); to != "" && to != "-" {
+			if err == nil {
+				err = creatable(f, cmd, to)
+			}
 			out = append(out, to)
 		}
 	})
-	return inputs.Apart(out, in)
+	return cmp.Or(inputs.Apart(out, in), err)
 }
 
 // exactly wants n arguments of the given kind.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -20,6 +21,9 @@ func inspectCommand() *cobra.Command {
 		Args:  exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			x, err := compile.Inspect(args[0], o.Model)
+			if problems := compile.Problems(err); asJSON && len(problems) > 0 {
+				return errors.Join(writeJSON(cmd.OutOrStdout(), map[string][]string{"problems": problems}), err)
+			}
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -75,13 +76,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(bareJSON(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if _, err := engine.CPU(); err != nil {
 		return err
 	}
 	return root.ExecuteContext(ctx)
+}
+
+// bareJSON lets verify's --json stand without a file, as that of all other commands: then it means standard output.
+func bareJSON(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if len(out) > 0 && out[0] == "verify" && a == "--json" && (i+1 == len(out) || strings.HasPrefix(out[i+1], "-") && out[i+1] != "-") {
+			out[i] = "--json=-"
+		}
+	}
+	return out
 }
 
 func newRoot() *cobra.Command {
@@ -98,7 +110,7 @@ func newRoot() *cobra.Command {
 	root.PersistentPreRunE = apart
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), datasetCommand(), pictureCommand())
+	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), lintCommand(), datasetCommand(), pictureCommand(), goldenCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

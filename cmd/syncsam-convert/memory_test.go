@@ -12,10 +12,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,42 +23,20 @@ import (
 // costs runs the program and gives its peak memory in MB.
 func costs(t *testing.T, args ...string) (result, int) {
 	t.Helper()
-	c := program(args...)
-	peak := watched(c)
+	c, path := program(args...), filepath.Join(t.TempDir(), "status")
+	c.Env = append(c.Env, tellsPeak+"="+path)
 	r := ended(t, c, time.Minute)
 	require.Less(t, c.ProcessState.UserTime()+c.ProcessState.SystemTime(), 4*time.Second, "%v", args)
-	return r, int(peak() >> 20)
-}
-
-// watched looks at the largest memory that a process held, until it is asked. The kernel's figure for children begins with that of their parent.
-func watched(c *exec.Cmd) func() int64 {
-	stop, most := make(chan struct{}), make(chan int64)
-	go func() {
-		for seen := int64(0); ; {
-			select {
-			case <-stop:
-				most <- seen
-				return
-			case <-time.After(3 * time.Millisecond):
-			}
-			if p := c.Process; p != nil {
-				seen = max(seen, peakOf(strconv.Itoa(p.Pid)))
-			}
-		}
-	}()
-	return func() int64 { close(stop); return <-most }
-}
-
-var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
-
-// peakOf is the largest memory that a living process held, in bytes.
-func peakOf(process string) int64 {
-	text, _ := os.ReadFile("/proc/" + process + "/status")
-	if m := peakLine.FindSubmatch(text); m != nil {
-		n, _ := strconv.ParseInt(string(m[1]), 10, 64)
-		return n << 10
+	status, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, after, found := strings.Cut(string(status), "VmHWM:")
+	if !found {
+		t.Skip("this system does not say how much memory a process took")
 	}
-	return 0
+	var kb int
+	_, err = fmt.Sscan(after, &kb)
+	require.NoError(t, err)
+	return r, kb >> 10
 }
 
 func gzipped(b []byte) []byte {

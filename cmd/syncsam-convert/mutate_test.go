@@ -82,6 +82,17 @@ func spent() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
+func peakOf(process string) int64 {
+	text, _ := os.ReadFile("/proc/" + process + "/status")
+	if m := peakLine.FindSubmatch(text); m != nil {
+		n, _ := strconv.ParseInt(string(m[1]), 10, 64)
+		return n << 10
+	}
+	return 0
+}
+
 // A worker is a process that runs command lines. It is started anew when it died.
 type worker struct {
 	c    *exec.Cmd
@@ -166,7 +177,6 @@ func alone(args []string) answer {
 	c := program(args...)
 	var out, problems bytes.Buffer
 	c.Stdout, c.Stderr = &out, &problems
-	peak := watched(c)
 	if err := c.Start(); err != nil {
 		return answer{Died: err.Error()}
 	}
@@ -175,7 +185,8 @@ func alone(args []string) answer {
 	if !timer.Stop() {
 		return answer{Died: "it did not end"}
 	}
-	return answer{Code: c.ProcessState.ExitCode(), Out: out.String(), Err: problems.String(), CPU: c.ProcessState.UserTime() + c.ProcessState.SystemTime(), Peak: peak()}
+	use := c.ProcessState.SysUsage().(*syscall.Rusage)
+	return answer{Code: c.ProcessState.ExitCode(), Out: out.String(), Err: problems.String(), CPU: c.ProcessState.UserTime() + c.ProcessState.SystemTime(), Peak: use.Maxrss << 10}
 }
 
 // fall says what is wrong with an answer, "" where nothing is. size is that of the input.

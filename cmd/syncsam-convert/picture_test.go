@@ -33,7 +33,7 @@ func TestPicture(t *testing.T) {
 	labels := filepath.Join(kinds, "scaled.nii") + "#slice=2&label=3"
 	var facts pictures.Facts
 	require.NoError(t, json.Unmarshal([]byte(must(t, "picture", labels, "-o", out, "--mask", "--force", "--json")), &facts))
-	require.Equal(t, pictures.Facts{Width: 9, Height: 7, Slices: 4, Channels: 1, Bits: 8, Codec: "NIfTI-1", Rule: "foreground is label 3", Orientation: "as stored, axes LAS"}, facts)
+	require.Equal(t, pictures.Facts{Width: 9, Height: 7, Slices: 4, Channels: 1, Bits: 8, Codec: "NIfTI-1", Rule: "foreground is label 3", Spacing: &[2]float64{2, 2}, Orientation: "as stored, axes LAS"}, facts)
 	mask, err := pictures.ReadMask(labels)
 	require.NoError(t, err)
 	f, err := os.Open(out)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncsam-convert/backends/portable"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/backends/tensorrt/plans"
-	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/trthost"
 )
@@ -155,54 +155,60 @@ has them. Exit status 1 when something does not fit.`,
 }
 
 func planLintCommand() *cobra.Command {
-	var asJSON bool
-	var releases []string
-	var known []string
+	c := lintCommand()
+	c.Use, c.Args = "lint FILE.onnx", exactly(1, "one FILE.onnx")
+	c.Short = "Say what TensorRT refuses of an ONNX file, anyone's, and what it takes at a price"
+	c.Long = "Holds a model against tables of operators, types, attributes and opsets per release, and against the rules of explicit quantization. Exit status 1 when a release refuses something."
+	c.ResetFlags()
+	var known, releases []string
 	for _, r := range tensorrt.Releases {
 		known = append(known, r.Name)
 	}
-	c := &cobra.Command{
-		Use:   "lint FILE.onnx",
-		Short: "Say what TensorRT refuses of an ONNX file, anyone's, and what it takes at a price",
-		Long:  "Holds a model against tables of operators, types, attributes and opsets per release, and against the rules of explicit quantization. Exit status 1 when a release refuses something.",
-		Args:  exactly(1, "one FILE.onnx"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := onnxpb.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			all, refused := []tensorrt.Finding{}, 0
-			for _, name := range releases {
-				i := slices.IndexFunc(tensorrt.Releases, func(r tensorrt.Release) bool { return r.Name == name })
-				if i < 0 {
-					return fmt.Errorf("--release: have %q, want one of %s", name, strings.Join(known, ", "))
-				}
-				for _, found := range tensorrt.Lint(f, tensorrt.Releases[i]) {
-					all = append(all, found)
-					if found.Severity == tensorrt.Refused {
-						refused++
-					}
-				}
-			}
-			out := cmd.OutOrStdout()
-			if asJSON {
-				if err := writeJSON(out, all); err != nil {
-					return err
-				}
-			} else {
-				for _, found := range all {
-					plain.Fprintf(out, "TensorRT %s: %s: %s: %s (%s): %s; %s\n", found.Release, found.Severity, found.Node, found.Op, found.Rule, found.Problem, found.Way)
-				}
-				plain.Fprintf(out, "%s: %d findings for TensorRT %s\n", args[0], len(all), strings.Join(releases, ", "))
-			}
-			if refused > 0 {
-				return fmt.Errorf("%w: %s: TensorRT refuses %d places", errRefused, args[0], refused)
-			}
-			return nil
-		},
-	}
+	var asJSON bool
 	c.Flags().StringSliceVar(&releases, "release", known, "TensorRT releases to ask for")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		var targets []string
+		for _, name := range releases {
+			if !slices.Contains(known, name) {
+				return fmt.Errorf("--release: have %q, want one of %s", name, strings.Join(known, ", "))
+			}
+			targets = append(targets, portable.TensorRT(name))
+		}
+		return lint(cmd, args[0], targets, asJSON)
+	}
 	return c
+}
+
+func lintCommand() *cobra.Command {
+	var targets []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "lint FILE.onnx|DIR",
+		Short: "Say what runtimes refuse or read wrongly of ONNX files, anyone's",
+		Long: "Holds models against the operators and attributes that are tried in every runtime (onnx), the forms that runtimes are known to read wrongly, and TensorRT's tables. " +
+			"Exit status 1 when a target refuses something or computes it wrongly.",
+		Example: "  syncsam-convert lint exported.onnx --target openvino,opencv",
+		Args:    exactly(1, "one FILE.onnx or DIR"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return lint(cmd, args[0], targets, asJSON) },
+	}
+	c.Flags().StringSliceVar(&targets, "target", portable.Targets(), "what to hold it against")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	return c
+}
+
+func lint(cmd *cobra.Command, path string, targets []string, asJSON bool) error {
+	found, err := portable.Lint(path, targets)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeJSON(cmd.OutOrStdout(), found)
+	} else {
+		portable.Print(cmd.OutOrStdout(), path, found, targets)
+	}
+	if n := portable.Errors(found); n > 0 && err == nil {
+		return fmt.Errorf("%w: %s: %d places are refused, or computed wrongly", errRefused, path, n)
+	}
+	return err
 }

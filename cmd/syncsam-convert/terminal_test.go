@@ -78,7 +78,7 @@ func evilModel(t *testing.T, from, to, name string) {
 	}
 	w, err := os.Create(to)
 	require.NoError(t, err)
-	require.NoError(t, onnxpb.Write(w, m.Model, m.Initializers, nil))
+	require.NoError(t, onnxpb.Write(w, m.Model, m.Initializers, nil, nil))
 	require.NoError(t, w.Close())
 }
 
@@ -116,7 +116,7 @@ func TestWhatFilesSayIsHarmless(t *testing.T) {
 		m.Model.Graph.Node[3].OpType, m.Model.Graph.Node[4].Domain = proto.String(legal+long), proto.String(legal)
 		w, err := os.Create(odd)
 		require.NoError(t, err)
-		require.NoError(t, onnxpb.Write(w, m.Model, m.Initializers, nil))
+		require.NoError(t, onnxpb.Write(w, m.Model, m.Initializers, nil, nil))
 		require.NoError(t, w.Close())
 	}()
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/bench"
 )
 
 // unlisted takes files out of a manifest.
@@ -56,6 +57,11 @@ func TestUnlistedFilesAreNotRun(t *testing.T) {
 	refused(t, "--unverified runs it", "bench", model)
 	must(t, "bench", model, "--unverified", "--rounds", "1")
 	require.NoError(t, os.Remove(filepath.Join(dir, artifact.ManifestName)))
-	var report any
-	require.NoError(t, json.Unmarshal([]byte(must(t, "bench", model, "--rounds", "1", "--json")), &report))
+	var report bench.Report
+	require.NoError(t, json.Unmarshal([]byte(must(t, "bench", model, "--rounds", "1", "--json", "--memory", "--engine", "go,go")), &report))
+	require.Positive(t, report.Peak.Float32)
+	require.Positive(t, report.Graphs[0].Ours.Share)
+	require.Positive(t, report.Graphs[0].Ours.Memory.Peak)
+	require.Positive(t, report.Graphs[0].Ratio.Median)
+	refused(t, "want one, or two and no --vs", "bench", model, "--engine", "go,onnxruntime", "--vs", model)
 }

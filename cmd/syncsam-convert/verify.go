@@ -5,7 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -21,64 +20,99 @@ const picturesKept = 24
 
 type verifyFlags struct {
 	golden.Request
-	table             string
-	threeWay          bool
-	tolerance         float64
-	json, junit, html string
+	table                              string
+	threeWay                           bool
+	tolerance, maxDrop, minDSC, margin float64
+	json, junit, html                  string
 }
 
 func verifyCommand() *cobra.Command {
 	var f verifyFlags
 	var progress bool
 	c := &cobra.Command{
-		Use:   "verify DIR... --golden GOLDEN [flags]",
-		Short: "Run an artifact over a golden set and compare DSC",
-		Long: `Runs the artifact's files over a golden folder with the recorded prompts and compares every item's Dice coefficient.
-With --golden paper:TABLE/ROW --data DIR it makes the prompts from DIR's own masks and compares the mean DSC with the
-SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one table: systems by prompt mode, the paper's figure
-(or the golden set's) beside the measured one. Exit status 1 when the results are not met.`,
+		Use:   "verify DIR... [--golden GOLDEN] [--data DATA] [flags]",
+		Short: "Measure an artifact's DSC, hold it against golden results, or compare two artifacts",
+		Long: `Runs the artifact's files over a golden folder with the recorded prompts and compares Dice coefficients: item by item in float32, the means
+in INT8 and float16, or as the artifact was accepted when it was built. With --data DATA alone the prompts are made from DATA's own masks and
+the results are measured; --min-dsc judges them. With two artifacts, A and B, and --margin B is compared with A item by item: intervals and
+tests that know which items belong to one image or patient (docs/statistics.md), and a decision. With --golden paper:TABLE/ROW --data DATA the
+means are compared with the SyncSAM paper's (tables 2 to 5). Several artifacts, or --table N, print one table: systems by prompt mode, the
+paper's figure (or the golden set's) beside the measured one. Exit status 1 when what is asked for is not met.`,
 		Example: "  syncsam-convert verify artifact --golden golden/data/syncsam-tiny-34 --engine onnxruntime\n" +
+			"  syncsam-convert verify artifact --data my-data --items items.csv --html report\n" +
+			"  syncsam-convert verify float int8 --data my-data --margin 0.25\n" +
 			"  syncsam-convert verify artifact --golden paper:2/SyncSAM-SAMed-50 --data SA-Med2D-20M\n" +
 			"  syncsam-convert verify syncsam sam medsam --table 2 --data SA-Med2D-20M",
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("tolerance") {
-				f.Tolerance = &f.tolerance
-			}
-			if f.html != "" {
-				f.Keep = picturesKept
-			}
-			b := newBar(cmd, progress)
-			defer b.done()
-			f.Progress = func(done, total int) { b.at("masks", done, total) }
-			switch {
-			case f.threeWay:
-				return f.runThreeWay(cmd, args)
-			case len(args) > 1 || f.table != "":
-				return f.runTable(cmd, args)
-			}
-			r, err := f.Run(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			b.done()
-			return f.write(cmd.OutOrStdout(), r)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args, progress) },
 	}
 	c.Flags().StringVar(&f.Golden, "golden", "", "golden folder, or paper:TABLE/ROW")
-	c.Flags().StringVar(&f.Data, "data", "", "with paper or --table: the data set's folder, in an arrangement that the command dataset knows")
+	c.Flags().StringVar(&f.Data, "data", "", "your own data set's folder, in an arrangement that the command dataset knows")
 	c.Flags().StringVar(&f.table, "table", "", "print the paper's table N for the artifacts, each in the row of its family")
 	c.Flags().StringVar(&f.Prompts, "prompts", strings.Join(golden.Modes, ","), "prompt modes")
 	c.Flags().Float64Var(&f.tolerance, "tolerance", golden.DefaultTolerance, fmt.Sprintf("DSC points that an item may differ by; for paper: points that a mean may be lower by (default %g there)", golden.PaperTolerance))
+	c.Flags().Float64Var(&f.maxDrop, "max-dsc-drop", golden.DefaultDrop, "DSC points that each mean may be lower by, instead of the per-item tolerance (default what the artifact was accepted by; without that in INT8 and float16 this)")
+	addJudge(c, &f.Judge)
+	c.Flags().Float64Var(&f.minDSC, "min-dsc", 0, "with --data alone: mean DSC that every prompt mode must reach; up to 1 a fraction, above points")
+	c.Flags().Float64Var(&f.margin, "margin", 0, "compare artifact B with A: DSC points that B's mean may lie from A's")
+	c.Flags().Float64Var(&f.MovedBy, "moved-by", 0, fmt.Sprintf("with --margin: list items that differ by more than so many DSC points (default %g)", golden.DefaultMovedBy))
+	c.Flags().StringVar(&f.Groups, "groups", "", "table (CSV) of what items belong to: first column mask or image, others organ, modality, patient, ...")
+	c.Flags().StringVar(&f.Items, "items", "", "file (.csv, .jsonl) to write: a row per item and prompt mode, as they come")
+	c.Flags().BoolVar(&f.Resume, "resume", false, "go on with the --items file of a run that broke")
 	c.Flags().BoolVar(&f.Closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
 	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
-	writes(c, "json", "junit", "html")
+	writes(c, "json", "junit", "html", "items")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
 	return c
+}
+
+func addJudge(c *cobra.Command, judge *string) {
+	c.Flags().StringVar(judge, "judge", "", "with --max-dsc-drop: equivalence, so that the drop must be shown by the paired comparison with the golden results")
+}
+
+func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) error {
+	for flag, to := range map[string]struct {
+		from *float64
+		to   **float64
+	}{"tolerance": {&f.tolerance, &f.Tolerance}, "max-dsc-drop": {&f.maxDrop, &f.MaxDrop}, "min-dsc": {&f.minDSC, &f.MinDSC}, "margin": {&f.margin, &f.Margin}} {
+		if cmd.Flags().Changed(flag) {
+			*to.to = to.from
+		}
+	}
+	if f.html != "" {
+		f.Keep = picturesKept
+	}
+	b := newBar(cmd, progress)
+	defer b.done()
+	f.Progress = func(done, total int) { b.at("masks", done, total) }
+	f.Note = func(line string) { plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line) }
+	table := f.table != "" || len(args) > 1 && f.Margin == nil
+	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "") {
+		return fmt.Errorf("--json, --junit, --html, --items: only for one artifact, or two with --margin")
+	}
+	var r *golden.Report
+	var err error
+	switch {
+	case f.threeWay:
+		return f.runThreeWay(cmd, args)
+	case table:
+		return f.runTable(cmd, args)
+	case len(args) == 2:
+		r, err = f.Compare(cmd.Context(), args[0], args[1])
+	case len(args) > 2:
+		err = fmt.Errorf("--margin: have %d artifacts, want two, A and B", len(args))
+	default:
+		r, err = f.Run(cmd.Context(), args[0])
+	}
+	if err != nil {
+		return err
+	}
+	b.done()
+	return f.write(cmd.OutOrStdout(), r)
 }
 
 // write puts a report where the flags want it, and says whether it passed.
@@ -110,62 +144,34 @@ func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
 	return r.Err()
 }
 
-// columns are the prompt modes under the names of the paper's tables.
-var columns = []struct{ mode, title string }{{"box", "Bbox"}, {"point1", "1 pt"}, {"points5", "5 pts"}}
-
 // runTable verifies several artifacts by one protocol and prints a table.
 func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
-	if f.junit != "" || f.html != "" || f.json != "" {
-		return fmt.Errorf("--json, --junit, --html: only for one artifact")
-	}
 	rows, err := golden.Table(cmd.Context(), dirs, f.table, f.Request)
 	if err != nil {
 		return err
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	plain.Fprintf(w, "system")
-	for _, c := range columns {
-		plain.Fprintf(w, "\t%s", c.title)
-	}
-	plain.Fprintf(w, "\n")
-	failed := 0
-	for _, row := range rows {
-		plain.Fprintf(w, "%s", row.Name)
-		for _, c := range columns {
-			m, ok := row.Report.Modes[c.mode]
-			switch {
-			case !ok:
-				plain.Fprintf(w, "\t-")
-			case m.Want == 0:
-				plain.Fprintf(w, "\t%.1f", 100*m.Have)
-			default:
-				plain.Fprintf(w, "\t%.1f (%.1f)", 100*m.Have, 100*m.Want)
-			}
-		}
-		plain.Fprintf(w, "\n")
-		if !row.Report.Pass {
-			failed++
-		}
 	}
 	what := "the golden set's"
 	if f.table != "" {
 		what = "table " + f.table + " of the paper's"
 	}
-	if err := w.Flush(); err != nil {
+	if err := golden.WriteTable(cmd.OutOrStdout(), rows, what); err != nil {
 		return err
 	}
-	plain.Fprintf(cmd.OutOrStdout(), "mean DSC in percent; in brackets %s\n", what)
-	if failed > 0 {
-		return fmt.Errorf("%w: %d of %d systems are below", golden.ErrMismatch, failed, len(dirs))
-	}
-	return nil
+	return golden.TableErr(rows)
 }
 
 // runThreeWay prints the golden results, the artifact's and its plan folder's side by side: what quantization costs, and what the plan
 // costs beyond it. With --engine tensorrt the plans run and the artifact runs on ONNX Runtime; else one engine runs both models.
 func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
+	folder := filepath.Join(args[0], plans.Name)
+	switch {
+	case len(args) != 1:
 		return fmt.Errorf("--three-way: have %d artifacts, want one", len(args))
+	case f.Golden == "" || f.Data != "" || f.Margin != nil || f.table != "":
+		return fmt.Errorf("--three-way: needs --golden with a folder, and no --data, --margin, --table")
+	}
+	if _, err := plans.Open(folder); err != nil {
+		return fmt.Errorf("--three-way: %w", err)
 	}
 	first := f.Request
 	if f.Engine == engine.TensorRT {
@@ -175,21 +181,11 @@ func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := f.Run(cmd.Context(), filepath.Join(args[0], plans.Name))
+	plan, err := f.Run(cmd.Context(), folder)
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
-	plain.Fprintf(out, "%-8s %10s  %22s  %22s\n", "DSC", "golden", "artifact on "+first.Engine, "plan on "+f.Engine)
-	for _, mode := range golden.Modes {
-		a, ok := artifact.Modes[mode]
-		if !ok {
-			continue
-		}
-		p := plan.Modes[mode]
-		plain.Fprintf(out, "%-8s %10.4f  %12.4f (%+7.3f)  %12.4f (%+7.3f)\n", mode, a.Want, a.Have, 100*(a.Have-a.Want), p.Have, 100*(p.Have-a.Have))
-	}
-	plain.Fprintf(out, "differences are in DSC points: the artifact's from the golden result, the plan's from the artifact\n")
+	golden.WriteThreeWay(cmd.OutOrStdout(), artifact, plan)
 	if err := artifact.Err(); err != nil {
 		return err
 	}

@@ -53,10 +53,10 @@ func (p Prompt) Sparse(s Scope, coords, labels *ir.Value) *ir.Value {
 	return s.Op(ir.Where, is(labelPadding), s.In("not_a_point_embed").Param("weight", 1, p.Dim), s.Add(pe, added))
 }
 
-// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [batch,C,h,h], with one mask for each prompt or one for
-// all (M is 1 then). As in SAM's official export the mask counts has [1] times, and no_mask_embed 1 - has times: 0 and 1 choose. has scales
-// what goes into the last convolution, which has a fraction of C's channels.
-func (p Prompt) Dense(s Scope, image, mask, has *ir.Value, batch tensor.Dim) *ir.Value {
+// Dense adds the encoded mask prompt [M,1,4h,4h] to the image embedding [1,C,h,h]: [M,C,hh], with one mask for each prompt or one for
+// all (M is 1 then, and so is what the image alone goes through). As in SAM's official export the mask counts has [1] times, and
+// no_mask_embed 1 - has times: 0 and 1 choose. has scales what goes into the last convolution, which has a fraction of C's channels.
+func (p Prompt) Dense(s Scope, image, mask, has *ir.Value) *ir.Value {
 	m := s.In("mask_downscaling")
 	x := mask
 	for _, i := range []int64{0, 3} {
@@ -65,7 +65,6 @@ func (p Prompt) Dense(s Scope, image, mask, has *ir.Value, batch tensor.Dim) *ir
 		x = m.In(index(i + 2)).Gelu(m.In(index(i + 1)).LayerNorm2d(x))
 	}
 	x = s.Mul(x, has)
-	x = s.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: append([]tensor.Dim{batch}, x.Type.Shape[1:]...)}), x)
 	last := m.In("6")
 	channels := func(key string, shape ...int64) *ir.Value {
 		t, err := tensor.Reshape(tensor.Dense(s.W.Tensor(key, shape...)), 1, p.Dim, 1, 1)
@@ -76,5 +75,10 @@ func (p Prompt) Dense(s Scope, image, mask, has *ir.Value, batch tensor.Dim) *ir
 	}
 	bias, none := channels(last.Key("bias"), p.Dim), channels(s.Key("no_mask_embed.weight"), 1, p.Dim)
 	ground := s.Add(s.Mul(has, bias), s.Mul(s.Sub(s.Scalar(1), has), none))
-	return s.Add(s.Add(image, ground), last.ConvNoBias(x, p.Dim, 1, 1, 0))
+	// Pixels are in one axis where the image, of batch 1, is added: OpenVINO and OpenCV take an addition right behind a convolution for a
+	// residual of its shape, and stop where it is none.
+	flat := func(x *ir.Value) *ir.Value {
+		return s.Reshape(x, x.Type.Shape[0], tensor.Static(p.Dim), tensor.Static(p.Grid*p.Grid))
+	}
+	return s.Add(flat(s.Add(image, ground)), flat(last.ConvNoBias(x, p.Dim, 1, 1, 0)))
 }

@@ -3,8 +3,8 @@
 package blocks
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,8 +152,13 @@ func (w *Weights) note(format string, args ...any) {
 	}
 }
 
-// Problems lists the missing, mis-shaped and unusable keys that were asked for so far, "" for none.
-func (w *Weights) Problems() string { return joined(w.problems) }
+// Problems are the missing, mis-shaped and unusable keys that were asked for so far, nil for none.
+func (w *Weights) Problems() *Misfit {
+	if len(w.problems) == 0 {
+		return nil
+	}
+	return &Misfit{slices.Clone(w.problems)}
+}
 
 // Account reports every missing and mis-shaped key and every key of the checkpoint that was neither used nor ignored, in one error.
 func (w *Weights) Account(ignored func(name string) bool) error {
@@ -166,7 +171,7 @@ func (w *Weights) Account(ignored func(name string) bool) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return errors.New(joined(problems))
+	return &Misfit{problems}
 }
 
 // counts reports whether a key is a whole number beside the modules, as training code keeps (n_averaged, step): no weight.
@@ -175,16 +180,30 @@ func (w *Weights) counts(name string) bool {
 	return !strings.Contains(name, ".") && t.Len() == 1 && !t.DType().IsFloat()
 }
 
-func joined(problems []string) string {
-	const show = 40
-	if len(problems) == 0 {
-		return ""
+// A Misfit is the keys of a checkpoint that do not fit its family. The error has their number by kind and the first few.
+type Misfit struct{ Problems []string }
+
+// shownKeys is how many keys the error of a Misfit names.
+const shownKeys = 8
+
+func (m *Misfit) Error() string {
+	problems := m.Problems
+	text := fmt.Sprintf("%d keys do not fit: %s", len(problems), strings.Join(problems[:min(shownKeys, len(problems))], "; "))
+	if len(problems) <= shownKeys {
+		return text
 	}
-	text := fmt.Sprintf("%d keys do not fit: %s", len(problems), strings.Join(problems[:min(show, len(problems))], "; "))
-	if len(problems) > show {
-		text += fmt.Sprintf("; and %d more", len(problems)-show)
+	count, kinds := map[string]int{}, []string{}
+	for _, p := range problems {
+		kind, _, _ := strings.Cut(p, " ")
+		if kind != "missing" && kind != "unexpected" {
+			kind = "of another shape or type"
+		}
+		count[kind]++
 	}
-	return text
+	for _, kind := range slices.Sorted(maps.Keys(count)) {
+		kinds = append(kinds, fmt.Sprintf("%d %s", count[kind], kind))
+	}
+	return fmt.Sprintf("%s; and %d more (%s in all); inspect --json lists them", text, len(problems)-shownKeys, strings.Join(kinds, ", "))
 }
 
 // Children counts the consecutive integers n = 0, 1, ... for which a key starts with prefix + n + ".".

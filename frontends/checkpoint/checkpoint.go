@@ -36,6 +36,7 @@ type Checkpoint struct {
 	wrapper      string
 	globals      []string
 	open         []*mapfile.File
+	sums         []func() error // compare stored bytes with the sums that an archive has of them
 }
 
 // An entry is what lies at one key of the file.
@@ -45,7 +46,8 @@ type entry struct {
 	t       *tensor.Tensor // nil for what cannot be computed with
 	kind    string         // what it is then, with the way out
 	err     error          // what is wrong with a tensor that could be
-	object  bool           // not a tensor but some pickled object
+	object  bool           // not a tensor but some pickled object, or the name of one
+	class   string         // its class then
 	view    string         // identifies the bytes that the tensor looks at, "" when nothing else can
 	dropped string         // what the file says of the tensor and this reader does not keep
 }
@@ -238,6 +240,26 @@ func (c *Checkpoint) Use(where string, names, keys []string) error {
 			first[e.view] = name
 		}
 		c.chosen[name] = at
+	}
+	return c.nothingElse(keys)
+}
+
+// harmless are classes of things that scripts keep in a state dict beside its weights, which say nothing of them.
+var harmless = []string{"__builtin__.set", "__builtin__.frozenset", "__builtin__.complex", "__builtin__.slice", "__builtin__.bytearray", "builtins.set", "builtins.frozenset",
+	"builtins.complex", "builtins.slice", "builtins.bytearray", "collections.deque", "datetime.date", "decimal.Decimal", "fractions.Fraction", "argparse.Namespace", "types.SimpleNamespace", "collections.defaultdict", "collections.Counter", "datetime.datetime", "datetime.timedelta", "_codecs.encode",
+	"_io.BytesIO", "io.BytesIO", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "torch.device", "uuid.UUID",
+	"numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
+
+// nothingElse refuses the dicts that hold the chosen keys when a key of theirs is an object or a function: what it would be is not known.
+func (c *Checkpoint) nothingElse(keys []string) error {
+	dicts := map[string]bool{}
+	for _, key := range keys {
+		dicts[c.entries[c.at[key]].dict] = true
+	}
+	for _, e := range c.entries {
+		if e.object && dicts[e.dict] && !slices.Contains(harmless, e.class) {
+			return fmt.Errorf("key %q is %s, which is not executed; a state dict holds tensors: save them alone", e.key, e.kind)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,21 +74,42 @@ func openIndex(path string) (*Checkpoint, error) {
 	return openWith(path, func(data []byte) (*Checkpoint, error) { return openShards(data, filepath.Dir(path)) })
 }
 
-func openShards(data []byte, dir string) (*Checkpoint, error) {
-	if len(data) > maxPickle {
+// maxIndex is the largest index, in bytes: that of 100,000 tensors has some 10 million.
+const maxIndex = 32 << 20
+
+// weightMap reads an index: the file of each tensor.
+func weightMap(data []byte) (map[string]string, error) {
+	if len(data) > maxIndex {
 		return nil, fmt.Errorf("%w: a JSON file of %d bytes", ErrNotCheckpoint, len(data))
 	}
 	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
+		WeightMap json.RawMessage `json:"weight_map"`
 	}
 	if err := json.Unmarshal(data, &index); err != nil {
 		return nil, fmt.Errorf("%w: a JSON file that is no index of shards: %w", ErrNotCheckpoint, err)
 	}
-	if len(index.WeightMap) == 0 {
+	if n := bytes.Count(index.WeightMap, []byte(":")); n > 4*maxEntries { // names may have some, too
+		return nil, fmt.Errorf("weight_map: it names more than %d tensors", maxEntries)
+	}
+	var files map[string]string
+	if len(index.WeightMap) > 0 {
+		if err := json.Unmarshal(index.WeightMap, &files); err != nil {
+			return nil, fmt.Errorf("%w: a JSON file that is no index of shards: weight_map: %w", ErrNotCheckpoint, err)
+		}
+	}
+	if len(files) == 0 {
 		return nil, fmt.Errorf("%w: a JSON file without weight_map; give the file or the folder of the weights", ErrNotCheckpoint)
 	}
+	return files, nil
+}
+
+func openShards(data []byte, dir string) (*Checkpoint, error) {
+	index, err := weightMap(data)
+	if err != nil {
+		return nil, err
+	}
 	var files []string
-	for _, file := range index.WeightMap {
+	for _, file := range index {
 		if file != filepath.Base(file) || file == "." || file == ".." {
 			return nil, fmt.Errorf("weight_map: %q is not the name of a file beside the index", file)
 		}
@@ -103,12 +125,13 @@ func openShards(data []byte, dir string) (*Checkpoint, error) {
 			return nil, errors.Join(fmt.Errorf("weight_map: %s: %w", file, err), merged.Close())
 		}
 		merged.open, merged.format = append(merged.open, shard.open...), shard.format
+		merged.sums = append(merged.sums, shard.sums...)
 		for _, g := range shard.globals {
 			globals[g] = true
 		}
 		for _, e := range shard.entries {
-			if index.WeightMap[e.key] == file {
-				delete(index.WeightMap, e.key)
+			if index[e.key] == file {
+				delete(index, e.key)
 				if e.view != "" {
 					e.view = file + " " + e.view
 				}
@@ -116,13 +139,13 @@ func openShards(data []byte, dir string) (*Checkpoint, error) {
 			}
 		}
 	}
-	for name, file := range index.WeightMap {
-		return nil, errors.Join(fmt.Errorf("weight_map: tensor %q is not in %s (%d are missing)", name, file, len(index.WeightMap)), merged.Close())
+	for name, file := range index {
+		return nil, errors.Join(fmt.Errorf("weight_map: tensor %q is not in %s (%d are missing)", name, file, len(index)), merged.Close())
 	}
 	c, err := newCheckpoint(merged.format, globals, entries)
 	if err != nil {
 		return nil, errors.Join(err, merged.Close())
 	}
-	c.open = merged.open
+	c.open, c.sums = merged.open, merged.sums
 	return c, nil
 }

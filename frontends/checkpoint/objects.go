@@ -1,52 +1,75 @@
 package checkpoint
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
-	"github.com/nlpodyssey/gopickle/pickle"
-	"github.com/nlpodyssey/gopickle/types"
-
+	"syncsam-convert/frontends/checkpoint/pickle"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/ir/tensor"
 )
 
 // class stands for a class or function that this reader does not know. It is never executed: calling it gives an inert object.
 type class struct{ name string }
 
-func (c class) Call(...any) (any, error)  { return &object{class: c.name}, nil }
-func (c class) PyNew(...any) (any, error) { return &object{class: c.name}, nil }
+// Call is an instance.
+func (c class) Call([]any) (any, error) { return &object{class: c.name}, nil }
 
 // object stands for an instance of an unknown class. It takes whatever the pickle does to it, and keeps the items of a dict-like class.
 type object struct {
 	class  string
 	module bool // its state is that of a torch.nn.Module
-	items  types.Dict
+	items  pickle.Dict
 }
 
-func (o *object) Call(...any) (any, error)  { return &object{class: o.class}, nil }
-func (o *object) PyNew(...any) (any, error) { return &object{class: o.class}, nil }
-func (o *object) Set(key, value any)        { o.items.Set(key, value) }
-func (o *object) Append(any)                {}
-func (o *object) Add(any)                   {}
+// Call is what a callable instance would give.
+func (o *object) Call([]any) (any, error) { return &object{class: o.class}, nil }
 
-func (o *object) PySetState(state any) error {
-	list, _ := members(state)
-	has := func(key string) bool { return slices.ContainsFunc(list, func(m member) bool { return m.key == key }) }
-	o.module = has("_parameters") && has("_modules")
+// Set keeps an item.
+func (o *object) Set(key, value any) { o.items.Set(key, value) }
+
+// Append keeps nothing.
+func (o *object) Append(any) {}
+
+// Add keeps nothing.
+func (o *object) Add(any) {}
+
+// SetState knows a module by its attributes.
+func (o *object) SetState(state any) error {
+	names := firstKeys(state)
+	o.module = slices.Contains(names, "_parameters") && slices.Contains(names, "_modules")
 	return nil
+}
+
+// mostKeys bounds the work over a dict that many objects may share.
+const mostKeys = 256
+
+// firstKeys are the first keys of a dict.
+func firstKeys(v any) (names []string) {
+	if d, ok := v.(*pickle.Dict); ok {
+		for _, e := range d.Items[:min(len(d.Items), mostKeys)] {
+			if name, ok := e.Key.(string); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // reconstructor is an allowed function.
 type reconstructor func(args []any) (any, error)
 
-func (r reconstructor) Call(args ...any) (any, error)  { return r(args) }
-func (r reconstructor) PyNew(args ...any) (any, error) { return r(args) }
+// Call calls it.
+func (r reconstructor) Call(args []any) (any, error) { return r(args) }
 
-// reconstructors is the allow-list: what makes tensors and parameters of storages. Nothing else is ever called.
+// reconstructors is the allow-list: what makes dicts, and tensors and parameters of storages. Nothing else is ever called.
 var reconstructors = map[string]reconstructor{
+	"collections.OrderedDict":                             newDict,
+	"builtins.dict":                                       newDict,
+	"__builtin__.dict":                                    newDict,
 	"torch._utils._rebuild_tensor":                        rebuildTensor,
 	"torch._utils._rebuild_tensor_v2":                     rebuildPlainTensor,
 	"torch._utils._rebuild_tensor_v3":                     rebuildTypedTensor,
@@ -57,6 +80,8 @@ var reconstructors = map[string]reconstructor{
 	"torch._tensor._rebuild_from_type_v2":                 rebuildFromType,
 	"torch._tensor._rebuild_from_type":                    rebuildFromType,
 	"torch.tensor._rebuild_from_type":                     rebuildFromType,
+	"copy_reg._reconstructor":                             instance,
+	"copyreg._reconstructor":                              instance,
 	"torch._utils._rebuild_device_tensor_from_cpu_tensor": rebuildFromCPU,
 	"torch._utils._rebuild_device_tensor_from_numpy":      called("a tensor of another device, saved as a NumPy array (save it with .cpu())"),
 	"torch._utils._rebuild_xla_tensor":                    called("a tensor of another device, saved as a NumPy array (save it with .cpu())"),
@@ -68,86 +93,101 @@ var reconstructors = map[string]reconstructor{
 	"torch._utils._rebuild_wrapper_subclass":              called("a tensor of a class that keeps its values elsewhere (save a plain tensor)"),
 }
 
-// A machine unpickles one object and remembers the unknown globals it met.
-type machine struct {
-	globals  map[string]bool    // unknown classes that became inert
-	storages map[string]element // element type of every storage that the pickle mentions
-}
-
-func newMachine() *machine {
-	return &machine{globals: map[string]bool{}, storages: map[string]element{}}
-}
-
-func (m *machine) load(data []byte) (v any, rest []byte, err error) {
-	n, err := scan(data)
-	if err != nil {
-		return nil, nil, err
+// newDict makes an empty dict; none of PyTorch's is made of arguments.
+func newDict(args []any) (any, error) {
+	if len(args) > 0 {
+		return &object{class: "dict with arguments"}, nil
 	}
-	defer func() {
-		if r := recover(); r != nil { // the machine's own panics on malformed streams
-			err = fmt.Errorf("pickle: malformed: %.200v", r)
+	return &pickle.Dict{}, nil
+}
+
+// instance takes (class, base, state), as protocols 0 and 1 make objects.
+func instance(args []any) (any, error) {
+	if len(args) > 0 {
+		if c, ok := args[0].(class); ok {
+			return &object{class: c.name}, nil
 		}
-	}()
-	u := pickle.NewUnpickler(bytes.NewReader(data[:n]))
-	u.FindClass = m.findClass
-	u.PersistentLoad = m.persistentLoad
-	if v, err = u.Load(); err != nil {
-		return nil, nil, fmt.Errorf("pickle: %.300w", err)
 	}
-	return v, data[n:], nil
+	return &object{class: "of no name"}, nil
 }
 
-func (m *machine) findClass(module, name string) (any, error) {
+// A machine unpickles objects and remembers the unknown globals and the storages that it met.
+type machine struct {
+	pickle.Machine
+	globals  map[string]bool    // unknown classes that became inert
+	storages map[string]storage // every one that the pickle mentions
+}
+
+// newMachine reads pickles of a file; length is that of the first, which bounds the memory of all.
+func newMachine(length int) *machine {
+	m := &machine{globals: map[string]bool{}, storages: map[string]storage{}}
+	m.Machine = pickle.Machine{Find: m.findClass, Persistent: m.persistentLoad, Budget: pickle.NewBudget(length)}
+	return m
+}
+
+func (m *machine) findClass(module, name string) any {
 	full := module + "." + name
 	if r, ok := reconstructors[full]; ok {
-		return r, nil
+		return r
 	}
 	if module == "torch" || module == "torch.storage" || module == "torch.cuda" {
 		if e, ok := storageTypes[name]; ok {
-			return storage{element: e}, nil
+			return storage{element: e}
 		}
 		if e, ok := torchTypes[name]; ok {
-			return e, nil
+			return e
 		}
 		if slices.Contains(namedTypes, name) {
-			return element{kind: name}, nil
+			return element{kind: name}
 		}
-	}
-	if (module == "__builtin__" || module == "builtins") && name == "dict" {
-		return &types.Dict{}, nil
 	}
 	if full != "torch.Tensor" && full != "torch.nn.parameter.Buffer" { // named by files with nothing unknown in them
 		m.globals[full] = true
 	}
-	return class{full}, nil
+	return class{full}
 }
 
 // persistentLoad reads ("storage", class, key, device, count), or the legacy format's ("module", class, file, source).
 func (m *machine) persistentLoad(id any) (any, error) {
-	t, ok := id.(*types.Tuple)
-	if ok && t.Len() > 1 && t.Get(0) == "module" {
-		return t.Get(1), nil
+	t, ok := id.(*pickle.Tuple)
+	if !ok {
+		return nil, errStorage
 	}
-	if !ok || t.Len() < 5 {
-		return nil, errors.New("persistent id: want (storage, class, key, device, count)")
+	if len(t.Items) > 1 && t.Items[0] == "module" {
+		return t.Items[1], nil
 	}
-	kind, _ := t.Get(0).(string)
-	s, okClass := t.Get(1).(storage)
-	key, okKey := t.Get(2).(string)
-	count, okCount := t.Get(4).(int)
-	if kind != "storage" || !okClass || !okKey || !okCount || count < 0 {
-		return nil, errors.New("persistent id: want (storage, class, key, device, count)")
+	if len(t.Items) < 5 {
+		return nil, errStorage
 	}
-	if t.Len() > 5 && t.Get(5) != nil {
+	kind, _ := t.Items[0].(string)
+	s, okClass := t.Items[1].(storage)
+	key, okKey := t.Items[2].(string)
+	count, okCount := t.Items[4].(int)
+	if kind != "storage" || !okClass || !okKey || !okCount || count < 0 || int64(count) > math.MaxInt64/s.size {
+		return nil, errStorage
+	}
+	if len(t.Items) > 5 && t.Items[5] != nil {
 		return nil, errors.New("persistent id: legacy storage views are not supported")
 	}
-	if known, ok := m.storages[key]; ok && known.size != s.size {
-		return nil, fmt.Errorf("persistent id: storage %q holds both %s and %s", key, known, s.element)
+	s.key, s.count = key, int64(count)
+	known, ok := m.storages[key]
+	if ok && known.element != s.element {
+		return nil, fmt.Errorf("persistent id: storage %q holds both %s and %s", key, known.element, s.element)
 	}
-	s.key = key
-	m.storages[key] = s.element
-	return s, nil
+	if ok && known.count != s.count {
+		return nil, fmt.Errorf("persistent id: storage %q has both %d and %d elements", key, known.count, s.count)
+	}
+	m.storages[key] = s
+	return s, m.Budget.Take(len(key) + storageBytes)
 }
+
+var errStorage = errors.New("persistent id: want (storage, class, key, device, count)")
+
+// storageBytes is the memory of a storage's entry, entryBytes that of a tensor's, in maps and lists as they grow.
+const (
+	storageBytes = 200
+	entryBytes   = 400
+)
 
 // A member is one entry of an unpickled dict; numbers as keys are written out.
 type member struct {
@@ -166,20 +206,15 @@ func members(v any) (list []member, ok bool) {
 		}
 	}
 	switch d := v.(type) {
-	case *types.Dict:
-		for _, e := range *d {
-			add(e.Key, e.Value)
-		}
-	case *types.OrderedDict:
-		for el := d.List.Front(); el != nil; el = el.Next() {
-			e := el.Value.(*types.OrderedDictEntry)
+	case *pickle.Dict:
+		for _, e := range d.Items {
 			add(e.Key, e.Value)
 		}
 	case *object:
-		for _, e := range d.items {
+		for _, e := range d.items.Items {
 			add(e.Key, e.Value)
 		}
-		return list, len(d.items) > 0
+		return list, len(d.items.Items) > 0
 	default:
 		return nil, false
 	}
@@ -196,17 +231,18 @@ const (
 type flattener struct {
 	lookup  func(s storage) ([]byte, error)
 	release func([]byte)
+	budget  *pickle.Budget
 	seen    map[any]bool // containers that were visited: one that occurs twice, or within itself, counts once
 	entries []entry
 }
 
-func flatten(top any, lookup func(s storage) ([]byte, error), release func([]byte)) ([]entry, error) {
+func flatten(top any, budget *pickle.Budget, lookup func(s storage) ([]byte, error)) ([]entry, error) {
 	if list, ok := members(top); !ok || len(list) == 0 {
 		if _, isList := elements(top); !isList {
 			return nil, fmt.Errorf("%w: the pickle holds no dict, but %s", ErrNotCheckpoint, pickled(top))
 		}
 	}
-	f := &flattener{lookup: lookup, release: release, seen: map[any]bool{}}
+	f := &flattener{lookup: lookup, release: mapfile.Release, budget: budget, seen: map[any]bool{}}
 	err := f.walk(top, "", 0)
 	return f.entries, err
 }
@@ -215,10 +251,10 @@ func flatten(top any, lookup func(s storage) ([]byte, error), release func([]byt
 func elements(v any) (list []member, ok bool) {
 	var all []any
 	switch l := v.(type) {
-	case *types.List:
-		all = *l
-	case *types.Tuple:
-		all = *l
+	case *pickle.List:
+		all = l.Items
+	case *pickle.Tuple:
+		all = l.Items
 	default:
 		return nil, false
 	}
@@ -230,14 +266,14 @@ func elements(v any) (list []member, ok bool) {
 
 // walk adds what a container holds; path is where it lies.
 func (f *flattener) walk(v any, path string, depth int) error {
-	list, ok := members(v)
-	if !ok {
-		list, _ = elements(v)
-	}
 	if f.seen[v] || depth > maxDepth {
 		return nil
 	}
 	f.seen[v] = true
+	list, ok := members(v)
+	if !ok {
+		list, _ = elements(v)
+	}
 	for _, m := range list {
 		if len(f.entries) > maxEntries {
 			return nil // newCheckpoint refuses it
@@ -246,28 +282,34 @@ func (f *flattener) walk(v any, path string, depth int) error {
 		if path != "" {
 			e.key = path + "." + m.key
 		}
+		if err := f.budget.Take(len(e.key)); err != nil {
+			return err
+		}
 		switch x := m.value.(type) {
 		case *strided:
 			f.view(&e, x)
 		case *odd:
 			e.kind = x.kind
 		case class:
-			e.kind, e.object = pickled(x), true
+			e.kind, e.object, e.class = pickled(x), true, x.name
 		case *object:
-			if len(x.items) > 0 {
+			if len(x.items.Items) > 0 {
 				if err := f.walk(x, e.key, depth+1); err != nil {
 					return err
 				}
 				continue
 			}
-			e.kind, e.object = pickled(x), !isArray(x)
-		case *types.Dict, *types.OrderedDict, *types.List, *types.Tuple:
+			e.kind, e.object, e.class = pickled(x), !isArray(x), x.class
+		case *pickle.Dict, *pickle.List, *pickle.Tuple:
 			if err := f.walk(x, e.key, depth+1); err != nil {
 				return err
 			}
 			continue
 		default:
 			continue // numbers, names and other things that some scripts keep beside the tensors
+		}
+		if err := f.budget.Take(entryBytes + len(e.kind) + len(e.view)); err != nil {
+			return err
 		}
 		f.entries = append(f.entries, e)
 	}

@@ -74,6 +74,7 @@ func TestOddFilesOfPyTorch(t *testing.T) {
 			if !strings.HasPrefix(c.file, "odd") {
 				require.Len(t, ck.Names(), n)
 			}
+			require.NoError(t, ck.CheckSums(context.Background()))
 			require.NoError(t, ck.CheckFinite(context.Background()))
 		})
 	}

@@ -1,12 +1,13 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/nlpodyssey/gopickle/types"
-
+	"syncsam-convert/frontends/checkpoint/pickle"
 	"syncsam-convert/ir/tensor"
 )
 
@@ -55,7 +56,8 @@ var namedTypes = strings.Fields(`uint16 uint32 uint64 complex32 complex64 comple
 
 // storage is what a persistent id stands for; its bytes are looked up when a tensor needs them.
 type storage struct {
-	key string
+	key   string
+	count int64 // elements, as the pickle says
 	element
 }
 
@@ -70,8 +72,11 @@ type strided struct {
 	refused       string // metadata that changes values in a way not known here
 }
 
-// PySetState is how a class changes a tensor by code of its own.
-func (s *strided) PySetState(any) error {
+// Memory is what it takes beside the values that the pickle gave.
+func (s *strided) Memory() int { return 256 + 16*len(s.dims) + len(s.dropped) + len(s.refused) }
+
+// SetState is how a class changes a tensor by code of its own.
+func (s *strided) SetState(any) error {
 	s.refused = "a tensor whose class restores it by code of its own (save a plain tensor)"
 	return nil
 }
@@ -79,8 +84,8 @@ func (s *strided) PySetState(any) error {
 // odd is a tensor, or what takes a tensor's place, that cannot be computed with.
 type odd struct{ kind string }
 
-// PySetState ignores attributes.
-func (*odd) PySetState(any) error { return nil }
+// SetState ignores attributes.
+func (*odd) SetState(any) error { return nil }
 
 // rebuildTensor takes (storage, offset, shape, stride).
 func rebuildTensor(args []any) (any, error) {
@@ -91,7 +96,10 @@ func rebuildTensor(args []any) (any, error) {
 	offset, okO := args[1].(int)
 	dims, err1 := integers(args[2])
 	strides, err2 := integers(args[3])
-	if err := errors.Join(err1, err2); err != nil || !okS || !okO || offset < 0 {
+	if err := cmp.Or(err1, err2); err != nil {
+		return nil, fmt.Errorf("tensor: %w", err)
+	}
+	if !okS || !okO || offset < 0 {
 		return nil, errors.New("tensor: want (storage, offset, shape, stride)")
 	}
 	return &strided{storage: s, element: s.element, offset: int64(offset), dims: dims, strides: strides}, nil
@@ -124,14 +132,17 @@ func rebuildTypedTensor(args []any) (any, error) {
 // withMetadata is rebuildTensor with a dict of flags at an index of the arguments. The negative bit is applied; what else is set and may
 // change values refuses the tensor.
 func withMetadata(args []any, at int) (any, error) {
+	if len(args) < at {
+		return nil, fmt.Errorf("tensor: have %d arguments, want %d or more", len(args), at)
+	}
 	v, err := rebuildTensor(args)
 	if err != nil || len(args) <= at || args[at] == nil {
 		return v, err
 	}
 	s := v.(*strided)
 	flags, ok := members(args[at])
-	if !ok {
-		return nil, errors.New("tensor: metadata: want a dict")
+	if !ok || len(flags) > mostKeys {
+		return nil, errors.New("tensor: metadata: want a small dict")
 	}
 	for _, f := range flags {
 		switch {
@@ -158,11 +169,12 @@ func rebuildFromType(args []any) (any, error) {
 		of = "class " + c.name
 	}
 	f, okF := args[0].(reconstructor)
-	inner, okA := args[2].(*types.Tuple)
-	if !okF || !okA {
+	inner, okA := args[2].(*pickle.Tuple)
+	nested := okA && len(inner.Items) > 0 && isFunction(inner.Items[0]) // which no program writes, and could be so a million times
+	if !okF || !okA || nested {
 		return &odd{"a tensor of " + of + ", made by code of its own (save a plain tensor)"}, nil
 	}
-	v, err := f(*inner)
+	v, err := f(inner.Items)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +189,11 @@ func rebuildFromType(args []any) (any, error) {
 		s.dropped = strings.Trim(of+", "+attributes, ", ")
 	}
 	return v, nil
+}
+
+func isFunction(v any) bool {
+	_, ok := v.(reconstructor)
+	return ok
 }
 
 // rebuildWithState is a parameter with attributes: (tensor, requires_grad, hooks, attributes).
@@ -195,16 +212,11 @@ var ownAttributes = map[string]bool{"persistent": true, "_is_buffer": true, "_is
 func attributeNames(state any) string {
 	var names []string
 	parts := []any{state}
-	if t, ok := state.(*types.Tuple); ok {
-		parts = *t
+	if t, ok := state.(*pickle.Tuple); ok {
+		parts = t.Items[:min(len(t.Items), 2)]
 	}
 	for _, p := range parts {
-		list, _ := members(p)
-		for _, m := range list {
-			if !ownAttributes[m.key] {
-				names = append(names, m.key)
-			}
-		}
+		names = append(names, slices.DeleteFunc(firstKeys(p), func(k string) bool { return ownAttributes[k] })...)
 	}
 	switch len(names) {
 	case 0:
@@ -238,14 +250,20 @@ func firstArgument(args []any) (any, error) {
 	return args[0], nil
 }
 
+// maxRank is PyTorch's own bound.
+const maxRank = 64
+
 func integers(v any) ([]int64, error) {
-	t, ok := v.(*types.Tuple)
+	t, ok := v.(*pickle.Tuple)
 	if !ok {
 		return nil, errors.New("want a tuple of integers")
 	}
-	out := make([]int64, t.Len())
+	if len(t.Items) > maxRank {
+		return nil, fmt.Errorf("rank: have %d, want at most %d", len(t.Items), maxRank)
+	}
+	out := make([]int64, len(t.Items))
 	for i := range out {
-		n, ok := t.Get(i).(int)
+		n, ok := t.Items[i].(int)
 		if !ok || n < 0 {
 			return nil, errors.New("want a tuple of integers, none negative")
 		}
@@ -255,7 +273,7 @@ func integers(v any) ([]int64, error) {
 }
 
 // maxRepeated bounds the elements of a view that has more than its storage (an expanded tensor).
-const maxRepeated = 1 << 24
+const maxRepeated = 1 << 22
 
 // tensor makes the view: a slice of the storage where it is contiguous, gathered lazily where not.
 func (s *strided) tensor(data []byte, release func([]byte)) (*tensor.Tensor, error) {

@@ -1,10 +1,9 @@
 package checkpoint
 
 import (
-	"archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -12,23 +11,23 @@ import (
 	"syncsam-convert/internal/mapfile"
 )
 
+// maxSmall is the most bytes of what lies beside pickle and storages in an archive: a version, a byte order, an identity.
+const maxSmall = 1 << 20
+
 // parseZip reads PyTorch's zip format: ROOT/data.pkl, and one stored entry ROOT/data/KEY per storage.
 func parseZip(data []byte) (*Checkpoint, error) {
-	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		if errors.Is(err, zip.ErrFormat) {
-			return nil, fmt.Errorf("zip: the directory at its end is missing: a download of %d bytes that was not finished (truncated?)", len(data))
-		}
-		return nil, fmt.Errorf("zip: %w (truncated?)", err)
+	records, err := directory(data)
+	if errors.Is(err, errNoDirectory) {
+		return nil, fmt.Errorf("zip: %w: a download of %d bytes that was not finished (truncated?)", err, len(data))
 	}
-	files := map[string]*zip.File{}
+	if err != nil {
+		return nil, fmt.Errorf("zip: %w", err)
+	}
+	files := map[string]*record{}
 	var roots []string
-	for _, f := range r.File {
-		if files[f.Name] != nil {
-			return nil, fmt.Errorf("zip: entry %q occurs twice", f.Name)
-		}
-		files[f.Name] = f
-		if dir, ok := strings.CutSuffix(f.Name, "/data.pkl"); ok && !strings.Contains(dir, "/") {
+	for i, r := range records {
+		files[r.name] = &records[i]
+		if dir, ok := strings.CutSuffix(r.name, "/data.pkl"); ok && !strings.Contains(dir, "/") {
 			roots = append(roots, dir)
 		}
 	}
@@ -38,49 +37,81 @@ func parseZip(data []byte) (*Checkpoint, error) {
 	if what := foreignZip(files, roots); what != "" {
 		return nil, fmt.Errorf("%w: %s", ErrNotCheckpoint, what)
 	}
-	root := roots[0]
-	content := func(name string) ([]byte, error) {
-		f := files[root+"/"+name]
-		if f == nil {
-			return nil, fmt.Errorf("zip: entry %q is missing", root+"/"+name)
+	root := roots[0] + "/"
+	for _, r := range records {
+		if !strings.HasPrefix(r.name, root) { // as PyTorch does
+			return nil, fmt.Errorf("zip: entry %q does not lie in %s", r.name, root)
 		}
-		at, err := f.DataOffset()
-		size := f.UncompressedSize64
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("zip: entry %q: %w", f.Name, err)
-		case f.Method != zip.Store || f.CompressedSize64 != size || f.Flags&1 != 0:
-			return nil, fmt.Errorf("zip: entry %q is compressed or encrypted, torch.save stores entries plainly; unpack the file and pack it again with zip -0 -r", f.Name)
-		case at < 0 || at > int64(len(data)) || size > uint64(int64(len(data))-at):
-			return nil, fmt.Errorf("zip: entry %q: have %d bytes, want %d", f.Name, int64(len(data))-at, size)
-		}
-		return data[at : at+int64(size) : at+int64(size)], nil
-	}
-	if files[root+"/byteorder"] != nil {
-		if order, err := content("byteorder"); err != nil {
-			return nil, err
-		} else if o := strings.TrimSpace(string(order)); o != "little" {
-			return nil, fmt.Errorf("zip: byteorder: have %q, want little", o)
+		if !strings.HasPrefix(r.name, root+"data/") && r.method == 0 && r.size <= maxSmall { // storages are checked when they are read
+			if _, err := checked(&r, data); err != nil {
+				return nil, err
+			}
 		}
 	}
-	pkl, err := content("data.pkl")
+	if err := ordered(files[root+"byteorder"], data); err != nil {
+		return nil, err
+	}
+	pkl, err := checked(files[root+"data.pkl"], data)
 	if err != nil {
 		return nil, err
 	}
-	m := newMachine()
-	top, _, err := m.load(pkl)
+	m := newMachine(len(pkl))
+	top, _, err := m.Load(pkl)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := flatten(top, func(s storage) ([]byte, error) { return content("data/" + s.key) }, mapfile.Release)
+	sums := map[string]func() error{}
+	entries, err := flatten(top, m.Budget, func(s storage) ([]byte, error) {
+		r := files[root+"data/"+s.key]
+		if r == nil {
+			return nil, fmt.Errorf("zip: entry %q is missing", root+"data/"+s.key)
+		}
+		content, err := r.content(data)
+		if err != nil {
+			return nil, fmt.Errorf("zip: %w", err)
+		}
+		if want := s.count * s.size; int64(len(content)) != want {
+			return nil, fmt.Errorf("zip: entry %q: have %d bytes, want %d elements of %s, as the pickle says", r.name, len(content), s.count, s.element)
+		}
+		sums[r.name] = func() error { defer mapfile.Release(content); return r.check(content) }
+		return content, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	return newCheckpoint("pytorch-zip", m.globals, entries)
+	c, err := newCheckpoint("pytorch-zip", m.globals, entries)
+	if err == nil {
+		c.sums = slices.Collect(maps.Values(sums))
+	}
+	return c, err
+}
+
+// checked gives a small entry's bytes, as its sum says that they are.
+func checked(r *record, data []byte) ([]byte, error) {
+	content, err := r.content(data)
+	if err != nil {
+		return nil, fmt.Errorf("zip: %w", err)
+	}
+	return content, r.check(content)
+}
+
+// ordered refuses another byte order than this reader's; r is nil where none is told.
+func ordered(r *record, data []byte) error {
+	if r == nil {
+		return nil
+	}
+	order, err := checked(r, data)
+	if err != nil {
+		return err
+	}
+	if o := strings.TrimSpace(string(order[:min(len(order), 16)])); o != "little" {
+		return fmt.Errorf("zip: byteorder: have %q, want little", o)
+	}
+	return nil
 }
 
 // foreignZip says what a zip file is that torch.save did not write, "" for what it did.
-func foreignZip(files map[string]*zip.File, roots []string) string {
+func foreignZip(files map[string]*record, roots []string) string {
 	for name := range files {
 		if strings.HasSuffix(name, "/constants.pkl") || name == "constants.pkl" {
 			return "a TorchScript archive; save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), OUT)"

@@ -90,6 +90,24 @@ func (a attrs) string(name, absent string) string {
 	return absent
 }
 
+// kinds are the kinds of the attributes that importers read, which take one of another kind for absent.
+var kinds = map[string]onnxpb.AttributeProto_AttributeType{
+	"axis": onnxpb.AttributeProto_INT, "keepdims": onnxpb.AttributeProto_INT, "to": onnxpb.AttributeProto_INT, "allowzero": onnxpb.AttributeProto_INT, "start": onnxpb.AttributeProto_INT,
+	"end": onnxpb.AttributeProto_INT, "antialias": onnxpb.AttributeProto_INT, "upper": onnxpb.AttributeProto_INT, "noop_with_empty_axes": onnxpb.AttributeProto_INT,
+	"axes": onnxpb.AttributeProto_INTS, "shape": onnxpb.AttributeProto_INTS, "starts": onnxpb.AttributeProto_INTS, "ends": onnxpb.AttributeProto_INTS, "split": onnxpb.AttributeProto_INTS,
+	"pads": onnxpb.AttributeProto_INTS, "min": onnxpb.AttributeProto_FLOAT, "max": onnxpb.AttributeProto_FLOAT, "mode": onnxpb.AttributeProto_STRING,
+	"coordinate_transformation_mode": onnxpb.AttributeProto_STRING, "nearest_mode": onnxpb.AttributeProto_STRING, "equation": onnxpb.AttributeProto_STRING,
+}
+
+func (a attrs) check() error {
+	for name, p := range a {
+		if want, ok := kinds[name]; ok && p.GetType() != want && p.GetType() != onnxpb.AttributeProto_UNDEFINED {
+			return fmt.Errorf("attribute %q: have %s, want %s", name, p.GetType(), want)
+		}
+	}
+	return nil
+}
+
 func (im *importer) node(n *onnxpb.NodeProto) error {
 	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
 		return fmt.Errorf("domain %q is not supported", d)
@@ -100,6 +118,9 @@ func (im *importer) node(n *onnxpb.NodeProto) error {
 	a := attrs{}
 	for _, p := range n.Attribute {
 		a[p.GetName()] = p
+	}
+	if err := a.check(); err != nil {
+		return err
 	}
 	if ok, err := im.sizeNode(n, a); ok || err != nil {
 		return err
@@ -146,6 +167,9 @@ func (im *importer) attrStruct(op string, zero any, a attrs) (any, error) {
 				continue
 			}
 			known[f.Name] = true
+			if want := kindOf(s.Field(f.Index).Interface()); p.GetType() != want && p.GetType() != onnxpb.AttributeProto_UNDEFINED {
+				return nil, fmt.Errorf("attribute %q: have %s, want %s", f.Name, p.GetType(), want)
+			}
 			switch s.Field(f.Index).Interface().(type) {
 			case int64:
 				s.Field(f.Index).SetInt(p.GetI())
@@ -170,6 +194,19 @@ func (im *importer) attrStruct(op string, zero any, a attrs) (any, error) {
 		return nil, nil
 	}
 	return out.Interface(), nil
+}
+
+// kindOf is the kind of attribute that a field takes.
+func kindOf(field any) onnxpb.AttributeProto_AttributeType {
+	switch field.(type) {
+	case int64:
+		return onnxpb.AttributeProto_INT
+	case float32:
+		return onnxpb.AttributeProto_FLOAT
+	case string:
+		return onnxpb.AttributeProto_STRING
+	}
+	return onnxpb.AttributeProto_INTS
 }
 
 func importConstant(im *importer, n *onnxpb.NodeProto, a attrs) error {
@@ -369,7 +406,17 @@ func importSplit(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error
 	if len(sizes) != len(n.Output) {
 		return fmt.Errorf("split: have %d sizes, want %d", len(sizes), len(n.Output))
 	}
-	at := int64(0)
+	at, whole := int64(0), in.Type.Shape[axis].B
+	for _, size := range sizes {
+		if size < 0 || size > whole-at {
+			return fmt.Errorf("split: have %v, want parts of %d", sizes[:min(len(sizes), 8)], whole)
+		}
+		at += size
+	}
+	if at != whole {
+		return fmt.Errorf("split: have %d elements, want %d", at, whole)
+	}
+	at = 0
 	for i, name := range n.Output {
 		v := im.b.As(name).Slice(in, axis, at, at+sizes[i])
 		at += sizes[i]
@@ -471,7 +518,7 @@ func importSoftmax(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) err
 }
 
 func importCast(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error {
-	d, err := onnxpb.DTypeOf(int32(a.int("to", 0)))
+	d, err := onnxpb.DTypeOf(int32(max(min(a.int("to", 0), math.MaxInt32), 0)))
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func ImportFor(f *onnxpb.File, inputs map[string]*tensor.Tensor) (*Model, error)
 	if skip := m.Metadata[onnxpb.PostprocessKey]; skip != "" { // shapes that depend on values: executors compute it, the IR cannot
 		graph = without(graph, skip)
 	}
-	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}, inputs: inputs, decide: map[string]*tensor.Tensor{}, known: map[*ir.Value]*tensor.Tensor{}}
+	im := &importer{b: ir.NewBuilder(name), opset: m.Opset, values: map[string]value{}, inputs: inputs, decide: map[string]*tensor.Tensor{}, known: &ir.Evaluated{}, left: maxMade}
 	m.Decide = im.decide
 	if err := im.run(graph, f.Initializers); err != nil {
 		return nil, err
@@ -132,9 +132,11 @@ type importer struct {
 	b      *ir.Builder
 	opset  int64
 	values map[string]value
-	inputs map[string]*tensor.Tensor    // what the model is read for; nil: anything
-	decide map[string]*tensor.Tensor    // those of them that were looked at
-	known  map[*ir.Value]*tensor.Tensor // what was evaluated
+	inputs map[string]*tensor.Tensor // what the model is read for; nil: anything
+	decide map[string]*tensor.Tensor // those of them that were looked at
+	known  *ir.Evaluated             // what was evaluated
+	left   int64                     // elements that nodes may still make while they are read
+	depth  int                       // of graphs within graphs
 }
 
 func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error {
@@ -161,6 +163,21 @@ func (im *importer) run(g *onnxpb.GraphProto, inits []onnxpb.Initializer) error 
 		}
 		im.b.Output(o.GetName(), v)
 	}
+	return nil
+}
+
+// maxMade is how many elements all nodes make that become constants while they are read; maxNested how deep graphs lie in graphs.
+const (
+	maxMade   = 1 << 24
+	maxNested = 16
+)
+
+// make takes elements of what may be made.
+func (im *importer) make(n int64) error {
+	if n < 0 || n > im.left {
+		return fmt.Errorf("it makes more constants than a model has: want fewer than %d elements", maxMade)
+	}
+	im.left -= n
 	return nil
 }
 

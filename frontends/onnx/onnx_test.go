@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	backend "syncsam-convert/backends/onnx"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
@@ -87,10 +89,49 @@ func FuzzImport(f *testing.F) {
 	shape := onnxpb.Proto("s", tensor.FromInt64([]int64{2}, []int64{-1, 2}))
 	f.Add(model([]*onnxpb.NodeProto{node("Reshape", "x", "s")}, shape))
 	f.Add(model([]*onnxpb.NodeProto{{OpType: proto.String("Shape"), Input: []string{"x"}, Output: []string{"n"}}, node("Expand", "x", "n")}))
+	suite, err := filepath.Glob("../../ir/testdata/ops/*.ir") // every operator
+	require.NoError(f, err)
+	for _, path := range suite {
+		text, err := os.ReadFile(path)
+		require.NoError(f, err)
+		m, err := ir.Parse(string(text), nil)
+		require.NoError(f, err)
+		for _, g := range m.Graphs {
+			path := filepath.Join(f.TempDir(), "m.onnx")
+			_, err := backend.WriteFile(path, g, backend.Options{NonFinite: true})
+			require.NoError(f, err)
+			if data, err := os.ReadFile(path); err == nil && len(data) < 1<<14 {
+				f.Add(data)
+			}
+		}
+	}
+	big := onnxpb.Proto("s", tensor.FromInt64([]int64{2}, []int64{1 << 40, 1 << 40}))
+	for _, op := range []string{"ConstantOfShape", "Expand", "Tile", "Pad", "Resize", "Reshape", "Slice", "Range", "OneHot", "Trilu", "Split"} {
+		f.Add(model([]*onnxpb.NodeProto{node(op, "s", "s", "s")}, big))
+		f.Add(model([]*onnxpb.NodeProto{node(op, "x", "s")}, big))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := read(data)
-		if err == nil {
-			require.NoError(t, ir.Check(m.Graph))
+		if err != nil {
+			require.NotContains(t, err.Error(), "internal error")
+			return
+		}
+		require.NoError(t, ir.Check(m.Graph))
+		p, err := ir.Compile(m.Graph)
+		if err != nil {
+			require.NotContains(t, err.Error(), "internal error")
+			return
+		}
+		plan, err := p.Memory(map[string]int64{"batch_size": 2})
+		if err != nil || plan.Peak > 1<<20 { // which the limit of memory decides about
+			return
+		}
+		in, err := ir.Probe(m.Graph, 1, nil)
+		if err != nil {
+			return
+		}
+		if _, err = p.Run(context.Background(), in); err != nil {
+			require.NotContains(t, err.Error(), "internal error")
 		}
 	})
 }

@@ -19,7 +19,7 @@ func (im *importer) sizeNode(n *onnxpb.NodeProto, a attrs) (bool, error) {
 			only, static = true, static && known
 		}
 	}
-	if !only {
+	if !only || in[0].sizes == nil && n.GetOpType() != "Concat" && n.GetOpType() != "ConstantOfShape" { // arithmetic of data with sizes is not done
 		return false, nil
 	}
 	done, err := im.sizesOnly(n, a, in)
@@ -55,6 +55,9 @@ func (im *importer) sizesOnly(n *onnxpb.NodeProto, a attrs, in []value) (bool, e
 	case "Squeeze":
 		out = value{sizes: in[0].sizes, rank0: true}
 	case "Unsqueeze":
+		if !in[0].rank0 {
+			return true, fmt.Errorf("it makes a matrix of sizes")
+		}
 		out = value{sizes: in[0].sizes}
 	case "Concat":
 		for i, x := range in {
@@ -128,6 +131,9 @@ func sizeArithmetic(op string, x, y value) (value, error) {
 	out := value{rank0: x.rank0 && y.rank0}
 	for i := range n {
 		a, b := x.sizes[min(i, len(x.sizes)-1)], y.sizes[min(i, len(y.sizes)-1)]
+		if err := (tensor.Type{Shape: []tensor.Dim{a, b}}).Measurable(); err != nil {
+			return value{}, fmt.Errorf("%s of sizes %s and %s: too large", op, a, b)
+		}
 		var d tensor.Dim
 		var err error
 		ok := true

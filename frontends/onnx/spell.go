@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -111,10 +112,13 @@ func importOneHot(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if err != nil {
 		return err
 	}
-	if depth.Len() != 1 || depth.Int64s()[0] < 1 || depth.Int64s()[0] > 1<<24 {
+	if depth.Len() != 1 || depth.Int64s()[0] < 1 {
 		return fmt.Errorf("depth: have %s", depth.Type())
 	}
 	d := depth.Int64s()[0]
+	if err := im.make(d); err != nil {
+		return fmt.Errorf("depth: %w", err)
+	}
 	axis := a.int("axis", -1)
 	rank := int64(in[0].Type.Rank() + 1)
 	if axis < 0 {
@@ -143,9 +147,6 @@ func importOneHot(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	return im.emit(n, ir.Where, hot, one(1), one(0))
 }
 
-// maxRange is the most numbers that a Range makes, which become a constant.
-const maxRange = 1 << 24
-
 // importRange makes a constant.
 func importRange(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	var at [3]*tensor.Tensor
@@ -162,23 +163,24 @@ func importRange(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	switch d := at[0].DType(); d {
 	case tensor.Int64, tensor.Int32:
 		start, limit, delta := at[0].Int64s()[0], at[1].Int64s()[0], at[2].Int64s()[0]
-		if delta == 0 || (limit-start)/delta > maxRange {
-			return fmt.Errorf("from %d to %d by %d: want fewer than %d numbers", start, limit, delta, maxRange)
+		count, err := im.count(float64(start), float64(limit), float64(delta))
+		if err != nil {
+			return err
 		}
-		x := []int64{}
-		for ; delta > 0 && start < limit || delta < 0 && start > limit; start += delta {
-			x = append(x, start)
+		x := make([]int64, count)
+		for i := range x {
+			x[i] = start + int64(i)*delta
 		}
 		made = tensor.Dense(tensor.Cast(tensor.FromInt64([]int64{int64(len(x))}, x), d))
 	case tensor.Float32:
 		start, limit, delta := at[0].Float32s()[0], at[1].Float32s()[0], at[2].Float32s()[0]
-		count := (float64(limit) - float64(start)) / float64(delta)
-		if !(count < maxRange) {
-			return fmt.Errorf("from %g to %g by %g: want fewer than %d numbers", start, limit, delta, maxRange)
+		count, err := im.count(float64(start), float64(limit), float64(delta))
+		if err != nil {
+			return err
 		}
-		x := []float32{}
-		for i := 0; float64(i) < count; i++ {
-			x = append(x, start+float32(i)*delta)
+		x := make([]float32, count)
+		for i := range x {
+			x[i] = start + float32(i)*delta
 		}
 		made = tensor.FromFloat32([]int64{int64(len(x))}, x)
 	default:
@@ -186,6 +188,16 @@ func importRange(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	}
 	im.values[n.Output[0]] = im.constant(n.Output[0], made)
 	return nil
+}
+
+// count is how many numbers lie from start on below limit (above it for a negative delta).
+func (im *importer) count(start, limit, delta float64) (int, error) {
+	n := math.Ceil((limit - start) / delta)
+	if delta == 0 || !(n <= maxMade) { // NaN, too
+		return 0, fmt.Errorf("from %g to %g by %g: want at most %d numbers", start, limit, delta, maxMade)
+	}
+	n = max(n, 0)
+	return int(n), im.make(int64(n))
 }
 
 // importIf takes the branch that the condition has, in the place of the node.
@@ -202,12 +214,15 @@ func importIf(im *importer, n *onnxpb.NodeProto, a attrs) error {
 	if branch == nil || branch.G == nil || len(branch.G.Output) != len(n.Output) {
 		return fmt.Errorf("%s: want a graph of %d outputs", name, len(n.Output))
 	}
+	if im.depth++; im.depth > maxNested {
+		return fmt.Errorf("%s: more than %d graphs lie in each other", name, maxNested)
+	}
 	outer := im.values
 	im.values = make(map[string]value, len(outer))
 	for k, v := range outer {
 		im.values[k] = v
 	}
-	defer func() { im.values = outer }()
+	defer func() { im.values, im.depth = outer, im.depth-1 }()
 	for _, p := range branch.G.Initializer {
 		t, err := onnxpb.TensorOf(p)
 		if err != nil {
@@ -237,6 +252,9 @@ func importNonZero(im *importer, n *onnxpb.NodeProto, _ attrs) error {
 	dims := t.Dims()
 	places := make([][]int64, len(dims))
 	x := tensor.Cast(t, tensor.Float32).Float32s()
+	if err := im.make(int64(len(x)) * int64(len(dims))); err != nil {
+		return err
+	}
 	for i, v := range x {
 		if v == 0 {
 			continue
@@ -274,12 +292,16 @@ func importTrilu(im *importer, n *onnxpb.NodeProto, a attrs, in *ir.Value) error
 		return fmt.Errorf("have %s, want matrices of known sizes", in.Type)
 	}
 	rows, cols := in.Type.Shape[rank-2].B, in.Type.Shape[rank-1].B
-	if _, err := tensor.Elements([]int64{rows, cols}); err != nil || rows*cols > maxRange {
-		return fmt.Errorf("have %s, want fewer than %d places", in.Type, maxRange)
+	places, err := tensor.Elements([]int64{rows, cols})
+	if err == nil {
+		err = im.make(places)
+	}
+	if err != nil {
+		return err
 	}
 	keep := make([]bool, rows*cols)
 	for i := range keep {
-		below := int64(i)%cols - int64(i)/cols - k // columns right of the diagonal
+		below := int64(i)%cols - int64(i)/cols - min(max(k, -rows-1), cols+1) // columns right of the diagonal
 		keep[i] = below == 0 || (below > 0) == (a.int("upper", 1) != 0)
 	}
 	b := im.b.As(n.Output[0])

@@ -190,6 +190,9 @@ func (f *File) initializer(data []byte, dir string) (Initializer, error) {
 
 // TensorOf makes a tensor of a TensorProto held in a message, as attributes hold them; external data are refused.
 func TensorOf(p *TensorProto) (*tensor.Tensor, error) {
+	if p == nil {
+		return nil, errors.New("it is no tensor")
+	}
 	if p.GetDataLocation() == TensorProto_EXTERNAL {
 		return nil, fmt.Errorf("tensor %q: external data are not supported here", p.GetName())
 	}

@@ -28,8 +28,8 @@ const pageAlign = 4096 // external tensors start on a page, so that readers can 
 
 // Write streams a model: first the message without initializers, then one graph chunk per tensor, which every protobuf
 // reader merges into the graph. Each tensor is computed when its turn comes, so memory holds about one. The same model
-// gives the same bytes. ext may be nil.
-func Write(w io.Writer, model *ModelProto, inits []Initializer, ext *External) error {
+// gives the same bytes. ext may be nil; check, which may be, too, sees all bytes of the tensors, in parts of whole elements, before they are written.
+func Write(w io.Writer, model *ModelProto, inits []Initializer, ext *External, check Check) error {
 	skeleton, err := marshal(model)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func Write(w io.Writer, model *ModelProto, inits []Initializer, ext *External) e
 	at := int64(0)
 	for _, init := range inits {
 		if ext != nil && init.Tensor.NumBytes() >= ext.Threshold {
-			if err := writeExternal(w, ext, &at, init); err != nil {
+			if err := writeExternal(w, ext, &at, init, check); err != nil {
 				return fmt.Errorf("initializer %q: %w", init.Name, err)
 			}
 			continue
@@ -48,13 +48,38 @@ func Write(w io.Writer, model *ModelProto, inits []Initializer, ext *External) e
 		if _, err := w.Write(chunkHeader(init)); err != nil {
 			return err
 		}
-		if n, err := init.Tensor.WriteTo(w); err != nil {
-			return err
+		if n, err := init.Tensor.WriteTo(check.before(w, init)); err != nil {
+			return fmt.Errorf("initializer %q: %w", init.Name, err)
 		} else if n != init.Tensor.NumBytes() {
 			return fmt.Errorf("initializer %q: wrote %d bytes, want %d", init.Name, n, init.Tensor.NumBytes())
 		}
 	}
 	return nil
+}
+
+// A Check refuses a tensor by a part of its bytes.
+type Check func(d tensor.DType, part []byte) error
+
+// before is w behind the check.
+func (c Check) before(w io.Writer, init Initializer) io.Writer {
+	if c == nil {
+		return w
+	}
+	return checked{w, c, init.Tensor.DType()}
+}
+
+type checked struct {
+	w     io.Writer
+	check Check
+	dtype tensor.DType
+}
+
+// Write checks and writes.
+func (c checked) Write(part []byte) (int, error) {
+	if err := c.check(c.dtype, part); err != nil {
+		return 0, err
+	}
+	return c.w.Write(part)
 }
 
 func marshal(m proto.Message) ([]byte, error) {
@@ -100,7 +125,7 @@ func wrap(fields []byte, payload uint64) []byte {
 	return append(append(out, init...), fields...)
 }
 
-func writeExternal(w io.Writer, ext *External, at *int64, init Initializer) error {
+func writeExternal(w io.Writer, ext *External, at *int64, init Initializer, check Check) error {
 	if pad := (pageAlign - *at%pageAlign) % pageAlign; pad > 0 {
 		if _, err := ext.W.Write(make([]byte, pad)); err != nil {
 			return err
@@ -120,7 +145,7 @@ func writeExternal(w io.Writer, ext *External, at *int64, init Initializer) erro
 	if _, err := w.Write(wrap(fields, 0)); err != nil {
 		return err
 	}
-	n, err := init.Tensor.WriteTo(ext.W)
+	n, err := init.Tensor.WriteTo(check.before(ext.W, init))
 	*at += n
 	return err
 }

@@ -41,7 +41,7 @@ func create(dir, name, kind string, mode fs.FileMode) (*os.File, error) {
 	for range 1000 {
 		path := filepath.Join(dir, fmt.Sprint(prefix(name, kind), rand.Uint32()))
 		f, err := make1(path, kind, mode)
-		if errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) || err == errTaken {
 			continue
 		}
 		if err != nil {
@@ -60,6 +60,9 @@ func create(dir, name, kind string, mode fs.FileMode) (*os.File, error) {
 	return nil, fmt.Errorf("cannot make a temporary name in %s", dir)
 }
 
+// errTaken says that somebody who looked for dead folders found the new one before it was locked.
+var errTaken = errors.New("removed by another run")
+
 func make1(path, kind string, mode fs.FileMode) (*os.File, error) {
 	if kind == writing {
 		return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
@@ -67,7 +70,11 @@ func make1(path, kind string, mode fs.FileMode) (*os.File, error) {
 	if err := os.Mkdir(path, mode); err != nil {
 		return nil, err
 	}
-	return os.Open(path)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errTaken
+	}
+	return f, err
 }
 
 // removeDead removes what no living process works at: of some kinds, in a folder, or of one target in it (any where name is ".").

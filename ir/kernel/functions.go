@@ -481,6 +481,33 @@ func normBiasPlain(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 flo
 	}
 }
 
+// squareAddPlain computes (x - y)^2 + z.
+func squareAddPlain(x0 []float32, x1 []float32, x2 []float32, z []float32) {
+	for i := range z {
+		t1 := x0[i]
+		t2 := x1[i]
+		t3 := x2[i]
+		t4 := t1 - t2
+		t5 := float32(t4 * t4)
+		t6 := t5 + t3
+		z[i] = t6
+	}
+}
+
+// normChannelPlain computes (x - y) z n0 + n1.
+func normChannelPlain(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 float32, n1 float32) {
+	for i := range z {
+		t1 := x0[i]
+		t2 := x1[i]
+		t3 := x2[i]
+		t4 := t1 - t2
+		t5 := float32(t4 * t3)
+		t6 := float32(t5 * n0)
+		t7 := t6 + n1
+		z[i] = t7
+	}
+}
+
 // quantizePlain computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1.
 func quantizePlain(x0 []float32, z []uint8, n0 float32, n1 float32, n2 float32, n3 float32) {
 	for i := range z {

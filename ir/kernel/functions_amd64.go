@@ -362,6 +362,42 @@ func normBiasAll(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 float
 	}
 }
 
+// squareAddAll computes (x - y)^2 + z, of all elements of z.
+func squareAddAll(x0 []float32, x1 []float32, x2 []float32, z []float32) {
+	n := len(z)
+	x0 = x0[:n]
+	x1 = x1[:n]
+	x2 = x2[:n]
+	if n == 0 || use == generic {
+		n = 0
+	} else if use == avx512 {
+		squareAddAVX512(n, &x0[0], &x1[0], &x2[0], &z[0])
+	} else {
+		squareAddAVX2(n, &x0[0], &x1[0], &x2[0], &z[0])
+	}
+	if n < len(z) {
+		squareAddPlain(x0[n:], x1[n:], x2[n:], z[n:])
+	}
+}
+
+// normChannelAll computes (x - y) z n0 + n1, of all elements of z.
+func normChannelAll(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 float32, n1 float32) {
+	n := len(z)
+	x0 = x0[:n]
+	x1 = x1[:n]
+	x2 = x2[:n]
+	if n == 0 || use == generic {
+		n = 0
+	} else if use == avx512 {
+		normChannelAVX512(n, &x0[0], &x1[0], &x2[0], &z[0], n0, n1)
+	} else {
+		normChannelAVX2(n, &x0[0], &x1[0], &x2[0], &z[0], n0, n1)
+	}
+	if n < len(z) {
+		normChannelPlain(x0[n:], x1[n:], x2[n:], z[n:], n0, n1)
+	}
+}
+
 // quantizeAll computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1, of all elements of z.
 func quantizeAll(x0 []float32, z []uint8, n0 float32, n1 float32, n2 float32, n3 float32) {
 	n := len(z)

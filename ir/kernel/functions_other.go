@@ -114,6 +114,16 @@ func normBiasAll(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 float
 	normBiasPlain(x0, x1, x2, z, n0, n1)
 }
 
+// squareAddAll computes (x - y)^2 + z, of all elements of z.
+func squareAddAll(x0 []float32, x1 []float32, x2 []float32, z []float32) {
+	squareAddPlain(x0, x1, x2, z)
+}
+
+// normChannelAll computes (x - y) z n0 + n1, of all elements of z.
+func normChannelAll(x0 []float32, x1 []float32, x2 []float32, z []float32, n0 float32, n1 float32) {
+	normChannelPlain(x0, x1, x2, z, n0, n1)
+}
+
 // quantizeAll computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1, of all elements of z.
 func quantizeAll(x0 []float32, z []uint8, n0 float32, n1 float32, n2 float32, n3 float32) {
 	quantizePlain(x0, z, n0, n1, n2, n3)

@@ -236,6 +236,26 @@ func normBiasAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 f
 //go:noescape
 func normBiasAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
 
+// squareAddAVX2 computes (x - y)^2 + z, of n elements.
+//
+//go:noescape
+func squareAddAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32)
+
+// squareAddAVX512 computes (x - y)^2 + z, of n elements.
+//
+//go:noescape
+func squareAddAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32)
+
+// normChannelAVX2 computes (x - y) z n0 + n1, of n elements.
+//
+//go:noescape
+func normChannelAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+
+// normChannelAVX512 computes (x - y) z n0 + n1, of n elements.
+//
+//go:noescape
+func normChannelAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+
 // quantizeAVX2 computes the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1, of n elements.
 //
 //go:noescape

@@ -7178,6 +7178,194 @@ done:
 	VZEROUPPER
 	RET
 
+// func squareAddAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32)
+// Requires: AVX
+TEXT ·squareAddAVX2(SB), NOSPLIT, $0-40
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ x2+24(FP), BX
+	MOVQ z+32(FP), SI
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VSUBPS  Y1, Y0, Y0
+	VMULPS  Y0, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (SI)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, SI
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y0
+	NEGQ       AX
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VMASKMOVPS (BX), Y0, Y3
+	VSUBPS     Y2, Y1, Y1
+	VMULPS     Y1, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VMASKMOVPS Y1, Y0, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func squareAddAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·squareAddAVX512(SB), NOSPLIT, $0-40
+	MOVQ n+0(FP), AX
+	MOVQ x0+8(FP), CX
+	MOVQ x1+16(FP), DX
+	MOVQ x2+24(FP), BX
+	MOVQ z+32(FP), SI
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VSUBPS  Z1, Z0, Z0
+	VMULPS  Z0, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (SI)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, SI
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, DI
+	SHLXL     AX, DI, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	VMOVUPS.Z (BX), K1, Z2
+	VSUBPS    Z1, Z0, Z0
+	VMULPS    Z0, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normChannelAVX2(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX
+TEXT ·normChannelAVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Y0
+	VBROADCASTSS n1+44(FP), Y1
+
+loop:
+	CMPQ    AX, $0x08
+	JLT     rest
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VMOVUPS (BX), Y4
+	VSUBPS  Y3, Y2, Y2
+	VMULPS  Y4, Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VMOVUPS Y2, (SI)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, SI
+	SUBQ    $0x08, AX
+	JMP     loop
+
+rest:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       laneMasks<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y2
+	NEGQ       AX
+	VMASKMOVPS (CX), Y2, Y3
+	VMASKMOVPS (DX), Y2, Y4
+	VMASKMOVPS (BX), Y2, Y5
+	VSUBPS     Y4, Y3, Y3
+	VMULPS     Y5, Y3, Y3
+	VMULPS     Y0, Y3, Y0
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y2, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normChannelAVX512(n int, x0 *float32, x1 *float32, x2 *float32, z *float32, n0 float32, n1 float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normChannelAVX512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         x2+24(FP), BX
+	MOVQ         z+32(FP), SI
+	VBROADCASTSS n0+40(FP), Z0
+	VBROADCASTSS n1+44(FP), Z1
+
+loop:
+	CMPQ    AX, $0x10
+	JLT     rest
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VMOVUPS (BX), Z4
+	VSUBPS  Z3, Z2, Z2
+	VMULPS  Z4, Z2, Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (SI)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, SI
+	SUBQ    $0x10, AX
+	JMP     loop
+
+rest:
+	TESTQ     AX, AX
+	JZ        done
+	MOVL      $0x0000ffff, DI
+	SHLXL     AX, DI, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VMOVUPS.Z (BX), K1, Z4
+	VSUBPS    Z3, Z2, Z2
+	VMULPS    Z4, Z2, Z2
+	VMULPS    Z0, Z2, Z0
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (SI)
+
+done:
+	VZEROUPPER
+	RET
+
 // func quantizeAVX2(n int, x0 *float32, z *uint8, n0 float32, n1 float32, n2 float32, n3 float32)
 // Requires: AVX, AVX2
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-40

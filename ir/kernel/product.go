@@ -240,6 +240,19 @@ func PackRight(k, n int, b []float32) *Packed {
 	return pack(n, k, width, (n+width-1)/width*width, func(line, lines, k0, kb int, out []float32) { fillRight(false, b, n, line, lines, k0, kb, out) })
 }
 
+// packRightIn is PackRight in one thread and in memory of the caller's.
+func packRightIn(buf []float32, k, n int, b []float32) *Packed {
+	_, width := tileShape()
+	p := &Packed{n, k, width, (n + width - 1) / width * width, buf}
+	for k0 := 0; k0 < k; k0 += blockK {
+		kb := min(blockK, k-k0)
+		for c := 0; c < n; c += width {
+			fillRight(false, b, n, c, min(width, n-c), k0, kb, p.at(k0, kb)[c*kb:][:width*kb])
+		}
+	}
+	return p
+}
+
 func pack(lines, k, width, padded int, fill func(line, lines, k0, kb int, out []float32)) *Packed {
 	p := &Packed{lines, k, width, padded, make([]float32, padded*k)}
 	Parallel((lines+width-1)/width, 1, func(lo, hi int) {

@@ -332,6 +332,10 @@ func TestSameFunctions(t *testing.T) {
 			x, gamma, beta := numbers(rng, rows*n), numbers(rng, n), numbers(rng, n)
 			sameBits(t, fmt.Sprint("Softmax", n), rows*n, func(y []float32) { Softmax(rows, n, x, y) })
 			sameBits(t, fmt.Sprint("LayerNorm", n), rows*n, func(y []float32) { LayerNorm(rows, n, x, gamma, beta, 1e-6, y) })
+			sameBits(t, fmt.Sprint("LayerNorm2d", n), rows*n, func(y []float32) { LayerNorm2d(1, n, rows, x, gamma, beta, 1e-6, y) })
+			sameBits(t, fmt.Sprint("LayerNorm2d of two ", n), 2*rows*n, func(y []float32) {
+				LayerNorm2d(2, rows, n, slices.Concat(x, x), x[:rows], x[:rows], 1e-6, y)
+			})
 			sameBits(t, fmt.Sprint("LayerNorm without beta", n), rows*n, func(y []float32) { LayerNorm(rows, n, x, gamma, nil, 1e-6, y) })
 			sameBits(t, fmt.Sprint("BatchNorm", n), rows*n, func(y []float32) { BatchNorm(1, rows, n, x, x[:rows], x[:rows], x[:rows], x[:rows], 1e-5, y) })
 			for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceLogSumExp"} {

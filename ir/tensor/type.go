@@ -42,6 +42,23 @@ func (d Dim) Add(e Dim) (Dim, error) {
 	return canonical(Dim{sym, d.A + e.A, d.B + e.B}), nil
 }
 
+// MaxDim is the most elements along an axis that operators have: sums and products of two such numbers fit 64 bits.
+const MaxDim = 1<<31 - 1
+
+// Measurable reports whether a shape's numbers are within MaxDim, and the elements of a static one countable.
+func (t Type) Measurable() error {
+	for _, d := range t.Shape {
+		if max(d.B, -d.B) > MaxDim || max(d.A, -d.A) > MaxDim || d.B == math.MinInt64 || d.A == math.MinInt64 {
+			return fmt.Errorf("%s has more than %d elements along an axis", t, MaxDim)
+		}
+	}
+	if dims, ok := t.Static(); ok {
+		_, err := Elements(dims)
+		return err
+	}
+	return nil
+}
+
 // Times is n*d.
 func (d Dim) Times(n int64) Dim { return canonical(Dim{d.Sym, d.A * n, d.B * n}) }
 
@@ -61,6 +78,9 @@ func (d Dim) Eval(syms map[string]int64) (int64, error) {
 	n, ok := syms[d.Sym]
 	if !ok {
 		return 0, fmt.Errorf("dimension %s: symbol %q is not bound", d, d.Sym)
+	}
+	if !fits(d.A, n) || !fits(d.B, 1) {
+		return 0, fmt.Errorf("dimension %s: %s = %d: too many elements", d, d.Sym, n)
 	}
 	return d.A*n + d.B, nil
 }
@@ -261,6 +281,12 @@ func Missing(all, known []Dim) (Dim, error) {
 	return Dim{}, fmt.Errorf("%s cannot be divided into %s", ShapeString(all), ShapeString(known))
 }
 
+// fits reports whether a product of two numbers is one of 64 bits, with room to spare.
+func fits(a, b int64) bool {
+	hi, lo := bits.Mul64(uint64(max(a, -a)), uint64(max(b, -b)))
+	return hi == 0 && lo <= math.MaxInt64/16 && a != math.MinInt64 && b != math.MinInt64
+}
+
 func (d Dim) zero() bool { return d.Is(0) }
 
 // without gives the dims of a that remain after cancelling those of b, one for one.
@@ -280,6 +306,9 @@ func without(a, b []Dim) []Dim {
 func product(dims []Dim) (Dim, error) {
 	p := Static(1)
 	for _, d := range dims {
+		if !fits(d.A, p.B) || !fits(d.B, p.A) || !fits(d.B, p.B) {
+			return Dim{}, fmt.Errorf("product of %s and %s: too many elements", p, d)
+		}
 		switch {
 		case d.IsStatic():
 			p = p.Times(d.B)

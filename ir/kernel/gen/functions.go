@@ -84,6 +84,13 @@ var functions = []function{
 	{name: "normBias", doc: "(x - n0) n1 y + z", in: []stream{floats, floats, floats}, numbers: 2, f: func(m machine, x, n []value) value {
 		return m.add(m.mul(m.mul(m.sub(x[0], n[0]), n[1]), x[1]), x[2])
 	}},
+	{name: "squareAdd", doc: "(x - y)^2 + z", in: []stream{floats, floats, floats}, f: func(m machine, x, _ []value) value {
+		d := m.sub(x[0], x[1])
+		return m.add(m.mul(d, d), x[2])
+	}},
+	{name: "normChannel", doc: "(x - y) z n0 + n1", in: []stream{floats, floats, floats}, numbers: 2, f: func(m machine, x, n []value) value {
+		return m.add(m.mul(m.mul(m.sub(x[0], x[1]), x[2]), n[0]), n[1])
+	}},
 	{name: "quantize", doc: "the low byte of round(x / n0, between n1 and n2) + n3, halves to even; NaN is like what lies below n1", in: []stream{floats}, numbers: 4, out: bytes,
 		f: func(m machine, x, n []value) value {
 			return m.integer(saturate(m, m.div(x[0], n[0]), n[1], n[2], n[3]))

@@ -27,6 +27,7 @@ const (
 	ImagePosition                = Tag(0x00200032)
 	ImageOrientation             = Tag(0x00200037)
 	SamplesPerPixel              = Tag(0x00280002)
+	PixelSpacing                 = Tag(0x00280030)
 	PhotometricInterpretation    = Tag(0x00280004)
 	PlanarConfiguration          = Tag(0x00280006)
 	NumberOfFrames               = Tag(0x00280008)
@@ -62,6 +63,7 @@ const (
 	PixelValueTransformation     = Tag(0x00289145)
 	PresentationLUTSequence      = Tag(0x20500010)
 	PresentationLUTShape         = Tag(0x20500020)
+	PixelMeasuresSequence        = Tag(0x00289110)
 	PlanePositionSequence        = Tag(0x00209113)
 	PlaneOrientationSequence     = Tag(0x00209116)
 	SharedFunctionalGroups       = Tag(0x52009229)
@@ -81,6 +83,7 @@ var attributes = map[Tag]struct{ name, vr string }{
 	ImagePosition:                {"Image Position (Patient)", "DS"},
 	ImageOrientation:             {"Image Orientation (Patient)", "DS"},
 	SamplesPerPixel:              {"Samples per Pixel", "US"},
+	PixelSpacing:                 {"Pixel Spacing", "DS"},
 	PhotometricInterpretation:    {"Photometric Interpretation", "CS"},
 	PlanarConfiguration:          {"Planar Configuration", "US"},
 	NumberOfFrames:               {"Number of Frames", "IS"},
@@ -116,6 +119,7 @@ var attributes = map[Tag]struct{ name, vr string }{
 	PixelValueTransformation:     {"Pixel Value Transformation Sequence", "SQ"},
 	PresentationLUTSequence:      {"Presentation LUT Sequence", "SQ"},
 	PresentationLUTShape:         {"Presentation LUT Shape", "CS"},
+	PixelMeasuresSequence:        {"Pixel Measures Sequence", "SQ"},
 	PlanePositionSequence:        {"Plane Position Sequence", "SQ"},
 	PlaneOrientationSequence:     {"Plane Orientation Sequence", "SQ"},
 	SharedFunctionalGroups:       {"Shared Functional Groups Sequence", "SQ"},

@@ -1,0 +1,208 @@
+package golden
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/dataset"
+	"syncsam-convert/engine"
+	"syncsam-convert/internal/version"
+	"syncsam-convert/pictures"
+)
+
+// Evidence names everything that a verification rests on. It is not part of what a manifest keeps: it differs from one run to the next.
+type Evidence struct {
+	Tool          version.Tool `json:"tool"`
+	Artifact      *Hashed      `json:"artifact"`             // that is judged
+	First         *Hashed      `json:"artifact_a,omitempty"` // that it is compared with
+	Golden        *Hashed      `json:"golden,omitempty"`
+	Data          *DataHash    `json:"data,omitempty"`
+	EngineVersion string       `json:"engine_version"`
+	Host          Host         `json:"host"`
+	Started       time.Time    `json:"started"`
+	Finished      time.Time    `json:"finished"`
+}
+
+// Hashed is a folder and the SHA-256 of the file that describes it: manifest.json, which holds the hashes of an artifact's files, or golden.json.
+type Hashed struct {
+	Path      string            `json:"path"`
+	SHA256    string            `json:"sha256"`
+	Family    string            `json:"family,omitempty"`
+	Precision string            `json:"precision,omitempty"`
+	Source    string            `json:"source_sha256,omitempty"` // of the checkpoint
+	Files     map[string]string `json:"files,omitempty"`
+}
+
+// DataHash names the data that was read. SHA256 is that of two lines "HASH  NAME" for each item in the order of the data set, its image's and its
+// mask's: the hash of the file that a name means, and the name.
+type DataHash struct {
+	Path   string    `json:"path"`
+	Layout string    `json:"layout,omitempty"`
+	Items  int       `json:"items"`
+	SHA256 string    `json:"sha256"`
+	Oldest time.Time `json:"oldest"` // modification time of its files
+	Newest time.Time `json:"newest"`
+}
+
+// Host is the machine of a verification.
+type Host struct {
+	Name string `json:"name"`
+	OS   string `json:"os"`
+	Arch string `json:"arch"`
+	CPUs int    `json:"cpus"`
+	CPU  string `json:"cpu_instructions"` // that the embedded engine uses
+}
+
+func here() Host {
+	name, err := os.Hostname()
+	if err != nil {
+		name = ""
+	}
+	cpu, err := engine.CPU()
+	if err != nil {
+		cpu = ""
+	}
+	return Host{name, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpu}
+}
+
+// describe names an artifact.
+func describe(dir string, man *artifact.Manifest) (*Hashed, error) {
+	sum, _, err := artifact.Hash(filepath.Join(dir, artifact.ManifestName))
+	h := &Hashed{Path: dir, SHA256: sum, Family: man.Family, Precision: man.Precision, Source: man.Source.SHA256, Files: map[string]string{}}
+	for _, f := range man.Files {
+		h.Files[f.Name] = f.SHA256
+	}
+	return h, err
+}
+
+// A digest hashes what is read, in the order of the items. Files are hashed by those who read them; a nil digest does nothing.
+type digest struct {
+	sync.Mutex
+	volumes        map[string]*volumeHash // of many slices each: hashed once
+	sum            hash.Hash
+	items          int
+	oldest, newest time.Time
+}
+
+type volumeHash struct {
+	once sync.Once
+	sum  string
+	err  error
+}
+
+func newDigest() *digest { return &digest{volumes: map[string]*volumeHash{}, sum: sha256.New()} }
+
+// line is "HASH  NAME" of the file that a name of the data set means.
+func (d *digest) line(data, name string) (string, error) {
+	if d == nil {
+		return "", nil
+	}
+	full, err := dataset.Path(data, name)
+	if err != nil {
+		return "", err
+	}
+	file, _, err := pictures.SplitName(full)
+	if err != nil {
+		return "", err
+	}
+	if !pictures.IsVolume(file) {
+		sum, err := d.hash(file)
+		return sum + "  " + name, err
+	}
+	d.Lock()
+	v := d.volumes[file]
+	if v == nil {
+		v = &volumeHash{}
+		d.volumes[file] = v
+	}
+	d.Unlock()
+	v.once.Do(func() { v.sum, v.err = d.hash(file) })
+	return v.sum + "  " + name, v.err
+}
+
+// hash is a file's, or of a folder (a series) that of the lines of its files.
+func (d *digest) hash(file string) (string, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		d.saw(info.ModTime().UTC())
+		sum, _, err := artifact.Hash(file)
+		return sum, err
+	}
+	entries, err := os.ReadDir(file)
+	if err != nil {
+		return "", err
+	}
+	all := sha256.New()
+	for _, e := range entries {
+		at := filepath.Join(file, e.Name())
+		if info, err := os.Stat(at); err != nil || info.IsDir() {
+			continue
+		}
+		sum, err := d.hash(at)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(all, "%s  %s\n", sum, e.Name())
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+func (d *digest) saw(at time.Time) {
+	d.Lock()
+	defer d.Unlock()
+	if d.oldest.IsZero() || at.Before(d.oldest) {
+		d.oldest = at
+	}
+	if at.After(d.newest) {
+		d.newest = at
+	}
+}
+
+// take adds an item's lines.
+func (d *digest) take(lines [2]string) {
+	if d != nil {
+		d.items++
+		fmt.Fprintf(d.sum, "%s\n%s\n", lines[0], lines[1])
+	}
+}
+
+// result is what was read from a folder, nil where nothing was.
+func (d *digest) result(path, layout string) *DataHash {
+	if d == nil {
+		return nil
+	}
+	return &DataHash{path, layout, d.items, hex.EncodeToString(d.sum.Sum(nil)), d.oldest, d.newest}
+}
+
+// fingerprint names a data set's files without reading them: their names, sizes and times, but those of some files. Results of a run that broke are
+// not mixed with those of other data.
+func fingerprint(dir string, but ...string) (string, error) {
+	sum := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || slices.ContainsFunc(but, func(b string) bool { return strings.HasPrefix(path, b) }) {
+			return err
+		}
+		info, err := os.Stat(path) // links count by what they mean
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		fmt.Fprintf(sum, "%q %d %d\n", filepath.ToSlash(name), info.Size(), info.ModTime().UnixNano())
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
