@@ -10,7 +10,7 @@ seconds=$(($1 * 60 / count))
 failed=0
 printf '%s targets, %s seconds each\n' "$count" "$seconds"
 while read -r package target; do
-  log=$($go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -fuzzminimizetime 1s -parallel 2 "./$package" 2>&1)
+  log=$($go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -fuzzminimizetime 20x -parallel 2 "./$package" 2>&1)
   status=$?
   printf '%-36s %-20s %s\n' "$package" "$target" "$(printf '%s\n' "$log" | grep -o 'execs: [0-9]*\|new interesting: [0-9]* (total: [0-9]*)' | tail -2 | tr '\n' ' ')"
   if [ $status -ne 0 ]; then
