@@ -113,8 +113,12 @@ func TestSmallFilesThatAreLarge(t *testing.T) {
 	var shape [16]byte
 	binary.LittleEndian.PutUint64(shape[:], 10000)
 	binary.LittleEndian.PutUint64(shape[8:], 10000)
-	sparse := npz(t, map[string][]byte{"format": npy("|S3", 1, []byte("coo")), "shape": npy("<i8", 2, shape[:]), "data": npy("|b1", 30_000_000, ints[:30_000_000]),
-		"row": npy("<i4", 30_000_000, ints), "col": npy("<i4", 30_000_000, ints)})
+	sparse := map[string][]byte{"format": npy("|S3", 1, []byte("coo")), "shape": npy("<i8", 2, shape[:]), "data": npy("|b1", 30_000_000, ints[:30_000_000]),
+		"row": npy("<i4", 30_000_000, ints), "col": npy("<i4", 30_000_000, ints)}
+	plane := npz(t, sparse)
+	binary.LittleEndian.PutUint64(shape[:], 1000)
+	binary.LittleEndian.PutUint64(shape[8:], 1000)
+	sparse["shape"] = npy("<i8", 2, shape[:])
 	embedded, err := os.ReadFile("../../pictures/testdata/volumes/jpeg.dcm")
 	require.NoError(t, err)
 	at := bytes.Index(embedded, []byte{0xff, 0xc0, 0, 11, 8})
@@ -141,7 +145,8 @@ func TestSmallFilesThatAreLarge(t *testing.T) {
 		"png of 800 MB":      {put("e.png", deep), "--max-memory allows more", little, 100},
 		"png cut short":      {put("f.png", deep[:100000]), "not a readable picture", []string{"--max-memory", "64GB"}, 100},
 		"dicom with a large": {put("g.dcm", embedded), "have 11000 x 11000 pixels, want the", nil, 100},
-		"npz of zeros":       {put("h.npz", sparse), "--max-memory allows more", little, 200},
+		"npz of zeros":       {put("h.npz", plane), "--max-memory allows more", little, 100},
+		"npz of long arrays": {put("i.npz", npz(t, sparse)), "row: it would take", little, 150},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"picture", c.file, "-o", filepath.Join(dir, "out.png")}, c.more...)
