@@ -13,6 +13,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,79 @@ func npz(t *testing.T, arrays map[string][]byte) []byte {
 	}
 	require.NoError(t, z.Close())
 	return out.Bytes()
+}
+
+// dicom is a file of frames of 1 x 1 pixels of so many bits; more comes before the pixels, which are written by the caller.
+func dicom(syntax string, frames, bits int, more []byte, pixels []byte) []byte {
+	out := append(make([]byte, 128), "DICM"...)
+	element := func(group, number uint16, vr string, value []byte) {
+		if len(value)%2 == 1 {
+			value = append(value, 0)
+		}
+		out = append(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(out, group), number), vr...)
+		out = append(binary.LittleEndian.AppendUint16(out, uint16(len(value))), value...)
+	}
+	short := func(x int) []byte { return binary.LittleEndian.AppendUint16(nil, uint16(x)) }
+	element(2, 0x10, "UI", []byte(syntax))
+	element(0x28, 2, "US", short(1))
+	element(0x28, 4, "CS", []byte("MONOCHROME2"))
+	element(0x28, 8, "IS", []byte(strconv.Itoa(frames)))
+	element(0x28, 0x10, "US", short(1))
+	element(0x28, 0x11, "US", short(1))
+	element(0x28, 0x100, "US", short(bits))
+	element(0x28, 0x101, "US", short(bits))
+	element(0x28, 0x102, "US", short(bits-1))
+	element(0x28, 0x103, "US", short(0))
+	return append(append(out, more...), pixels...)
+}
+
+// undefined is the head of an element or an item of undefined length.
+func undefined(group, number uint16, vr string) []byte {
+	out := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, group), number)
+	if vr != "" {
+		out = append(append(out, vr...), 0, 0)
+	}
+	return append(out, 0xff, 0xff, 0xff, 0xff)
+}
+
+// What a DICOM file has many of: frames of a bit, fragments with a table of where frames start, items of sequences.
+func TestDICOMOfManyParts(t *testing.T) {
+	native, rle := "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
+	bits := append([]byte("\xe0\x7f\x10\x00OB\x00\x00"), append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20)...)...)
+	empty := []byte("\xfe\xff\x00\xe0\x00\x00\x00\x00")
+	end := []byte("\xfe\xff\xdd\xe0\x00\x00\x00\x00")
+	const many = 400_000
+	table := binary.LittleEndian.AppendUint32([]byte("\xfe\xff\x00\xe0"), 4*many)
+	for i := range many {
+		table = binary.LittleEndian.AppendUint32(table, uint32(8*i+min(i, 1)))
+	}
+	fragments := append(append(append(undefined(0x7fe0, 0x10, "OB"), table...), bytes.Repeat(empty, 250_000)...), end...)
+	groups := append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(empty, many)...), end...)
+	item := append(append([]byte("\xfe\xff\x00\xe0\x0c\x00\x00\x00"), "\x28\x00\x02\x00US\x02\x00\x01\x00"...), 0, 0)
+	binary.LittleEndian.PutUint32(item[4:], uint32(len(item)-10))
+	item = item[:len(item)-2]
+	for name, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"frames of a bit": {dicom(native, 8<<20, 1, nil, bits), "Number of Frames: have 8388608, want 1 to 262144"},
+		"fragments":       {dicom(rle, 250_000, 8, nil, fragments), "Pixel Data"},
+		"items":           {dicom(native, 200_000, 1, groups, append([]byte("\xe0\x7f\x10\x00OB\x00\x00"), append(binary.LittleEndian.AppendUint32(nil, 25000), make([]byte, 25000)...)...)), ""},
+		"more items":      {dicom(native, 1, 8, append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(empty, 4*many)...), end...), nil), "items of sequences"},
+		"items of one":    {dicom(native, 1, 8, append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(item, many)...), end...), nil), "Pixel Data: missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.dcm")
+			require.NoError(t, os.WriteFile(path, c.b, 0o600))
+			r, peak := costs(t, "picture", path+"#slice=0", "-o", filepath.Join(t.TempDir(), "o.png"))
+			if c.want == "" {
+				require.Equal(t, 0, r.code, r.err)
+			} else {
+				oneLine(t, c.want, r)
+			}
+			require.LessOrEqual(t, peak, 250, r.err)
+		})
+	}
 }
 
 // A small file cannot make the program take more memory than it is allowed: what it unpacks to is known before it is unpacked.
