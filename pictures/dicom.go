@@ -63,9 +63,6 @@ type dicomFile struct {
 	stray                   map[dcm.Tag]bool          // sequences of frames' groups that are of more or less frames than the file has
 }
 
-// maxFrames is how many frames a file may have: each takes some memory, also where it is a single bit.
-const maxFrames = 1 << 18
-
 func openDICOM(path string) (*dicomFile, error) {
 	b, err := mapfile.ReadAll(path, readable())
 	if err != nil {
@@ -186,8 +183,8 @@ func (d *dicomFile) header() error {
 	if d.channels != want {
 		return fmt.Errorf("%s: have %d with %s, want %d", dcm.SamplesPerPixel, d.channels, d.photometric, want)
 	}
-	if d.frames < 1 || d.frames > maxFrames {
-		return fmt.Errorf("%s: have %d, want 1 to %d", dcm.NumberOfFrames, d.frames, maxFrames)
+	if d.frames < 1 || d.frames > maxSlices {
+		return fmt.Errorf("%s: have %d, want 1 to %d", dcm.NumberOfFrames, d.frames, maxSlices)
 	}
 	if groups := d.Items(dcm.PerFrameFunctionalGroups); len(groups) != d.frames {
 		d.stray = map[dcm.Tag]bool{}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -167,6 +168,63 @@ func TestDICOMOfManyParts(t *testing.T) {
 			} else {
 				oneLine(t, c.want, r)
 			}
+			require.LessOrEqual(t, peak, 250, r.err)
+		})
+	}
+}
+
+// TIFF pages and strips that lie over each other, and slices of a pixel.
+func TestPartsThatLieOverEachOther(t *testing.T) {
+	dir := t.TempDir()
+	order := binary.LittleEndian
+	r := rand.New(rand.NewPCG(1, 2))
+	pages := make([]byte, 16*30000)
+	for i := range pages {
+		pages[i] = byte(r.Uint32())
+	}
+	copy(pages, "II*\x00\x08\x00\x00\x00")
+	const last = 29000
+	for i := range last + 1 { // each has 1023 fields of 12 bytes, and begins 16 bytes after the one before
+		order.PutUint16(pages[8+16*i:], 1023)
+	}
+	for i := range last {
+		order.PutUint32(pages[8+16*i+2+12*1023:], uint32(8+16*(i+1)))
+	}
+	const rows, each = 20000, 4 << 20
+	field := func(tag, kind uint16, n, x int) []byte {
+		b := order.AppendUint16(order.AppendUint16(nil, tag), kind)
+		return order.AppendUint32(order.AppendUint32(b, uint32(n)), uint32(x))
+	}
+	strips := append([]byte("II*\x00\x08\x00\x00\x00"), 9, 0)
+	at := 8 + 2 + 9*12 + 4
+	for _, f := range [][]byte{field(256, 4, 1, 1000), field(257, 4, 1, rows), field(258, 3, 1, 8), field(259, 3, 1, 1), field(262, 3, 1, 1), field(273, 4, rows, at),
+		field(277, 3, 1, 1), field(278, 4, 1, 1), field(279, 4, rows, at+4*rows)} {
+		strips = append(strips, f...)
+	}
+	strips = append(strips, 0, 0, 0, 0)
+	for range rows {
+		strips = order.AppendUint32(strips, uint32(at+8*rows))
+	}
+	for range rows {
+		strips = order.AppendUint32(strips, each)
+	}
+	strips = append(strips, make([]byte, each)...)
+	deep := scan(1, 1, 30000)
+	order.PutUint16(deep[40:], 4)
+	order.PutUint16(deep[48:], 30000) // volumes
+	for name, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"pages.tif":  {pages, "have more than 2097152 fields"},
+		"strips.tif": {strips, "they lie over each other"},
+		"deep.nii":   {deep, "have 900000000 slices or frames, want at most 262144"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.WriteFile(path, c.b, 0o600))
+			r, peak := costs(t, "picture", path+"#slice=0", "-o", filepath.Join(dir, "o.png"))
+			oneLine(t, c.want, r)
 			require.LessOrEqual(t, peak, 250, r.err)
 		})
 	}
