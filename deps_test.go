@@ -50,7 +50,7 @@ passes                   : internal/output ir ir/kernel ir/quant ir/tensor quant
 internal/trthost         : internal/mapfile internal/output ir/tensor
 backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
-backends/portable        : backends/tensorrt internal/onnxpb internal/plain
+backends/portable        : backends/tensorrt frontends/onnx internal/guard internal/onnxpb internal/plain ir/tensor
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt

@@ -24,11 +24,7 @@ var update = flag.Bool("update", false, "write backends/portable/vocabulary.txt 
 // What the backend emits, of every operator and of builds of every kind at every opset, stays in the vocabulary that is tried in every
 // runtime; and builds have no form that a runtime they are for reads wrongly.
 func TestPortable(t *testing.T) {
-	type word struct {
-		first, last int64
-		attributes  map[string]bool
-	}
-	emitted := map[string]*word{}
+	emitted := map[string]*portable.Word{}
 	see := func(path string, opset int64) {
 		f, err := onnxpb.Open(path)
 		require.NoError(t, err)
@@ -36,12 +32,15 @@ func TestPortable(t *testing.T) {
 		for _, n := range f.Model.Graph.Node {
 			w := emitted[n.GetOpType()]
 			if w == nil {
-				w = &word{opset, opset, map[string]bool{}}
+				w = &portable.Word{Attributes: map[string]*portable.Word{}}
 				emitted[n.GetOpType()] = w
 			}
-			w.first, w.last = min(w.first, opset), max(w.last, opset)
+			w.See(opset, "")
 			for _, a := range n.Attribute {
-				w.attributes[a.GetName()] = true
+				if w.Attributes[a.GetName()] == nil {
+					w.Attributes[a.GetName()] = &portable.Word{}
+				}
+				w.Attributes[a.GetName()].See(opset, string(a.S))
 			}
 		}
 	}
@@ -103,8 +102,7 @@ func TestPortable(t *testing.T) {
 	if *update {
 		var lines []string
 		for _, op := range slices.Sorted(maps.Keys(emitted)) {
-			w := emitted[op]
-			lines = append(lines, strings.Join(append([]string{op, fmt.Sprintf("%d-%d", w.first, w.last)}, slices.Sorted(maps.Keys(w.attributes))...), " "))
+			lines = append(lines, emitted[op].Spell(op))
 		}
 		head := "# What the ONNX backend emits: operator, opsets of files, attributes. Written by go test ./compile -run TestPortable -update.\n"
 		require.NoError(t, os.WriteFile("../backends/portable/vocabulary.txt", []byte(head+strings.Join(lines, "\n")+"\n"), 0o644))

@@ -2,67 +2,83 @@ package portable
 
 import (
 	"fmt"
+	"slices"
 
+	"syncsam-convert/frontends/onnx"
+	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir/tensor"
 )
 
-// The runtimes, by the versions that were tried (docs/runtimes.md).
+// The runtimes.
 const (
-	openVINO  = "openvino"         // 2026.4, CPU
-	openCV    = "opencv"           // 5.0, dnn
-	oldORT    = "onnxruntime-1.16" // 1.16.3, CPU
-	reference = "reference"        // onnx 1.23's reference evaluator
+	openVINO  = "openvino"
+	openCV    = "opencv"
+	oldORT    = "onnxruntime-1.16"
+	reference = "reference" // onnx's reference evaluator
 )
 
-// A reading is a form that runtimes refuse, or read wrongly in silence.
+// tried has the versions, on a CPU, that the readings were measured with; whether an older or newer one differs is not known.
+var tried = map[string]string{openVINO: "2026.4.1", openCV: "5.0.0", oldORT: "1.16.3", reference: "1.23.2"}
+
+// A reading is a form that runtimes refuse, or read wrongly in silence. It looks at every node, or once at the model.
 type reading struct {
 	name    string
 	targets []string
 	form    func(m *model, n *node) bool
-	model   func(m *model) string // says what is wrong with the file as a whole; instead of form
+	model   func(m *model) string // gives the problem, "" for none
 	problem string
 	way     string
 }
 
 var misread = []reading{
 	{"reduce-axes", []string{openVINO}, func(m *model, n *node) bool {
-		return n.GetOpType() == "ReduceLogSumExp" && n.attribute("axes") != nil
+		return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.attribute("axes") != nil
 	}, nil, "below opset 18 it is read without its axes: everything is reduced, in silence",
-		"opset 18, or the maximum, exponentials, their sum and a logarithm"},
-	{"residual", []string{openVINO, openCV}, func(m *model, n *node) bool {
-		if n.GetOpType() != "Add" || len(n.Input) != 2 {
-			return false
-		}
-		for i, x := range n.Input {
-			other := m.shapes[n.Input[1-i]]
-			if c := m.makes[x]; c != nil && c.GetOpType() == "Conv" && len(other) == 4 && other[0] == 1 && other[2] > 1 && other[3] > 1 && m.shapes[x] != nil && m.shapes[x][0] != 1 {
-				return true
+		"opset 18, or the same in other operators (absolute values or exponentials, ReduceSum, a logarithm)"},
+	{"residual", []string{openVINO}, func(m *model, n *node) bool {
+		_, a, b := m.besideConv(n)
+		return len(a) == 4 && len(b) == 4 && (a[0].Is(1) && !b[0].IsStatic() || b[0].Is(1) && !a[0].IsStatic()) && slices.Equal(a[1:], b[1:])
+	}, nil, "an addition right behind a convolution may be taken for a residual of its shape, and this one broadcasts over a dynamic batch: it stops at other batches than 1",
+		"a static batch, or reshape both to three axes first"},
+	{"residual", []string{openCV}, func(m *model, n *node) bool {
+		other, a, b := m.besideConv(n)
+		return m.makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
+	}, nil, "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts: it stops", "reshape both to three axes first"},
+	{"unknown-shapes", []string{openVINO, openCV}, nil, func(m *model) string {
+		var unknown int
+		for _, n := range m.nodes {
+			if other, a, b := m.besideConv(n); other != "" && (a == nil || b == nil) {
+				unknown++
 			}
 		}
-		return false
-	}, nil, "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts over the batch", "reshape both to three axes first"},
+		if unknown == 0 {
+			return ""
+		}
+		return fmt.Sprintf("of %d additions right behind convolutions shapes are not known, so whether they broadcast is not, either", unknown)
+	}, "", "declare the shapes (onnx.shape_inference), then ask again"},
 	{"constant-batch", []string{openCV}, func(m *model, n *node) bool {
-		if n.GetOpType() != "MatMul" || len(n.Input) != 2 {
-			return false
+		c := m.constants[n.in(1)]
+		return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
+	}, nil, "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
+		"make the constant an input, or the left argument of the transposed product"},
+	{"integer-pool", []string{openCV}, func(m *model, n *node) bool {
+		from := m.makes[n.in(0)]
+		if from != nil && from.GetOpType() == "Relu" {
+			from = m.makes[from.in(0)]
 		}
-		c := m.constants[n.Input[1]]
-		return len(c) > 2 && product(c[:len(c)-2]) > 1
-	}, nil, "a constant with a batch of its own and fewer matrices than the other side: all but the first row of the batch are multiplied with wrong ones, in silence",
-		"make the constant an input"},
-	{"integer-bias", []string{openCV}, func(m *model, n *node) bool {
-		return n.GetOpType() == "DequantizeLinear" && m.types[n.Input[0]] == onnxpb.TensorProto_INT32
-	}, nil, "a bias of int32 is refused", "the float model"},
-	{"half-constants", []string{openCV}, nil, func(m *model) string {
-		for name, t := range m.types {
-			if t == onnxpb.TensorProto_FLOAT16 && m.constants[name] != nil {
-				return "constants of float16 are read wrongly"
-			}
+		return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
+			return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
+		})
+	}, nil, "of a pool of dequantized values one of integers is made, which stops where its result is not quantized", "quantize the result"},
+	{"integers", []string{openCV}, nil, func(m *model) string {
+		if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
+			return ""
 		}
-		return ""
-	}, "", "the float32 model"},
-	{"integer-bias", []string{reference}, func(m *model, n *node) bool {
-		return m.opset < 19 && n.GetOpType() == "DequantizeLinear" && m.types[n.Input[0]] == onnxpb.TensorProto_INT32
-	}, nil, "int32 is refused below opset 19", "opset 21"},
+		return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
+	}, "", "run it there before you rely on it, or take the float model"},
+	{"dequantize", []string{reference}, func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" }, nil,
+		"it is refused below opset 19", "opset 19 or newer"},
 	{"opset", []string{oldORT}, nil, func(m *model) string {
 		if m.opset > 19 || m.irVersion > 9 {
 			return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
@@ -70,16 +86,59 @@ var misread = []reading{
 		return ""
 	}, "", "opset 17"},
 	{"half-functions", []string{oldORT}, func(m *model, n *node) bool {
-		half := func() bool {
-			for _, x := range n.Input {
-				if m.types[x] == onnxpb.TensorProto_FLOAT16 {
-					return true
-				}
-			}
-			return false
+		return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
+			slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
+	}, nil, "of its float16 form a function of opset 13 is made, which refuses this file's spelling", "opset 17"},
+}
+
+// unsure are readings that say what nobody knows, not what is wrong.
+var unsure = []string{"unknown-shapes", "integers"}
+
+func (r reading) severity() string {
+	if slices.Contains(unsure, r.name) {
+		return "warning"
+	}
+	return "error"
+}
+
+// besideConv gives what an addition adds to a convolution's result, "" where there is none or it is a constant, and both shapes, nil where they are not known.
+func (m *model) besideConv(n *node) (other string, conv, beside []tensor.Dim) {
+	if n.GetOpType() != "Add" || len(n.Input) != 2 || m.constants[n.Input[0]] != nil || m.constants[n.Input[1]] != nil {
+		return "", nil, nil
+	}
+	for i, x := range n.Input {
+		if c := m.makes[x]; c != nil && c.GetOpType() == "Conv" {
+			return n.Input[1-i], m.shapes[x], m.shapes[n.Input[1-i]]
 		}
-		return m.opset >= 18 && n.GetOpType() == "LayerNormalization" && half()
-	}, nil, "float16 normalization becomes a function of opset 13, which refuses this file's spelling", "opset 17"},
+	}
+	return "", nil, nil
+}
+
+// broadcasts reports whether two shapes that fit differ.
+func broadcasts(a, b []tensor.Dim) bool {
+	if len(a) != len(b) {
+		return true
+	}
+	for i := range a {
+		if a[i].Is(1) != b[i].Is(1) {
+			return true
+		}
+	}
+	return false
+}
+
+// moreMatrices reports whether the product of x and a constant has more matrices than the constant, or may have.
+func (m *model) moreMatrices(x string, c []int64) bool {
+	shape := m.shapes[x]
+	if shape == nil {
+		return true
+	}
+	for i := 3; i <= len(shape); i++ { // from the last batch axis on
+		if d := shape[len(shape)-i]; !d.Is(1) && (i > len(c) || c[len(c)-i] == 1) {
+			return true
+		}
+	}
+	return false
 }
 
 func product(dims []int64) int64 {
@@ -105,44 +164,87 @@ func (n *node) attribute(name string) *onnxpb.AttributeProto {
 	return nil
 }
 
-// model is a file made ready for questions. Sizes that are not fixed are 0.
+// in is the name of input i, "" where it is absent.
+func (n *node) in(i int) string {
+	if i < len(n.Input) {
+		return n.Input[i]
+	}
+	return ""
+}
+
+// model is a file made ready for questions.
 type model struct {
 	opset, irVersion int64
 	nodes            []*node
 	makes            map[string]*node
-	constants        map[string][]int64 // shapes
-	shapes           map[string][]int64 // where declared, constants included
+	constants        map[string][]int64      // shapes
+	shapes           map[string][]tensor.Dim // where they are known: declared, or the IR's; constants included
 	types            map[string]onnxpb.TensorProto_DataType
 }
 
 func newModel(f *onnxpb.File) *model {
-	m := &model{irVersion: f.Model.GetIrVersion(), makes: map[string]*node{}, constants: map[string][]int64{}, shapes: map[string][]int64{}, types: map[string]onnxpb.TensorProto_DataType{}}
+	m := &model{irVersion: f.Model.GetIrVersion(), makes: map[string]*node{}, constants: map[string][]int64{}, shapes: map[string][]tensor.Dim{}, types: map[string]onnxpb.TensorProto_DataType{}}
 	for _, o := range f.Model.OpsetImport {
 		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
 			m.opset = o.GetVersion()
 		}
 	}
-	for _, init := range f.Initializers {
-		m.constants[init.Name], m.shapes[init.Name] = append([]int64{}, init.Tensor.Dims()...), init.Tensor.Dims()
-		m.types[init.Name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(init.Tensor.DType()))
-	}
+	m.infer(f)
 	g := f.Model.Graph
 	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
 		for _, v := range list {
-			t := v.GetType().GetTensorType()
-			m.types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
-			if t.GetShape() == nil {
-				continue
-			}
-			dims := []int64{}
-			for _, d := range t.GetShape().Dim {
-				dims = append(dims, d.GetDimValue())
-			}
-			m.shapes[v.GetName()] = dims
+			m.declare(v)
 		}
+	}
+	for _, init := range f.Initializers {
+		m.constant(init.Name, init.Tensor)
 	}
 	m.add(g)
 	return m
+}
+
+// infer takes what the IR knows of a file that it can hold. Of another one, declarations are all there is.
+func (m *model) infer(f *onnxpb.File) {
+	_ = guard.Do(func() error {
+		read, err := onnx.Import(f)
+		if err != nil {
+			return err
+		}
+		for _, v := range read.Graph.Values {
+			if v.Name != "" {
+				m.shapes[v.Name] = v.Type.Shape
+				m.types[v.Name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(v.Type.DType))
+			}
+		}
+		return nil
+	})
+}
+
+func (m *model) declare(v *onnxpb.ValueInfoProto) {
+	t := v.GetType().GetTensorType()
+	if t.GetElemType() != 0 {
+		m.types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
+	}
+	if t.GetShape() == nil || m.shapes[v.GetName()] != nil {
+		return
+	}
+	dims := []tensor.Dim{}
+	for i, d := range t.GetShape().Dim {
+		switch {
+		case d.GetDimValue() > 0:
+			dims = append(dims, tensor.Static(d.GetDimValue()))
+		case d.GetDimParam() != "":
+			dims = append(dims, tensor.Symbol(d.GetDimParam()))
+		default:
+			dims = append(dims, tensor.Symbol(fmt.Sprintf("%s.%d", v.GetName(), i)))
+		}
+	}
+	m.shapes[v.GetName()] = dims
+}
+
+func (m *model) constant(name string, t *tensor.Tensor) {
+	m.constants[name], m.shapes[name] = append([]int64{}, t.Dims()...), tensor.Dims(t.Dims()...)
+	m.types[name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(t.DType()))
 }
 
 // add takes the nodes of a graph, and those of graphs in it.
@@ -155,6 +257,11 @@ func (m *model) add(g *onnxpb.GraphProto) {
 		m.nodes = append(m.nodes, n)
 		for _, out := range p.Output {
 			m.makes[out] = n
+		}
+		if v := n.attribute("value"); p.GetOpType() == "Constant" && v.GetT() != nil && len(p.Output) > 0 {
+			if c, err := onnxpb.TensorOf(v.T); err == nil {
+				m.constant(p.Output[0], c)
+			}
 		}
 		for _, a := range p.Attribute {
 			if a.G != nil {

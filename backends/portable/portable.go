@@ -6,10 +6,10 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"syncsam-convert/backends/tensorrt"
@@ -19,8 +19,9 @@ import (
 
 // A Finding is one place that a target refuses or reads wrongly, or takes at a price.
 type Finding struct {
+	File     string `json:"file,omitempty"` // of a folder
 	Target   string `json:"target"`
-	Release  string `json:"release,omitempty"` // of TensorRT
+	Release  string `json:"release,omitempty"` // of TensorRT, or the version of the runtime that was tried
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"` // "error": refused, or wrong results; "warning": slower, less exact, or nobody tried
 	Node     string `json:"node"`     // its name, or #index; "" for the whole model
@@ -32,7 +33,7 @@ type Finding struct {
 // Vocabulary is the target of what the ONNX backend emits, which the matrix in docs/runtimes.md covers.
 const Vocabulary = "onnx"
 
-// Targets lists what files can be held against: the vocabulary, runtimes, and TensorRT's releases.
+// Targets lists what files can be held against: the vocabulary, runtimes, and TensorRT (tensorrt-RELEASE is one release of it).
 func Targets() []string {
 	out := []string{Vocabulary}
 	for _, r := range misread {
@@ -42,13 +43,28 @@ func Targets() []string {
 			}
 		}
 	}
-	for _, r := range tensorrt.Releases {
-		out = append(out, TensorRT(r.Name))
+	return append(out, allTensorRT)
+}
+
+// allTensorRT stands for every release.
+const (
+	allTensorRT = "tensorrt"
+	tensorRT    = allTensorRT + "-"
+)
+
+// spelled has the releases in place of tensorrt.
+func spelled(targets []string) (out []string) {
+	for _, t := range targets {
+		if t != allTensorRT {
+			out = append(out, t)
+			continue
+		}
+		for _, r := range tensorrt.Releases {
+			out = append(out, TensorRT(r.Name))
+		}
 	}
 	return out
 }
-
-const tensorRT = "tensorrt-"
 
 // TensorRT is the target of a release.
 func TensorRT(release string) string { return tensorRT + release }
@@ -67,11 +83,16 @@ func Lint(path string, targets []string) ([]Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, target := range targets {
+		for _, target := range spelled(targets) {
 			found, err := hold(f, target)
 			if err != nil {
 				f.Close()
 				return nil, err
+			}
+			if file != path {
+				for i := range found {
+					found[i].File = filepath.Base(file)
+				}
 			}
 			out = append(out, found...)
 		}
@@ -88,7 +109,7 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 		if i := slices.IndexFunc(tensorrt.Releases, func(r tensorrt.Release) bool { return r.Name == name }); i >= 0 {
 			var out []Finding
 			for _, x := range tensorrt.Lint(f, tensorrt.Releases[i]) {
-				out = append(out, Finding{target, x.Release, x.Rule, x.Severity, x.Node, x.Op, x.Problem, x.Way})
+				out = append(out, Finding{"", target, x.Release, x.Rule, x.Severity, x.Node, x.Op, x.Problem, x.Way})
 			}
 			return out, nil
 		}
@@ -101,7 +122,7 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 	if target == Vocabulary {
 		for _, n := range m.nodes {
 			if problem := m.unknown(n); problem != "" {
-				out = append(out, Finding{target, "", "vocabulary", "warning", n.label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
+				out = append(out, Finding{"", target, "", "vocabulary", "warning", n.label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
 			}
 		}
 		return out, nil
@@ -112,13 +133,13 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 		}
 		if r.model != nil {
 			if problem := r.model(m); problem != "" {
-				out = append(out, Finding{target, "", r.name, "error", "", "", problem, r.way})
+				out = append(out, Finding{"", target, tried[target], r.name, r.severity(), "", "", problem, r.way})
 			}
 			continue
 		}
 		for _, n := range m.nodes {
 			if r.form(m, n) {
-				out = append(out, Finding{target, "", r.name, "error", n.label, n.GetOpType(), r.problem, r.way})
+				out = append(out, Finding{"", target, tried[target], r.name, r.severity(), n.label, n.GetOpType(), r.problem, r.way})
 			}
 		}
 	}
@@ -128,7 +149,11 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 // Print writes findings for a person.
 func Print(w io.Writer, path string, found []Finding, targets []string) {
 	for _, f := range found {
-		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", title(f.Target), f.Severity, f.Node, f.Op, f.Rule, f.Problem, f.Way)
+		where := f.Node
+		if f.File != "" {
+			where = strings.TrimSuffix(f.File+": "+f.Node, ": ")
+		}
+		plain.Fprintf(w, "%s: %s: %s: %s (%s): %s; %s\n", title(f.Target), f.Severity, where, f.Op, f.Rule, f.Problem, f.Way)
 	}
 	names := make([]string, len(targets))
 	for i, t := range targets {
@@ -153,33 +178,87 @@ func title(target string) string {
 	if name, ok := strings.CutPrefix(target, tensorRT); ok {
 		return "TensorRT " + name
 	}
+	if target == allTensorRT {
+		return "TensorRT"
+	}
 	return target
 }
 
-// vocabulary.txt has a line for each operator that the backend emits: its name, the opsets of the files, the attributes that are ever set.
+// vocabulary.txt has a line for each operator that the backend emits: its name, the opsets of the files, the attributes that are ever set,
+// each with its opsets where these are fewer (axes:17-17) and, of words, all that are written (mode=linear|nearest).
 //
 //go:embed vocabulary.txt
 var vocabularyText string
 
-type word struct {
-	first, last int64
-	attributes  []string
+// A Word is what the backend emits of one operator.
+type Word struct {
+	First, Last int64 // opsets
+	Attributes  map[string]*Word
+	Values      []string // of an attribute that is a word
 }
 
-var vocabulary = func() map[string]word {
-	out := map[string]word{}
+// See takes one opset, and of an attribute a value, into a word.
+func (w *Word) See(opset int64, value string) {
+	if w.First == 0 {
+		w.First, w.Last = opset, opset
+	}
+	w.First, w.Last = min(w.First, opset), max(w.Last, opset)
+	if value != "" && !slices.Contains(w.Values, value) {
+		w.Values = append(w.Values, value)
+	}
+}
+
+// Spell is the line of an operator in vocabulary.txt.
+func (w *Word) Spell(op string) string {
+	line := fmt.Sprintf("%s %d-%d", op, w.First, w.Last)
+	for _, name := range slices.Sorted(maps.Keys(w.Attributes)) {
+		a := w.Attributes[name]
+		line += " " + name
+		if a.First != w.First || a.Last != w.Last {
+			line += fmt.Sprintf(":%d-%d", a.First, a.Last)
+		}
+		if len(a.Values) > 0 {
+			line += "=" + strings.Join(slices.Sorted(slices.Values(a.Values)), "|")
+		}
+	}
+	return line
+}
+
+// parsed reads a line, as Spell writes it.
+func parsed(line string) (op string, w *Word, err error) {
+	w = &Word{Attributes: map[string]*Word{}}
+	fields := strings.Fields(line)
+	if _, err := fmt.Sscanf(fields[1], "%d-%d", &w.First, &w.Last); err != nil {
+		return "", nil, err
+	}
+	for _, field := range fields[2:] {
+		a := &Word{First: w.First, Last: w.Last}
+		field, values, ok := strings.Cut(field, "=")
+		if ok {
+			a.Values = strings.Split(values, "|")
+		}
+		name, opsets, ok := strings.Cut(field, ":")
+		if ok {
+			if _, err := fmt.Sscanf(opsets, "%d-%d", &a.First, &a.Last); err != nil {
+				return "", nil, err
+			}
+		}
+		w.Attributes[name] = a
+	}
+	return fields[0], w, nil
+}
+
+var vocabulary = func() map[string]*Word {
+	out := map[string]*Word{}
 	for line := range strings.Lines(vocabularyText) {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
 			continue
 		}
-		from, to, _ := strings.Cut(fields[1], "-")
-		first, err := strconv.ParseInt(from, 10, 64)
-		last, err2 := strconv.ParseInt(to, 10, 64)
-		if err != nil || err2 != nil {
+		op, w, err := parsed(line)
+		if err != nil {
 			panic("BUG: vocabulary.txt: " + line)
 		}
-		out[fields[0]] = word{first, last, fields[2:]}
+		out[op] = w
 	}
 	return out
 }()
@@ -192,12 +271,18 @@ func (m *model) unknown(n *node) string {
 		return fmt.Sprintf("domain %q", n.GetDomain())
 	case !ok:
 		return "the operator is not among those that are tried in every runtime"
-	case m.opset < w.first || m.opset > w.last:
-		return fmt.Sprintf("opset %d: tried from %d to %d", m.opset, w.first, w.last)
+	case m.opset < w.First || m.opset > w.Last:
+		return fmt.Sprintf("opset %d: tried from %d to %d", m.opset, w.First, w.Last)
 	}
-	for _, a := range n.Attribute {
-		if !slices.Contains(w.attributes, a.GetName()) {
-			return fmt.Sprintf("attribute %s is not among those that are tried in every runtime", a.GetName())
+	for _, x := range n.Attribute {
+		a := w.Attributes[x.GetName()]
+		switch {
+		case a == nil:
+			return fmt.Sprintf("attribute %s is not among those that are tried in every runtime", x.GetName())
+		case m.opset < a.First || m.opset > a.Last:
+			return fmt.Sprintf("attribute %s in opset %d: tried from %d to %d", x.GetName(), m.opset, a.First, a.Last)
+		case x.GetType() == onnxpb.AttributeProto_STRING && !slices.Contains(a.Values, string(x.S)):
+			return fmt.Sprintf("attribute %s: have %s, tried with %s", x.GetName(), x.S, strings.Join(a.Values, ", "))
 		}
 	}
 	return ""

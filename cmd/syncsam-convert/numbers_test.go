@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,8 +67,9 @@ func sound(t *testing.T, dir, what string) {
 			}
 			for i, v := range tensor.Cast(init.Tensor, tensor.Float32).Float32s() {
 				bad := v-v != 0 && !math.IsInf(float64(v), -1) // a mask's -Inf stays
-				require.False(t, bad, "%s: %s: %q: element %d is %v", what, name, init.Name, i, v)
-				require.False(t, scales[init.Name] && !(v > 0), "%s: %s: scale %q: element %d is %v", what, name, init.Name, i, v)
+				if bad || scales[init.Name] && !(v > 0) {
+					require.FailNow(t, "a number that is none", "%s: %s: %q: element %d is %v", what, name, init.Name, i, v)
+				}
 			}
 		}
 	}
@@ -99,7 +101,14 @@ func TestOddNumbers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := changed(t, c.change)
-			for _, precision := range [][]string{{"--precision", "fp32"}, {"--precision", "fp16"}, {"--precision", "int8", "--quantize", "all", "--rounding", "nearest", "--calib", calibration}, {"--target", "tensorrt", "--precision", "fp16"}} {
+			few := t.TempDir()
+			require.NoError(t, os.CopyFS(few, os.DirFS(filepath.Dir(picture))))
+			pictures, err := filepath.Glob(few + "/*.png")
+			require.NoError(t, err)
+			for _, p := range pictures[2:] {
+				require.NoError(t, os.Remove(p))
+			}
+			for _, precision := range [][]string{{"--precision", "fp32"}, {"--precision", "fp16"}, {"--precision", "int8", "--quantize", "all", "--rounding", "nearest", "--calib", few}, {"--target", "tensorrt", "--precision", "fp16"}} {
 				dir := filepath.Join(t.TempDir(), "out")
 				r := command(append([]string{"build", path, "-o", dir}, precision...)...)
 				code, problems := r.code, r.err

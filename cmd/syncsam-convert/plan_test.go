@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/backends/portable"
 	"syncsam-convert/engine"
 	"syncsam-convert/internal/trthost"
 	"syncsam-convert/ir/tensor"
@@ -162,4 +163,21 @@ func TestPlanUsage(t *testing.T) {
 	refused(t, "--release", "plan", "lint", "--release", "7", filepath.Join(built(t, tiny34), "encoder.onnx"))
 	refused(t, "not an ONNX model", "plan", "lint", golden34+"/golden.json")
 	refused(t, "--three-way: have 2", "verify", "a", "b", "--golden", golden34, "--three-way")
+}
+
+// lint says what is wrong with files for every runtime, those of a folder by name; plan lint is its part for TensorRT.
+func TestLint(t *testing.T) {
+	dir := built(t, tiny34)
+	require.Contains(t, must(t, "lint", dir, "--target", "onnx,openvino,onnxruntime-1.16,reference"), ": 0 findings for onnx, openvino, onnxruntime-1.16, reference")
+	r := command("lint", dir, "--target", "opencv")
+	require.Equal(t, exitMismatch, r.code)
+	require.Contains(t, r.out, "opencv: error: encoder.onnx: ")
+	require.Contains(t, r.out, "MatMul (constant-batch)")
+	model := filepath.Join(dir, "encoder.onnx")
+	var found, older []portable.Finding
+	require.NoError(t, json.Unmarshal([]byte(command("lint", model, "--target", "tensorrt", "--json").out), &found))
+	require.NoError(t, json.Unmarshal([]byte(command("plan", "lint", model, "--json").out), &older))
+	require.Equal(t, older, found)
+	refused(t, "want one of onnx, openvino", "lint", model, "--target", "coreml")
+	refused(t, "it has no .onnx file", "lint", t.TempDir())
 }

@@ -114,7 +114,7 @@ func TestPipesAsInputs(t *testing.T) {
 			{"build", tiny34, "-o", out, "--precision", "int8", "--plan", p}, {"calibrate", tiny34, "--calib", p, "-o", out}, {"exec", p, "--inputs", p, "--outputs", out},
 			{"run", p, "--image", picture, "--box", "1,1,9,9", "-o", out}, {"run", p, "--image", p, "--box", "1,1,9,9", "-o", out}, {"picture", p, "-o", out}, {"picture", p, "--mask", "-o", out},
 			{"verify", p, "--golden", golden34}, {"verify", folder, "--golden", p}, {"verify", p, "--golden", "paper:2/SyncSAM-SAMed-50", "--data", p},
-			{"compare", p, p}, {"bench", p}, {"plan", "lint", p}, {"plan", "info", p}, {"plan", "check", p}, {"dataset", p},
+			{"compare", p, p}, {"bench", p}, {"plan", "lint", p}, {"lint", p}, {"plan", "info", p}, {"plan", "check", p}, {"dataset", p},
 		} {
 			r := ended(t, program(args...), 20*time.Second)
 			require.Equal(t, 2, r.code, "%v: %s%s", args, r.out, r.err)

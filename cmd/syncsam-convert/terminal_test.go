@@ -166,7 +166,7 @@ func TestWhatFilesSayIsHarmless(t *testing.T) {
 		{"calibrate", evilPath, "--calib", folder, "-o", evilDir + ".stats"}, {"calibrate", onlyEvil, "--calib", evilPicture, "-o", out + "2"},
 		{"exec", model, "--inputs", onlyEvil, "--outputs", out + "3"}, {"exec", odd, "--inputs", onlyEvil, "--outputs", out + "3"}, {"exec", evilDir, "--inputs", onlyEvil, "--outputs", out + "3"},
 		{"bench", model, "--rounds", "1"}, {"bench", odd, "--rounds", "1"}, {"bench", model, "--rounds", "1", "--json"}, {"bench", evilDir},
-		{"plan", "lint", model}, {"plan", "lint", odd}, {"plan", "lint", odd, "--json"}, {"plan", "info", evilDir}, {"plan", "check", family}, {"plan", "build", files},
+		{"plan", "lint", model}, {"plan", "lint", odd}, {"plan", "lint", odd, "--json"}, {"lint", model}, {"lint", odd}, {"lint", odd, "--json"}, {"lint", evilDir}, {"plan", "info", evilDir}, {"plan", "check", family}, {"plan", "build", files},
 		{"compare", model, odd}, {"compare", x.artifact, onlyEvil}, {"compare", x.artifact, evilPath, "--svg", evilDir + ".svg"}, {"compare", family, model, "--json"}, {"compare", evilDir, evilDir},
 		{"picture", evilPicture, "-o", evilDir + "2.png"}, {"picture", evilPicture, "-o", evilDir + "3.png", "--json"}, {"picture", truncated, "-o", out + "4"}, {"picture", evilPicture + "#slice=9", "-o", out + "5"},
 		{"run", family, "--image", evilPicture, "--box", "40,40,90,90", "-o", evilDir + "4.png"}, {"run", files, "--image", evilPicture, "--box", "40,40,90,90", "-o", out + "6"},
