@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"sync"
 
 	"syncsam-convert/internal/mapfile"
@@ -61,6 +60,7 @@ type dicomFile struct {
 	modality                []func(x float64) float64 // of each frame
 	padding                 [2]float64                // stored values that are no picture, inclusive; empty when the first is the larger
 	real                    bool                      // Float or Double Float Pixel Data
+	stray                   map[dcm.Tag]bool          // sequences of frames' groups that are of more or less frames than the file has
 }
 
 func openDICOM(path string) (*dicomFile, error) {
@@ -183,8 +183,16 @@ func (d *dicomFile) header() error {
 	if d.channels != want {
 		return fmt.Errorf("%s: have %d with %s, want %d", dcm.SamplesPerPixel, d.channels, d.photometric, want)
 	}
-	if d.frames == 0 {
-		return fmt.Errorf("%s: have 0, want at least one", dcm.NumberOfFrames)
+	if d.frames < 1 || d.frames > maxSlices {
+		return fmt.Errorf("%s: have %d, want 1 to %d", dcm.NumberOfFrames, d.frames, maxSlices)
+	}
+	if groups := d.Items(dcm.PerFrameFunctionalGroups); len(groups) != d.frames {
+		d.stray = map[dcm.Tag]bool{}
+		for _, g := range groups {
+			for _, t := range g.Tags() {
+				d.stray[t] = d.stray[t] || len(g.Items(t)) > 0
+			}
+		}
 	}
 	shown := max(d.allocated/8, 1)
 	if d.photometric == "PALETTE COLOR" {
@@ -221,7 +229,7 @@ func (d *dicomFile) pad() error {
 // group is the item of a functional group that holds for a frame: its own, or the one for all frames; nil where there is none.
 func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
 	frames := d.Items(dcm.PerFrameFunctionalGroups)
-	if len(frames) != d.frames && slices.ContainsFunc(frames, func(f *dcm.Dataset) bool { return len(f.Items(t)) > 0 }) {
+	if d.stray[t] {
 		return nil, fmt.Errorf("%s: have %d items for %d frames, with a %s", dcm.PerFrameFunctionalGroups, len(frames), d.frames, t)
 	}
 	if z < len(frames) {

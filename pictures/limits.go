@@ -12,6 +12,9 @@ var (
 	MaxVolumeBytes = 2 << 30
 )
 
+// maxSlices is how many slices or frames a file may have: each takes some memory and time, also where it is a single pixel.
+const maxSlices = 1 << 18
+
 // volumesAtOnce share the memory that a run may take: a scan and its labels. shownBytes are what the steps from a picture to a network's input hold
 // for each of its pixels, beside the values that it is made of.
 const (
@@ -24,6 +27,8 @@ func within(w, h, d, bytes int) (int, error) {
 	switch {
 	case w < 1 || h < 1 || d < 1:
 		return 0, fmt.Errorf("have %d x %d x %d pixels, want at least one", w, h, d)
+	case d > maxSlices:
+		return 0, fmt.Errorf("have %d slices or frames, want at most %d", d, maxSlices)
 	case w > MaxPixels/h:
 		return 0, fmt.Errorf("have %d x %d pixels, want at most %d million; cut out a part or scale it down", w, h, MaxPixels/1_000_000)
 	case bytes < 1 || d > MaxVolumeBytes/bytes/(w*h):

@@ -42,8 +42,9 @@ const (
 // Limits of what a directory may claim, and how many there may be.
 const (
 	maxFields     = 4096
-	maxFieldBytes = 64 << 20
+	maxFieldBytes = 8 << 20
 	maxPages      = 1 << 16
+	maxAllFields  = 1 << 21 // of all pages, which may lie over each other
 )
 
 // fieldBytes are the sizes of the field types, by number.
@@ -213,8 +214,8 @@ func readTIFF(f *source, frame *int) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pages []directory
-	var all []directory
+	var pages, all []uint64 // where their directories are
+	fields := 0
 	seen := map[uint64]bool{}
 	for at := t.first; at != 0; {
 		if seen[at] || len(all) == maxPages {
@@ -225,9 +226,12 @@ func readTIFF(f *source, frame *int) (*volume, error) {
 		if err != nil {
 			return nil, fmt.Errorf("not a readable picture: TIFF: page %d: %w", len(all), err)
 		}
-		all = append(all, d)
+		if fields += len(d.fields); fields > maxAllFields {
+			return nil, fmt.Errorf("not a readable picture: TIFF: page %d: have more than %d fields", len(all), maxAllFields)
+		}
+		all = append(all, at)
 		if d.number(tagSubfile, 0)&(1|4) == 0 { // of a smaller version, and of a mask
-			pages = append(pages, d)
+			pages = append(pages, at)
 		}
 		at = next
 	}
@@ -241,12 +245,16 @@ func readTIFF(f *source, frame *int) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := pages[want].picture()
+	page, _, err := t.directory(pages[want])
+	if err != nil {
+		return nil, fmt.Errorf("not a readable picture: TIFF: %w", err)
+	}
+	v, err := page.picture()
 	if err != nil {
 		return nil, fmt.Errorf("TIFF: %w", err)
 	}
 	v.frames = len(pages)
-	if v.turn = pages[want].turn(); t.big {
+	if v.turn = page.turn(); t.big {
 		v.facts.Codec = "Big" + v.facts.Codec
 	}
 	return v, nil

@@ -158,20 +158,37 @@ func (p *tiffPage) width() int {
 	return 8
 }
 
-// holds refuses a file too small for the page's packed samples; JPEG's decoder looks by itself. A row of CCITT takes a bit.
+// holds refuses strips or tiles that lie over each other, or far beyond the page, and a file too small for the page's packed samples, holes left out;
+// JPEG's decoder looks by itself. A row of CCITT takes a bit.
 func (p *tiffPage) holds() error {
 	size, row := p.d.f.size, (p.w*p.samples*p.bits+7)/8
+	chunks, filled, stored := p.across()*p.down(), 0, uint64(0)
+	if chunks > 2*MaxPixels/(p.chunkW*p.chunkH) && chunks > 1 {
+		return fmt.Errorf("have %d strips or tiles of %d x %d pixels for %d x %d, want at most %d million", chunks, p.chunkW, p.chunkH, p.w, p.h, 2*MaxPixels/1_000_000)
+	}
+	for k, n := range p.counts {
+		if stored += min(n, 1<<40); n > 0 || p.offsets[min(k, len(p.offsets)-1)] > 0 {
+			filled++
+		}
+	}
+	if stored > 16*uint64(size)+1<<20 {
+		return fmt.Errorf("have strips or tiles of %d bytes in a file of %d: they lie over each other", stored, size)
+	}
+	if filled == 0 {
+		return nil
+	}
+	part := func(all int) int { return all / len(p.counts) * filled } // of what is no hole
 	switch p.compression {
 	case 1:
-		return holds(size, row*p.h, 1)
+		return holds(size, part(row*p.h), 1)
 	case 3, 4:
-		return holds(size, p.h, 8)
+		return holds(size, part(p.h), 8)
 	case 5:
-		return holds(size, row*p.h, lzwRatio)
+		return holds(size, part(row*p.h), lzwRatio)
 	case 32773:
-		return holds(size, row*p.h, packBitsRatio)
+		return holds(size, part(row*p.h), packBitsRatio)
 	case 8, 32946:
-		return holds(size, row*p.h, deflateRatio)
+		return holds(size, part(row*p.h), deflateRatio)
 	}
 	return nil
 }

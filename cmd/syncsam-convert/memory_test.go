@@ -11,8 +11,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +100,136 @@ func npz(t *testing.T, arrays map[string][]byte) []byte {
 	return out.Bytes()
 }
 
+// dicom is a file of frames of 1 x 1 pixels of so many bits; more comes before the pixels, which are written by the caller.
+func dicom(syntax string, frames, bits int, more []byte, pixels []byte) []byte {
+	out := append(make([]byte, 128), "DICM"...)
+	element := func(group, number uint16, vr string, value []byte) {
+		if len(value)%2 == 1 {
+			value = append(value, 0)
+		}
+		out = append(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(out, group), number), vr...)
+		out = append(binary.LittleEndian.AppendUint16(out, uint16(len(value))), value...)
+	}
+	short := func(x int) []byte { return binary.LittleEndian.AppendUint16(nil, uint16(x)) }
+	element(2, 0x10, "UI", []byte(syntax))
+	element(0x28, 2, "US", short(1))
+	element(0x28, 4, "CS", []byte("MONOCHROME2"))
+	element(0x28, 8, "IS", []byte(strconv.Itoa(frames)))
+	element(0x28, 0x10, "US", short(1))
+	element(0x28, 0x11, "US", short(1))
+	element(0x28, 0x100, "US", short(bits))
+	element(0x28, 0x101, "US", short(bits))
+	element(0x28, 0x102, "US", short(bits-1))
+	element(0x28, 0x103, "US", short(0))
+	return append(append(out, more...), pixels...)
+}
+
+// undefined is the head of an element or an item of undefined length.
+func undefined(group, number uint16, vr string) []byte {
+	out := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, group), number)
+	if vr != "" {
+		out = append(append(out, vr...), 0, 0)
+	}
+	return append(out, 0xff, 0xff, 0xff, 0xff)
+}
+
+// What a DICOM file has many of: frames of a bit, fragments with a table of where frames start, items of sequences.
+func TestDICOMOfManyParts(t *testing.T) {
+	native, rle := "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
+	bits := append([]byte("\xe0\x7f\x10\x00OB\x00\x00"), append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20)...)...)
+	empty := []byte("\xfe\xff\x00\xe0\x00\x00\x00\x00")
+	end := []byte("\xfe\xff\xdd\xe0\x00\x00\x00\x00")
+	const many = 400_000
+	table := binary.LittleEndian.AppendUint32([]byte("\xfe\xff\x00\xe0"), 4*many)
+	for i := range many {
+		table = binary.LittleEndian.AppendUint32(table, uint32(8*i+min(i, 1)))
+	}
+	fragments := append(append(append(undefined(0x7fe0, 0x10, "OB"), table...), bytes.Repeat(empty, 250_000)...), end...)
+	groups := append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(empty, many)...), end...)
+	item := append(append([]byte("\xfe\xff\x00\xe0\x0c\x00\x00\x00"), "\x28\x00\x02\x00US\x02\x00\x01\x00"...), 0, 0)
+	binary.LittleEndian.PutUint32(item[4:], uint32(len(item)-10))
+	item = item[:len(item)-2]
+	for name, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"frames of a bit": {dicom(native, 8<<20, 1, nil, bits), "Number of Frames: have 8388608, want 1 to 262144"},
+		"fragments":       {dicom(rle, 250_000, 8, nil, fragments), "Pixel Data"},
+		"items":           {dicom(native, 200_000, 1, groups, append([]byte("\xe0\x7f\x10\x00OB\x00\x00"), append(binary.LittleEndian.AppendUint32(nil, 25000), make([]byte, 25000)...)...)), ""},
+		"more items":      {dicom(native, 1, 8, append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(empty, 4*many)...), end...), nil), "items of sequences"},
+		"items of one":    {dicom(native, 1, 8, append(append(undefined(0x5200, 0x9230, "SQ"), bytes.Repeat(item, many)...), end...), nil), "Pixel Data: missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.dcm")
+			require.NoError(t, os.WriteFile(path, c.b, 0o600))
+			r, peak := costs(t, "picture", path+"#slice=0", "-o", filepath.Join(t.TempDir(), "o.png"))
+			if c.want == "" {
+				require.Equal(t, 0, r.code, r.err)
+			} else {
+				oneLine(t, c.want, r)
+			}
+			require.LessOrEqual(t, peak, 250, r.err)
+		})
+	}
+}
+
+// TIFF pages and strips that lie over each other, and slices of a pixel.
+func TestPartsThatLieOverEachOther(t *testing.T) {
+	dir := t.TempDir()
+	order := binary.LittleEndian
+	r := rand.New(rand.NewPCG(1, 2))
+	pages := make([]byte, 16*30000)
+	for i := range pages {
+		pages[i] = byte(r.Uint32())
+	}
+	copy(pages, "II*\x00\x08\x00\x00\x00")
+	const last = 29000
+	for i := range last + 1 { // each has 1023 fields of 12 bytes, and begins 16 bytes after the one before
+		order.PutUint16(pages[8+16*i:], 1023)
+	}
+	for i := range last {
+		order.PutUint32(pages[8+16*i+2+12*1023:], uint32(8+16*(i+1)))
+	}
+	const rows, each = 20000, 4 << 20
+	field := func(tag, kind uint16, n, x int) []byte {
+		b := order.AppendUint16(order.AppendUint16(nil, tag), kind)
+		return order.AppendUint32(order.AppendUint32(b, uint32(n)), uint32(x))
+	}
+	strips := append([]byte("II*\x00\x08\x00\x00\x00"), 9, 0)
+	at := 8 + 2 + 9*12 + 4
+	for _, f := range [][]byte{field(256, 4, 1, 200), field(257, 4, 1, rows), field(258, 3, 1, 8), field(259, 3, 1, 1), field(262, 3, 1, 1), field(273, 4, rows, at),
+		field(277, 3, 1, 1), field(278, 4, 1, 1), field(279, 4, rows, at+4*rows)} {
+		strips = append(strips, f...)
+	}
+	strips = append(strips, 0, 0, 0, 0)
+	for range rows {
+		strips = order.AppendUint32(strips, uint32(at+8*rows))
+	}
+	for range rows {
+		strips = order.AppendUint32(strips, each)
+	}
+	strips = append(strips, make([]byte, each)...)
+	deep := scan(1, 1, 30000)
+	order.PutUint16(deep[40:], 4)
+	order.PutUint16(deep[48:], 30000) // volumes
+	for name, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"pages.tif":  {pages, "have more than 2097152 fields"},
+		"strips.tif": {strips, "they lie over each other"},
+		"deep.nii":   {deep, "have 900000000 slices or frames, want at most 262144"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.WriteFile(path, c.b, 0o600))
+			r, peak := costs(t, "picture", path+"#slice=0", "-o", filepath.Join(dir, "o.png"))
+			oneLine(t, c.want, r)
+			require.LessOrEqual(t, peak, 250, r.err)
+		})
+	}
+}
+
 // A small file cannot make the program take more memory than it is allowed: what it unpacks to is known before it is unpacked.
 func TestSmallFilesThatAreLarge(t *testing.T) {
 	dir := t.TempDir()
@@ -113,8 +245,12 @@ func TestSmallFilesThatAreLarge(t *testing.T) {
 	var shape [16]byte
 	binary.LittleEndian.PutUint64(shape[:], 10000)
 	binary.LittleEndian.PutUint64(shape[8:], 10000)
-	sparse := npz(t, map[string][]byte{"format": npy("|S3", 1, []byte("coo")), "shape": npy("<i8", 2, shape[:]), "data": npy("|b1", 30_000_000, ints[:30_000_000]),
-		"row": npy("<i4", 30_000_000, ints), "col": npy("<i4", 30_000_000, ints)})
+	sparse := map[string][]byte{"format": npy("|S3", 1, []byte("coo")), "shape": npy("<i8", 2, shape[:]), "data": npy("|b1", 30_000_000, ints[:30_000_000]),
+		"row": npy("<i4", 30_000_000, ints), "col": npy("<i4", 30_000_000, ints)}
+	plane := npz(t, sparse)
+	binary.LittleEndian.PutUint64(shape[:], 1000)
+	binary.LittleEndian.PutUint64(shape[8:], 1000)
+	sparse["shape"] = npy("<i8", 2, shape[:])
 	embedded, err := os.ReadFile("../../pictures/testdata/volumes/jpeg.dcm")
 	require.NoError(t, err)
 	at := bytes.Index(embedded, []byte{0xff, 0xc0, 0, 11, 8})
@@ -141,7 +277,8 @@ func TestSmallFilesThatAreLarge(t *testing.T) {
 		"png of 800 MB":      {put("e.png", deep), "--max-memory allows more", little, 100},
 		"png cut short":      {put("f.png", deep[:100000]), "not a readable picture", []string{"--max-memory", "64GB"}, 100},
 		"dicom with a large": {put("g.dcm", embedded), "have 11000 x 11000 pixels, want the", nil, 100},
-		"npz of zeros":       {put("h.npz", sparse), "--max-memory allows more", little, 200},
+		"npz of zeros":       {put("h.npz", plane), "--max-memory allows more", little, 100},
+		"npz of long arrays": {put("i.npz", npz(t, sparse)), "row: it would take", little, 150},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"picture", c.file, "-o", filepath.Join(dir, "out.png")}, c.more...)

@@ -180,13 +180,25 @@ func alone(args []string) answer {
 	if err := c.Start(); err != nil {
 		return answer{Died: err.Error()}
 	}
+	ended, peak := make(chan struct{}), make(chan int64, 1)
+	go func() { // what the system says of a child's memory counts its parent's before it began
+		for most := int64(0); ; {
+			most = max(most, peakOf(strconv.Itoa(c.Process.Pid)))
+			select {
+			case <-ended:
+				peak <- most
+				return
+			case <-time.After(3 * time.Millisecond):
+			}
+		}
+	}()
 	timer := time.AfterFunc(hopeless, func() { c.Process.Kill() })
 	c.Wait()
+	close(ended)
 	if !timer.Stop() {
 		return answer{Died: "it did not end"}
 	}
-	use := c.ProcessState.SysUsage().(*syscall.Rusage)
-	return answer{Code: c.ProcessState.ExitCode(), Out: out.String(), Err: problems.String(), CPU: c.ProcessState.UserTime() + c.ProcessState.SystemTime(), Peak: use.Maxrss << 10}
+	return answer{Code: c.ProcessState.ExitCode(), Out: out.String(), Err: problems.String(), CPU: c.ProcessState.UserTime() + c.ProcessState.SystemTime(), Peak: <-peak}
 }
 
 // fall says what is wrong with an answer, "" where nothing is. size is that of the input.

@@ -139,6 +139,10 @@ func mutations(t *testing.T) []kind {
 		named = append(named, safetensors.Named{Name: name, Tensor: copied.Get(name)})
 	}
 	require.NoError(t, safetensors.WriteFile(in("m.safetensors"), named, nil))
+	old, err := mutate.AsLegacy(read("golden/data/syncsam-tiny-34/*.pth")[0], read("frontends/checkpoint/testdata/legacy.pth")[0], map[string]int{"FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8, "IntStorage": 4})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(in("old.pth"), old, 0o644))
+	must(t, "build", in("old.pth"), "-o", in("old"))
 	models := append(read("frontends/onnx/testdata/others/*.onnx"), made("artifact/decoder.onnx")...)
 
 	points := []string{"--point", "5,5"}
@@ -150,7 +154,7 @@ func mutations(t *testing.T) []kind {
 	message := mutate.Message(&onnxpb.ModelProto{})
 	return []kind{
 		{name: "zip", good: often(read("golden/data/*/*.pth"), read("frontends/checkpoint/testdata/*.pth")), damage: []mutate.Func{mutate.Zip}, at: "m.pth", commands: loads},
-		{name: "legacy", good: read("frontends/checkpoint/testdata/*legacy*.pth"), damage: []mutate.Func{mutate.Legacy}, at: "m.pth", commands: loads},
+		{name: "legacy", good: often(made("old.pth"), read("frontends/checkpoint/testdata/*legacy*.pth")), damage: []mutate.Func{mutate.Legacy}, at: "m.pth", commands: loads},
 		{name: "safetensors", good: often(made("m.safetensors"), read("frontends/checkpoint/testdata/*.safetensors")), damage: []mutate.Func{mutate.Safetensors}, at: "m.safetensors", commands: loads},
 		{name: "shards", good: read("frontends/checkpoint/testdata/shards/*.json"), damage: []mutate.Func{mutate.JSON}, at: "model.safetensors.index.json", beside: root + "/frontends/checkpoint/testdata/shards", commands: [][]string{{"inspect", "FILE"}, {"inspect", "DIR"}}},
 		{name: "onnx", good: models, damage: []mutate.Func{message}, at: "m.onnx", commands: runs},

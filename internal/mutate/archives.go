@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"path"
+	"strings"
 )
 
 // Zip packs an archive anew, with an entry that is damaged, removed, named otherwise or there twice. What an entry is by the end of its name decides how
@@ -171,6 +173,74 @@ func Legacy(r *rand.Rand, b []byte) []byte {
 		b = Bytes(r, b)
 	}
 	return append(bytes.Join(parts, nil), b...)
+}
+
+// AsLegacy writes a checkpoint's archive in the form of before PyTorch 1.6: head is such a file, whose first three pickles are taken. Storages follow in
+// the order in which the pickle names them; bytes is the size of an element of a storage's class.
+func AsLegacy(archive, head []byte, bytesOf map[string]int) ([]byte, error) {
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, f := range z.File {
+		_, name, _ := strings.Cut(f.Name, "/")
+		files[name] = entry(f)
+	}
+	var out []byte
+	for range 3 {
+		ops, rest := operations(head)
+		out, head = append(out, bytes.Join(ops, nil)...), rest
+	}
+	ops, _ := operations(files["data.pkl"])
+	var keys []string
+	class, size, last := "", map[string]int{}, map[string]int{}
+	memo := map[string]string{} // what a later operation says again
+	words := []string{}
+	for i, op := range ops {
+		word, saved := "", false
+		switch op[0] {
+		case 'c':
+			word = string(op[1:])
+		case 'X':
+			word = string(op[5:])
+		case 'h', 'j':
+			word = memo[string(op[1:])]
+		case 'q', 'r':
+			memo[string(op[1:])], saved = words[len(words)-1], true
+		}
+		if !saved && op[0] != 'K' && op[0] != 'M' && op[0] != 'J' {
+			words = append(words, word)
+		}
+		if strings.HasSuffix(strings.TrimSpace(word), "Storage") {
+			class = strings.TrimSpace(word[strings.IndexByte(word, '\n')+1:])
+		}
+		if i+2 < len(ops) && op[0] == 't' && (ops[i+1][0] == 'Q' || ops[i+2][0] == 'Q') {
+			out = append(out, 'N') // it is no view of another storage
+			for k := len(words) - 1; k > 0; k-- {
+				if _, is := files["data/"+words[k]]; is && words[k] != "" {
+					if key := words[k]; last[key] == 0 {
+						keys, last[key], size[key] = append(keys, key), 1, bytesOf[class]
+					}
+					break
+				}
+			}
+		}
+		out = append(out, op...)
+	}
+	out = append(out, 0x80, 2, ']', '(')
+	for _, k := range keys {
+		out = append(binary.LittleEndian.AppendUint32(append(out, 'X'), uint32(len(k))), k...)
+	}
+	out = append(out, 'e', '.')
+	for _, k := range keys {
+		b := files["data/"+k]
+		if size[k] == 0 {
+			return nil, fmt.Errorf("storage %s: of no known class", k)
+		}
+		out = append(binary.LittleEndian.AppendUint64(out, uint64(len(b)/size[k])), b...)
+	}
+	return out, nil
 }
 
 // Array damages the header of a NumPy file, or its values.

@@ -132,28 +132,61 @@ var attributes = map[Tag]struct{ name, vr string }{
 
 // A Dataset holds the attributes that are kept, of a file or of an item.
 type Dataset struct {
-	elements map[Tag]Element
+	elements []Element // few: those that the table has, each once
 	order    binary.ByteOrder
+}
+
+func (d *Dataset) get(t Tag) (e Element, ok bool) {
+	for i := range d.elements {
+		if d.elements[i].Tag == t {
+			return d.elements[i], true
+		}
+	}
+	return Element{Tag: t}, false
+}
+
+func (d *Dataset) at(t Tag) Element { e, _ := d.get(t); return e }
+
+// set keeps an element that the table has, the last of a tag.
+func (d *Dataset) set(e Element) {
+	if attributes[e.Tag].name == "" {
+		return
+	}
+	for i := range d.elements {
+		if d.elements[i].Tag == e.Tag {
+			d.elements[i] = e
+			return
+		}
+	}
+	d.elements = append(d.elements, e)
+}
+
+// Tags are the attributes that are there.
+func (d *Dataset) Tags() (out []Tag) {
+	for _, e := range d.elements {
+		out = append(out, e.Tag)
+	}
+	return out
 }
 
 // Has reports whether an attribute is there and not empty.
 func (d *Dataset) Has(t Tag) bool {
-	e, ok := d.elements[t]
+	e, ok := d.get(t)
 	return ok && (len(trim(e.Value)) > 0 || len(e.Value) > 0 && binaryNumbers[d.vr(e)] || len(e.Items) > 0)
 }
 
 // Text is an attribute's first string, empty where there is none.
 func (d *Dataset) Text(t Tag) string {
-	first, _, _ := strings.Cut(string(d.elements[t].Value), `\`)
+	first, _, _ := strings.Cut(string(d.at(t).Value), `\`)
 	return trim([]byte(first))
 }
 
 // Items are those of a sequence.
-func (d *Dataset) Items(t Tag) []*Dataset { return d.elements[t].Items }
+func (d *Dataset) Items(t Tag) []*Dataset { return d.at(t).Items }
 
 // Bytes are an attribute's value and whether it is written as single bytes (OB) rather than as words.
 func (d *Dataset) Bytes(t Tag) (b []byte, single bool) {
-	return d.elements[t].Value, d.elements[t].VR == "OB"
+	return d.at(t).Value, d.at(t).VR == "OB"
 }
 
 // Order is the byte order of its words.
@@ -171,7 +204,7 @@ func (d *Dataset) vr(e Element) string {
 
 // Numbers are an attribute's values; signed says how those are read that follow the pixels' sign. Errors name the attribute.
 func (d *Dataset) Numbers(t Tag, signed bool) ([]float64, error) {
-	e := d.elements[t]
+	e := d.at(t)
 	vr := d.vr(e)
 	if vr == "XS" {
 		vr = map[bool]string{false: "US", true: "SS"}[signed]

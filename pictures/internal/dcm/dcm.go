@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
@@ -102,7 +101,7 @@ var known = map[string]int{
 // Parse reads a DICOM file with or without preamble and file meta information; limit is the most bytes that a deflated data set may
 // become. Zeros and broken elements behind the pixels are ignored: nothing there changes them.
 func Parse(b []byte, limit int) (*File, error) {
-	f := &File{Dataset: &Dataset{elements: map[Tag]Element{}}}
+	f := &File{Dataset: &Dataset{}}
 	if !Is(b) {
 		return nil, fmt.Errorf("not a DICOM file")
 	}
@@ -110,7 +109,8 @@ func Parse(b []byte, limit int) (*File, error) {
 	if HasMagic(b) {
 		at = preamble + len(magic)
 	}
-	p := parser{b: b, at: at}
+	left := maxItems
+	p := parser{b: b, at: at, left: &left}
 	if e := guess(b[at:]); len(b)-at >= 8 && e.order.Uint16(b[at:]) == 2 {
 		p.encoding = e
 		for p.at+2 <= len(b) && p.order.Uint16(b[p.at:]) == 2 {
@@ -118,7 +118,7 @@ func Parse(b []byte, limit int) (*File, error) {
 			if err != nil {
 				return nil, fmt.Errorf("file meta information: %w", err)
 			}
-			f.elements[e.Tag] = e
+			f.set(e)
 		}
 	}
 	uid := f.Text(TransferSyntaxUID)
@@ -142,7 +142,7 @@ func Parse(b []byte, limit int) (*File, error) {
 		if len(inflated) > limit {
 			return nil, fmt.Errorf("deflated data set: have more than %d bytes", limit)
 		}
-		p = parser{b: inflated}
+		p = parser{b: inflated, left: &left}
 	}
 	f.Order = binary.LittleEndian
 	if uid == explicitBig {
@@ -169,8 +169,8 @@ func Parse(b []byte, limit int) (*File, error) {
 				return nil, fmt.Errorf("have both %s and %s, want one", f.Pixels.Tag, e.Tag)
 			}
 			f.Pixels = e
-		case attributes[e.Tag].name != "":
-			f.elements[e.Tag] = e
+		default:
+			f.set(e)
 		}
 	}
 	return f, nil
@@ -178,9 +178,13 @@ func Parse(b []byte, limit int) (*File, error) {
 
 type parser struct {
 	encoding
-	b  []byte
-	at int
+	b    []byte
+	at   int
+	left *int // items of sequences that may come
 }
+
+// maxItems is how many items of sequences and fragments of pixels a file may have: each takes more memory than the 8 bytes that it is written in.
+const maxItems = 1 << 19
 
 func (p *parser) take(n, end int) ([]byte, error) {
 	if n > end-p.at {
@@ -234,7 +238,7 @@ func (p *parser) element(end, depth int) (e Element, err error) {
 	if e.Value, err = p.take(int(length), end); err != nil || attributes[e.Tag].vr != "SQ" {
 		return e, err
 	}
-	inner := parser{p.encoding, p.b, p.at - int(length)}
+	inner := parser{p.encoding, p.b, p.at - int(length), p.left}
 	if e.VR == "UN" {
 		inner.encoding = encoding{false, binary.LittleEndian}
 	}
@@ -253,6 +257,9 @@ func (p *parser) items(end, depth int, delimited bool) (items []*Dataset, err er
 		if t == sequenceEndTag && delimited {
 			return items, nil
 		}
+		if *p.left--; *p.left < 0 {
+			return nil, fmt.Errorf("at byte %d: have more than %d items of sequences", p.at-8, maxItems)
+		}
 		if t != itemTag {
 			return nil, fmt.Errorf("at byte %d: have %s, want an item of a sequence", p.at-8, t)
 		}
@@ -263,7 +270,7 @@ func (p *parser) items(end, depth int, delimited bool) (items []*Dataset, err er
 			}
 			stop = p.at + int(length)
 		}
-		d := &Dataset{elements: map[Tag]Element{}, order: p.order}
+		d := &Dataset{order: p.order}
 		ended := length != undefinedLength
 		for p.at < stop {
 			e, err := p.element(stop, depth+1)
@@ -274,9 +281,7 @@ func (p *parser) items(end, depth int, delimited bool) (items []*Dataset, err er
 				ended = true
 				break
 			}
-			if attributes[e.Tag].name != "" {
-				d.elements[e.Tag] = e
-			}
+			d.set(e)
 		}
 		if !ended {
 			return nil, fmt.Errorf("an item does not end")
@@ -311,6 +316,9 @@ func (p *parser) fragments(end int) (out []Fragment, err error) {
 		if err != nil {
 			return nil, err
 		}
+		if *p.left--; *p.left < 0 {
+			return nil, fmt.Errorf("%s: at byte %d: have more than %d fragments", PixelData, start, maxItems)
+		}
 		f := Fragment{Bytes: b}
 		if len(out) > 0 {
 			f.At = uint64(start - first)
@@ -330,15 +338,19 @@ func (f *File) Frames(n int) ([][]byte, error) {
 	for i := 0; i+4 <= len(table); i += 4 {
 		starts = append(starts, uint64(f.Order.Uint32(table[i:])))
 	}
-	if e := f.elements[ExtendedOffsetTable]; len(e.Value) >= 8 {
+	if e := f.at(ExtendedOffsetTable); len(e.Value) >= 8 {
 		starts = starts[:0]
 		for i := 0; i+8 <= len(e.Value); i += 8 {
 			starts = append(starts, f.Order.Uint64(e.Value[i:]))
 		}
 	}
+	isStart := map[uint64]bool{}
+	for _, at := range starts {
+		isStart[at] = true
+	}
 	ways := []func(i int, at uint64, b []byte) bool{
 		func(i int, _ uint64, _ []byte) bool { return i == 0 },
-		func(_ int, at uint64, _ []byte) bool { return slices.Contains(starts, at) },
+		func(_ int, at uint64, _ []byte) bool { return isStart[at] },
 		func(int, uint64, []byte) bool { return true },
 		func(_ int, _ uint64, b []byte) bool { return bytes.HasPrefix(b, []byte{0xff, 0xd8, 0xff}) },
 	}

@@ -43,7 +43,7 @@ func TestFrames(t *testing.T) {
 		return b
 	}
 	file := func(table []byte, parts ...string) *File {
-		f := &File{Dataset: &Dataset{elements: map[Tag]Element{}}, Order: binary.LittleEndian}
+		f := &File{Dataset: &Dataset{}, Order: binary.LittleEndian}
 		f.Pixels.Fragments = []Fragment{{Bytes: table}}
 		at := uint64(0)
 		for _, p := range parts {
