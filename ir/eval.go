@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 
 	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/memory"
@@ -20,7 +20,7 @@ type Program struct {
 	done map[*Value]*tensor.Tensor // what depends on constants alone, computed once
 	pool *pool
 
-	fitted atomic.Value // string: the sizes for which a run's memory was found to be within the limit
+	fitted sync.Map // of string: the sizes for which a run's memory was found to be within the limit
 
 	Threads int // of a run, at most, and of whatever else runs meanwhile; 0: as many as the machine has
 
@@ -322,17 +322,17 @@ func Bind(g *Graph, inputs map[string]*tensor.Tensor) (map[string]int64, error) 
 // fits refuses a run that takes more memory than one may, before it begins.
 func (p *Program) fits(syms map[string]int64) error {
 	key := fmt.Sprint(syms) // in the order of the names
-	if p.fitted.Load() == key {
+	if _, known := p.fitted.Load(key); known {
 		return nil
 	}
-	m, err := p.Memory(syms)
+	most, _, err := p.peak(syms)
 	if err == nil {
-		err = memory.Fits("its values", m.Peak, 1)
+		err = memory.Fits("its values", most, 1)
 	}
 	if err != nil {
 		return fmt.Errorf("graph %s: %w", p.g.Name, err)
 	}
-	p.fitted.Store(key)
+	p.fitted.Store(key, nil)
 	return nil
 }
 

@@ -25,19 +25,51 @@ type Living struct {
 
 // Memory plans a run with symbols bound to sizes: what is computed, and dropped behind its last use and those of its views.
 func (p *Program) Memory(syms map[string]int64) (*Memory, error) {
-	m, now := &Memory{}, int64(0)
+	peak, at, err := p.peak(syms)
+	if err != nil {
+		return nil, err
+	}
+	m := &Memory{Peak: peak}
+	for _, v := range p.g.Values {
+		if v.IsConst() {
+			m.Weights += v.Const.NumBytes()
+		}
+	}
+	err = p.lives(syms, func(v *Value, _ int64, living map[*Value]int64) {
+		if v == at {
+			m.At = v.label()
+			for x, size := range living {
+				m.Living = append(m.Living, Living{x.label(), x.Type.String(), size})
+			}
+		}
+	})
+	slices.SortFunc(m.Living, func(a, b Living) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Value, b.Value)) })
+	return m, err
+}
+
+// peak is the most that lives at a time, and the first value at which that much does; nil where nothing is computed.
+func (p *Program) peak(syms map[string]int64) (most int64, at *Value, err error) {
+	err = p.lives(syms, func(v *Value, now int64, _ map[*Value]int64) {
+		if now > most {
+			most, at = now, v
+		}
+	})
+	return most, at, err
+}
+
+// lives shows, at each value, how many bytes live while it is computed, and whose they are; views are the values' that they look at.
+func (p *Program) lives(syms map[string]int64, see func(v *Value, now int64, living map[*Value]int64)) error {
+	now := int64(0)
 	owner, users, living := map[*Value]*Value{}, map[*Value]int{}, map[*Value]int64{}
 	for i, v := range p.g.Values {
 		switch {
-		case v.IsConst():
-			m.Weights += v.Const.NumBytes()
-		case p.done[v] != nil:
+		case v.IsConst(), p.done[v] != nil:
 		case v.Op.Class == View && !v.IsInput() && owner[v.Args[0]] != nil:
 			owner[v] = owner[v.Args[0]]
 		default:
 			size, err := v.memory(syms)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			owner[v], living[v] = v, size
 			now += min(size, math.MaxInt64-now)
@@ -45,12 +77,7 @@ func (p *Program) Memory(syms map[string]int64) (*Memory, error) {
 		if o := owner[v]; o != nil {
 			users[o]++
 		}
-		if now > m.Peak {
-			m.Peak, m.At, m.Living = now, v.label(), nil
-			for x, size := range living {
-				m.Living = append(m.Living, Living{x.label(), x.Type.String(), size})
-			}
-		}
+		see(v, now, living)
 		for _, d := range p.dead[i] {
 			if o := owner[d]; o != nil {
 				if users[o]--; users[o] == 0 {
@@ -60,8 +87,7 @@ func (p *Program) Memory(syms map[string]int64) (*Memory, error) {
 			}
 		}
 	}
-	slices.SortFunc(m.Living, func(a, b Living) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Value, b.Value)) })
-	return m, nil
+	return nil
 }
 
 func (v *Value) label() string { return v.Name + "/" + v.Op.Name }
