@@ -42,13 +42,6 @@ func expandAttention(b *Builder, v *Value) *Value {
 	a, x, fixed := v.Attrs.(AttentionAttrs), v.Args[0], tensor.Static
 	n, g, d, w, h := x.Type.Shape[0], x.Type.Shape[1].B, x.Type.Shape[3].B, a.Window, a.Heads
 	hd, cuts := d/h, (g+w-1)/w // windows a side
-	weight := func(i int) *Value {
-		if c := v.Args[i]; c.IsConst() { // stands where it is used, as a frontend would write it
-			return b.As(c.Name).Const(c.Const)
-		}
-		return v.Args[i]
-	}
-	linear := func(b *Builder, x *Value, i int) *Value { return b.Add(b.MatMul(x, weight(i)), weight(i+1)) }
 	if pad := cuts*w - g; pad > 0 {
 		x = b.Op(Pad.With(PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}), x)
 	}
@@ -56,7 +49,7 @@ func expandAttention(b *Builder, v *Value) *Value {
 		x = b.Transpose(b.Reshape(x, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(d)), 0, 1, 3, 2, 4, 5)
 	}
 	batch := n.Times(cuts * cuts)
-	qkv := linear(b.In("qkv"), b.Reshape(x, batch, fixed(w*w), fixed(d)), 1)
+	qkv := v.linear(b.In("qkv"), b.Reshape(x, batch, fixed(w*w), fixed(d)), 1)
 	qkv = b.Transpose(b.Reshape(qkv, batch, fixed(w*w), fixed(3), fixed(h), fixed(hd)), 2, 0, 3, 1, 4)
 	part := func(i int64) *Value { return b.Op(Squeeze.With(AxesAttrs{Axes: []int64{0}}), b.Slice(qkv, 0, i, i+1)) }
 	q, k, value := part(0), part(1), part(2)
@@ -65,12 +58,12 @@ func expandAttention(b *Builder, v *Value) *Value {
 
 	// rel_h[b,h,y,x,ky] = q[b,h,y,x,:] . Rh[y,:,ky], and the same for columns.
 	grid := b.Reshape(q, batch, fixed(h), fixed(w), fixed(w), fixed(hd))
-	relH := b.MatMul(grid, weight(3))
-	relW := b.Transpose(b.MatMul(b.Transpose(grid, 0, 1, 3, 2, 4), weight(4)), 0, 1, 3, 2, 4)
+	relH := b.MatMul(grid, v.weight(b, 3))
+	relW := b.Transpose(b.MatMul(b.Transpose(grid, 0, 1, 3, 2, 4), v.weight(b, 4)), 0, 1, 3, 2, 4)
 	logits = b.Reshape(logits, batch, fixed(h), fixed(w), fixed(w), fixed(w), fixed(w))
 	logits = b.Add(b.Add(logits, b.Unsqueeze(relH, -1)), b.Unsqueeze(relW, -2))
 	y := b.MatMul(b.Softmax(b.Reshape(logits, batch, fixed(h), fixed(w*w), fixed(w*w)), -1), value)
-	y = linear(b.In("proj"), b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(w*w), fixed(d)), 5)
+	y = v.linear(b.In("proj"), b.Reshape(b.Transpose(y, 0, 2, 1, 3), batch, fixed(w*w), fixed(d)), 5)
 	if cuts > 1 {
 		y = b.Transpose(b.Reshape(y, n, fixed(cuts), fixed(cuts), fixed(w), fixed(w), fixed(d)), 0, 1, 3, 2, 4, 5)
 	}
@@ -81,15 +74,28 @@ func expandAttention(b *Builder, v *Value) *Value {
 	return y
 }
 
-// HeadsAttrs of CrossAttention.
+// weight is an argument of a composite in its spelling: a constant stands where it is used, as a frontend would write it.
+func (v *Value) weight(b *Builder, i int) *Value {
+	if c := v.Args[i]; c.IsConst() {
+		return b.As(c.Name).Const(c.Const)
+	}
+	return v.Args[i]
+}
+
+// linear is x times argument i of a composite, plus the next one.
+func (v *Value) linear(b *Builder, x *Value, i int) *Value {
+	return b.Add(b.MatMul(x, v.weight(b, i)), v.weight(b, i+1))
+}
+
+// HeadsAttrs of MultiHeadAttention.
 type HeadsAttrs struct {
 	Heads int64 `ir:"heads"`
 }
 
-// CrossAttention is attention with h heads of queries from x [B,T,C] over keys from y [B,U,C] and values from z [B,U,C], with its four
+// MultiHeadAttention is attention with h heads of queries from x [B,T,C] over keys from y [B,U,C] and values from z [B,U,C], with its four
 // linear layers: softmax((x Q + q) (y K + k)' / sqrt(I / h)) (z V + v) O + o. Arguments: x, y, z, Q [C,I], q [I], K [C,I], k [I], V [C,I],
-// v [I], O [I,D], o [D]; the result is [B,T,D] (SAM's decoder: image and prompt tokens attend to each other).
-var CrossAttention = composite("CrossAttention", 11, 11, Product, HalfPlain, func(a HeadsAttrs, in []tensor.Type) (tensor.Type, error) {
+// v [I], O [I,D], o [D]; the result is [B,T,D] (SAM's decoder: prompt tokens attend to themselves, and they and the image to each other).
+var MultiHeadAttention = composite("MultiHeadAttention", 11, 11, Product, HalfPlain, func(a HeadsAttrs, in []tensor.Type) (tensor.Type, error) {
 	for i := range 3 {
 		if err := want(in, i, tensor.Float32, 3); err != nil {
 			return tensor.Type{}, err
@@ -128,27 +134,19 @@ var CrossAttention = composite("CrossAttention", 11, 11, Product, HalfPlain, fun
 		}
 	}
 	return tensor.Type{DType: tensor.Float32, Shape: []tensor.Dim{batch[0], in[0].Shape[1], out}}, nil
-}, expandCrossAttention)
+}, expandMultiHeadAttention)
 
-func expandCrossAttention(b *Builder, v *Value) *Value {
+func expandMultiHeadAttention(b *Builder, v *Value) *Value {
 	h, inner := v.Attrs.(HeadsAttrs).Heads, v.Args[3].Type.Shape[1].B
-	weight := func(i int) *Value {
-		if c := v.Args[i]; c.IsConst() {
-			return b.As(c.Name).Const(c.Const)
-		}
-		return v.Args[i]
-	}
 	split := func(i int, name string, perm ...int64) *Value {
-		s := b.In(name)
-		y := s.Add(s.MatMul(v.Args[i], weight(3+2*i)), weight(4+2*i))
+		y := v.linear(b.In(name), v.Args[i], 3+2*i)
 		return b.Transpose(b.Reshape(y, y.Type.Shape[0], y.Type.Shape[1], tensor.Static(h), tensor.Static(inner/h)), perm...)
 	}
 	logits := b.MatMul(split(0, "q_proj", 0, 2, 1, 3), split(1, "k_proj", 0, 2, 3, 1))
 	logits = b.Op(Div, logits, b.In("scale").Scalar(float32(math.Sqrt(float64(inner/h)))))
 	y := b.Transpose(b.MatMul(b.Softmax(logits, -1), split(2, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
 	y = b.Reshape(y, v.Type.Shape[0], v.Type.Shape[1], tensor.Static(inner))
-	s := b.In("out_proj")
-	return s.Add(s.MatMul(y, weight(9)), weight(10))
+	return v.linear(b.In("out_proj"), y, 9)
 }
 
 // BlockAttention is softmax(q k + bias) v in one step, which needs no memory for the logits: q [...,T,D], k [...,D,U], v [...,U,E] give

@@ -17,14 +17,14 @@ import (
 // tokens are repeated per head, with the other heads' channels zero. Exact in real arithmetic.
 func absorbProjections(w *Work) error {
 	err := rewrite(w, "absorb-projections", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
-		if !ir.CrossAttention.Is(v) {
+		if !ir.MultiHeadAttention.Is(v) {
 			return nil, nil
 		}
 		if !allConst(v.Args[3:]) {
 			w.Miss(v, "its weights are not constant")
 			return nil, nil
 		}
-		a := crossing{v, ir.CrossAttention.Of(v).Heads, v.Args[crossQ].Type.Shape[1].B}
+		a := crossing{v, ir.MultiHeadAttention.Of(v).Heads, v.Args[crossQ].Type.Shape[1].B}
 		switch {
 		case a.few(0) && a.many(1):
 			return a.tokensToImage(b), nil
@@ -38,7 +38,7 @@ func absorbProjections(w *Work) error {
 	return err
 }
 
-// The arguments of a CrossAttention behind its three inputs; each is followed by its bias.
+// The arguments of a MultiHeadAttention behind its three inputs; each is followed by its bias.
 const (
 	crossQ = 3 + 2*iota
 	crossK
@@ -46,7 +46,7 @@ const (
 	crossO
 )
 
-// crossing is a CrossAttention with constant weights that is rewritten.
+// crossing is a MultiHeadAttention with constant weights that is rewritten.
 type crossing struct {
 	v        *ir.Value
 	h, inner int64

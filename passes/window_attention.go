@@ -75,7 +75,7 @@ func rewriteAttention(w *Work, rule string, wants func(attention) bool) error {
 // expandAttention leaves no attention whole: what no pass rewrote is spelled as SAM's code spells it, by nobody's rule.
 func expandAttention(w *Work) error {
 	err := rewrite(w, "", func(b *ir.Builder, v *ir.Value) (*ir.Value, error) {
-		if !ir.WindowAttention.Is(v) && !ir.CrossAttention.Is(v) {
+		if !ir.WindowAttention.Is(v) && !ir.MultiHeadAttention.Is(v) {
 			return nil, nil
 		}
 		return v.Op.Expand(b, v), nil

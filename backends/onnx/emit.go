@@ -38,7 +38,7 @@ var table = map[string]row{
 	"Reshape": {0, emitReshape}, "Expand": {0, emitExpand}, "Squeeze": {0, emitAxes}, "Unsqueeze": {0, emitAxes},
 	"Slice": {0, emitSlice}, "Pad": {0, emitPad}, "Tile": {0, emitTile}, "Resize": {0, emitResize},
 	"ReduceMean": {0, emitReduce}, "ReduceSum": {0, emitReduce}, "ReduceMax": {0, emitReduce}, "ReduceMin": {0, emitReduce}, "ReduceLogSumExp": {0, emitReduce}, "ArgMax": {0, plain},
-	"WindowAttention": {fused, nil}, "CrossAttention": {fused, nil}, "BlockAttention": {fused, nil}, "LayerNorm2d": {fused, nil}, "ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
+	"WindowAttention": {fused, nil}, "MultiHeadAttention": {fused, nil}, "BlockAttention": {fused, nil}, "LayerNorm2d": {fused, nil}, "ProjectAdd": {fused, nil}, "QLinearMatMulFloat": {fused, nil}, "QLinearConv": {0, emitConv(3)},
 	"QuantizeLinear": {0, plain}, "DequantizeLinear": {0, plain},
 }
 

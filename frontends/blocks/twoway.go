@@ -1,9 +1,6 @@
 package blocks
 
-import (
-	"syncsam-convert/ir"
-	"syncsam-convert/ir/tensor"
-)
+import "syncsam-convert/ir"
 
 // DecoderHeads is the number of attention heads of SAM's two-way transformer; no checkpoint tells it.
 const DecoderHeads = 8
@@ -25,40 +22,24 @@ func TwoWay(s Scope, image, position, tokens *ir.Value) (outTokens, outImage *ir
 			q = l.Add(q, attend(l.In("self_attn"), p, p, q))
 		}
 		q = l.In("norm1").LayerNorm(q, s.W.EpsTwoWay)
-		q = l.Add(q, cross(l.In("cross_attn_token_to_image"), l.Add(q, tokens), l.Add(k, position), k))
+		q = l.Add(q, attend(l.In("cross_attn_token_to_image"), l.Add(q, tokens), l.Add(k, position), k))
 		q = l.In("norm2").LayerNorm(q, s.W.EpsTwoWay)
 		m := l.In("mlp")
 		y := m.Relu(m.In("lin1").Linear(q, s.W.Shape(m.Key("lin1.weight"), 2)[0]))
 		q = l.In("norm3").LayerNorm(l.Add(q, m.In("lin2").Linear(y, width(q, -1))), s.W.EpsTwoWay)
-		k = l.Add(k, cross(l.In("cross_attn_image_to_token"), l.Add(k, position), l.Add(q, tokens), q))
+		k = l.Add(k, attend(l.In("cross_attn_image_to_token"), l.Add(k, position), l.Add(q, tokens), q))
 		k = l.In("norm4").LayerNorm(k, s.W.EpsTwoWay)
 	}
-	q = s.Add(q, cross(s.In("final_attn_token_to_image"), s.Add(q, tokens), s.Add(k, position), k))
+	q = s.Add(q, attend(s.In("final_attn_token_to_image"), s.Add(q, tokens), s.Add(k, position), k))
 	return s.In("norm_final_attn").LayerNorm(q, EpsDecoder), k
 }
 
-// attend is multi-head self-attention of tokens: q and k [B,T,C] over v [B,T,C]; the inner width comes from q_proj.
+// attend is multi-head attention of q [B,T,C] over k and v [B,U,C], whole, so that a pass can choose how it is computed; the inner width comes from
+// q_proj.
 func attend(s Scope, q, k, v *ir.Value) *ir.Value {
-	inner, hd := heads(s)
-	if hd == 0 {
-		return q
-	}
-	split := func(x *ir.Value, name string, perm ...int64) *ir.Value {
-		y := s.In(name).Linear(x, inner)
-		return s.Transpose(s.Reshape(y, Dim(y, 0), Dim(y, 1), tensor.Static(DecoderHeads), tensor.Static(hd)), perm...)
-	}
-	logits := s.MatMul(split(q, "q_proj", 0, 2, 1, 3), split(k, "k_proj", 0, 2, 3, 1))
-	logits = s.Op(ir.Div, logits, s.Float32("scale", []int64{}, []float32{float32(sqrt(float64(hd)))}))
-	y := s.Transpose(s.MatMul(s.Softmax(logits, -1), split(v, "v_proj", 0, 2, 1, 3)), 0, 2, 1, 3)
-	y = s.Reshape(y, Dim(y, 0), Dim(y, 1), tensor.Static(inner))
-	return s.In("out_proj").Linear(y, width(q, -1))
-}
-
-// cross is multi-head attention of q [B,T,C] over k and v [B,U,C], whole, so that a pass can choose how it is computed.
-func cross(s Scope, q, k, v *ir.Value) *ir.Value {
-	inner, hd := heads(s)
-	if hd == 0 {
-		return q
+	inner := s.W.Shape(s.Key("q_proj.weight"), 2)[0]
+	if inner%DecoderHeads != 0 {
+		return s.Fail("q_proj.weight: %d rows do not divide into %d heads", inner, DecoderHeads)
 	}
 	args := []*ir.Value{q, k, v}
 	for i, name := range []string{"q_proj", "k_proj", "v_proj"} {
@@ -66,15 +47,5 @@ func cross(s Scope, q, k, v *ir.Value) *ir.Value {
 		args = append(args, l.factor(width(args[i], -1), inner), l.Param("bias", inner))
 	}
 	l, out := s.In("out_proj"), width(q, -1)
-	return s.Op(ir.CrossAttention.With(ir.HeadsAttrs{Heads: DecoderHeads}), append(args, l.factor(inner, out), l.Param("bias", out))...)
-}
-
-// heads is an attention layer's inner width and that of a head, 0 after an error.
-func heads(s Scope) (inner, hd int64) {
-	inner = s.W.Shape(s.Key("q_proj.weight"), 2)[0]
-	if inner%DecoderHeads != 0 {
-		s.Fail("q_proj.weight: %d rows do not divide into %d heads", inner, DecoderHeads)
-		return 0, 0
-	}
-	return inner, inner / DecoderHeads
+	return s.Op(ir.MultiHeadAttention.With(ir.HeadsAttrs{Heads: DecoderHeads}), append(args, l.factor(inner, out), l.Param("bias", out))...)
 }
