@@ -39,11 +39,12 @@ const (
 var engines = []struct {
 	name    string
 	load    func(path string, o Options) (Session, error)
+	version func(o Options) (string, error)
 	profile profiler // nil: the engine does not tell times by operator
 }{
-	{Embedded, loadGo, profileGo},
-	{ONNXRuntime, loadORT, profileORT},
-	{TensorRT, loadPlan, nil},
+	{Embedded, loadGo, versionGo, profileGo},
+	{ONNXRuntime, loadORT, versionORT, profileORT},
+	{TensorRT, loadPlan, versionTensorRT, nil},
 }
 
 // Names lists the engines.
@@ -62,6 +63,15 @@ func Load(name, path string, o Options) (Session, error) {
 		return nil, unknown(name)
 	}
 	return engines[i].load(path, o)
+}
+
+// Version says which engine of that name runs here: the library's version, or the program's with the instructions that its kernels use.
+func Version(name string, o Options) (string, error) {
+	i := slices.Index(Names(), name)
+	if i < 0 {
+		return "", unknown(name)
+	}
+	return engines[i].version(o)
 }
 
 func unknown(name string) error {

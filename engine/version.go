@@ -8,20 +8,15 @@ import (
 	"syncsam-convert/ir/kernel"
 )
 
-// Version says which engine of that name runs here: the library's version, or the program's with the instructions that its kernels use.
-func Version(name string, o Options) (string, error) {
-	switch name {
-	case ONNXRuntime:
-		return versionORT(o)
-	case TensorRT:
-		l, err := trthost.FindLibrary(o.TensorRT)
-		if err != nil {
-			return "", err
-		}
-		return l.Version, nil
-	case Embedded:
-		cpu, err := kernel.CPU()
-		return fmt.Sprintf("%s, %s", version.Get().Version, cpu), err
+func versionGo(Options) (string, error) {
+	cpu, err := kernel.CPU()
+	return fmt.Sprintf("%s, %s", version.Get().Version, cpu), err
+}
+
+func versionTensorRT(o Options) (string, error) {
+	l, err := trthost.FindLibrary(o.TensorRT)
+	if err != nil {
+		return "", err
 	}
-	return "", unknown(name)
+	return l.Version, nil
 }

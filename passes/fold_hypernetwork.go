@@ -95,7 +95,7 @@ func maskConv(b *ir.Builder, h, conv *ir.Value) *ir.Value {
 // channelsLast is f [N,C,H,W] as [N,H,W,C]: without a transposition where f is Gelu of one, for nobody else.
 func channelsLast(b *ir.Builder, f *ir.Value) *ir.Value {
 	if ir.Gelu.Is(f) {
-		if x := f.Args[0]; ir.Transpose.Is(x) && slices.Equal(ir.Transpose.Of(x).Perm, []int64{0, 3, 1, 2}) {
+		if x := f.Args[0]; transposes(x, 0, 3, 1, 2) {
 			return b.Op(f.Applied(), x.Args[0])
 		}
 	}

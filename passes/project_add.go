@@ -45,7 +45,7 @@ func projectAdd(w *Work) error {
 
 // projection is the 1x1 convolution behind a transposition to channels last, nil when v is not that or has other uses.
 func projection(w *Work, v *ir.Value) *ir.Value {
-	if !ir.Transpose.Is(v) || !slices.Equal(ir.Transpose.Of(v).Perm, []int64{0, 2, 3, 1}) {
+	if !transposes(v, 0, 2, 3, 1) {
 		return nil
 	}
 	c := v.Args[0]

@@ -17,13 +17,11 @@ func (a Attention) Run(q, k, v, rows, cols, y []float32) {
 		return
 	}
 	height := min(a.T, max(32, attentionBlock/max(1, a.U)))
-	blocks := (a.T + height - 1) / height
-	_, width := tileShape()
-	padded := func(n int) int { return (n + width - 1) / width * width }
+	blocks := ceilDiv(a.T, height)
+	sizeK, sizeV := panelColumns(a.U)*a.D, panelColumns(a.E)*a.U
 	Parallel(a.Batch*blocks, max(1, threadWork/max(1, height*a.U*(a.D+a.E))), func(lo, hi int) {
-		scratch(padded(a.U)*a.D+padded(a.E)*a.U+height*a.U, func(buf []float32) {
-			bufK, buf := buf[:padded(a.U)*a.D], buf[padded(a.U)*a.D:]
-			bufV, logits := buf[:padded(a.E)*a.U], buf[padded(a.E)*a.U:]
+		scratch(sizeK+sizeV+height*a.U, func(buf []float32) {
+			bufK, bufV, logits := buf[:sizeK], buf[sizeK:][:sizeV], buf[sizeK+sizeV:]
 			var pk, pv factor
 			for i := lo; i < hi; i++ {
 				b, from := i/blocks, i%blocks*height

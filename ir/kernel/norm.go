@@ -36,7 +36,7 @@ func LayerNorm(rows, cols int, x, gamma, beta []float32, eps float32, y []float3
 // LayerNorm2d normalises each pixel of x [n,c,pixels] over its channels, as LayerNorm does a row; sums are of 16 channels each, added up.
 func LayerNorm2d(n, c, pixels int, x, gamma, beta []float32, eps float32, y []float32) {
 	const width, group = 256, 16
-	blocks := (pixels + width - 1) / width
+	blocks := ceilDiv(pixels, width)
 	Parallel(n*blocks, max(1, vectorGrain/4/max(1, c*width)), func(lo, hi int) {
 		var part, mean, inv [width]float32
 		for i := lo; i < hi; i++ {

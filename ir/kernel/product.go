@@ -237,33 +237,37 @@ func PackLeft(m, k int, a []float32) *Packed {
 // PackRight is PackLeft for a right factor.
 func PackRight(k, n int, b []float32) *Packed {
 	_, width := tileShape()
-	return pack(n, k, width, (n+width-1)/width*width, func(line, lines, k0, kb int, out []float32) { fillRight(false, b, n, line, lines, k0, kb, out) })
+	return pack(n, k, width, panelColumns(n), func(line, lines, k0, kb int, out []float32) { fillRight(false, b, n, line, lines, k0, kb, out) })
 }
 
-// packRightIn is PackRight in one thread and in memory of the caller's.
+// packRightIn is PackRight in one thread and in memory of the caller's, panelColumns(n) k elements.
 func packRightIn(buf []float32, k, n int, b []float32) *Packed {
 	_, width := tileShape()
-	p := &Packed{n, k, width, (n + width - 1) / width * width, buf}
-	for k0 := 0; k0 < k; k0 += blockK {
-		kb := min(blockK, k-k0)
-		for c := 0; c < n; c += width {
-			fillRight(false, b, n, c, min(width, n-c), k0, kb, p.at(k0, kb)[c*kb:][:width*kb])
-		}
-	}
+	p := &Packed{n, k, width, panelColumns(n), buf}
+	p.lay(0, n, func(line, lines, k0, kb int, out []float32) { fillRight(false, b, n, line, lines, k0, kb, out) })
 	return p
+}
+
+// panelColumns is how many columns the panels of n columns have.
+func panelColumns(n int) int {
+	_, width := tileShape()
+	return ceilDiv(n, width) * width
 }
 
 func pack(lines, k, width, padded int, fill func(line, lines, k0, kb int, out []float32)) *Packed {
 	p := &Packed{lines, k, width, padded, make([]float32, padded*k)}
-	Parallel((lines+width-1)/width, 1, func(lo, hi int) {
-		for k0 := 0; k0 < k; k0 += blockK {
-			kb := min(blockK, k-k0)
-			for line := lo * width; line < min(lines, hi*width); line += width {
-				fill(line, min(width, lines-line), k0, kb, p.at(k0, kb)[line*kb:min(line+width, padded)*kb])
-			}
-		}
-	})
+	Parallel(ceilDiv(lines, width), 1, func(lo, hi int) { p.lay(lo*width, min(lines, hi*width), fill) })
 	return p
+}
+
+// lay fills the panels of some lines, which begin at a panel.
+func (p *Packed) lay(from, to int, fill func(line, lines, k0, kb int, out []float32)) {
+	for k0 := 0; k0 < p.k; k0 += blockK {
+		kb := min(blockK, p.k-k0)
+		for line := from; line < to; line += p.width {
+			fill(line, min(p.width, p.lines-line), k0, kb, p.at(k0, kb)[line*kb:min(line+p.width, p.padded)*kb])
+		}
+	}
 }
 
 // at is the panels for one range of k.
