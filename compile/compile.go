@@ -7,7 +7,7 @@
 // manifest that says what was done. Each stage gives a value that can be kept, so a search finishes many models of one calibration:
 //
 //	source, err := compile.Open(compile.Options{Checkpoint: "syncsam-50.pth", Precision: compile.INT8, Calibration: "images/"})
-//	lowered, err := s.Lower(ctx)
+//	lowered, err := source.Lower(ctx)
 //	calibrated, err := lowered.Calibrate(ctx)
 //	compiled, err := calibrated.Finish(ctx, compile.ONNX, calibrated.Plan)
 //	manifest, err := compiled.Write(ctx, "artifact")
@@ -142,11 +142,15 @@ func (l *Lowered) nameGolden() error {
 		return err
 	}
 	sum, err := l.SHA256()
-	if err != nil || g.SHA256 == "" || g.SHA256 == sum {
+	if err != nil {
 		return err
 	}
-	if err := g.CheckFamily(l.run.Module.Meta.Family); err != nil {
+	same, err := g.SameCheckpoint(l.run.Module.Meta.Family, sum)
+	if err != nil {
 		return fmt.Errorf("%s: %w", l.o.Golden, err)
+	}
+	if same {
+		return nil
 	}
 	l.o.Note(fmt.Sprintf("note: %s: the golden set is of another checkpoint file: sha256 %.16s, this one has %.16s", l.o.Golden, g.SHA256, sum))
 	return nil

@@ -281,11 +281,15 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 
 // sameModel names a golden set of another checkpoint. One of another family is refused, but for tables of several systems and comparisons.
 func (r Request) sameModel(v *verification, file *File, man *artifact.Manifest) error {
-	if r.several || r.Margin != nil || file.SHA256 == "" || file.SHA256 == man.Source.SHA256 {
+	if r.several || r.Margin != nil {
 		return nil
 	}
-	if err := file.CheckFamily(man.Family); err != nil {
+	same, err := file.SameCheckpoint(man.Family, man.Source.SHA256)
+	if err != nil {
 		return fmt.Errorf("%s: %w", r.Golden, err)
+	}
+	if same {
+		return nil
 	}
 	note := fmt.Sprintf("the golden set is of another checkpoint file: %s with sha256 %.16s, the artifact's has %.16s", or(file.Checkpoint, "one"), file.SHA256, man.Source.SHA256)
 	v.r.Notes = append(v.r.Notes, note)
@@ -302,12 +306,16 @@ func or(s, other string) string {
 	return s
 }
 
-// CheckFamily is an ErrMismatch for golden results of another model family.
-func (f *File) CheckFamily(family string) error {
-	if f.Family == "" || f.Family == family {
-		return nil
+// SameCheckpoint reports whether golden results are of a checkpoint file, by its SHA-256; those that do not say are. Results of another model family
+// are an ErrMismatch: the same weights can stand in another file, another family's cannot.
+func (f *File) SameCheckpoint(family, sha256 string) (bool, error) {
+	if f.SHA256 == "" || f.SHA256 == sha256 {
+		return true, nil
 	}
-	return mismatch(fmt.Sprintf("the golden set is of a %s, the model is a %s", f.Family, family))
+	if f.Family != "" && f.Family != family {
+		return false, mismatch(fmt.Sprintf("the golden set is of a %s, the model is a %s", f.Family, family))
+	}
+	return false, nil
 }
 
 // open starts or resumes the file of items. Its run is named by everything that scores depend on.
