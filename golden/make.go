@@ -57,18 +57,15 @@ func (r Request) Make(ctx context.Context, dir, out string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(out)), 0o755); err != nil {
-		return nil, err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(out)), "."+filepath.Base(out)+".making-*")
+	folder, err := output.NewFolder(out, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tmp)
+	defer folder.Discard()
 	s.Stability = true
 	v := newVerification([]*segment.Predictor{p}, r.Data, s)
 	v.r.judge(ByNothing)
-	m := &maker{v: v, dir: tmp, copied: map[string]bool{}, file: &File{SHA256: man.Source.SHA256, Family: man.Family, Dataset: dataFolder + "/" + dataset.IndexName,
+	m := &maker{v: v, dir: folder.Dir, copied: map[string]bool{}, file: &File{SHA256: man.Source.SHA256, Family: man.Family, Dataset: dataFolder + "/" + dataset.IndexName,
 		Reference: fmt.Sprintf("syncsam-convert %s, artifact %s (%s), engine %s %s", man.Tool.String(), filepath.Base(filepath.Clean(dir)), man.Precision, r.Engine, version), Summary: map[string]float64{}}}
 	done := 0
 	v.s.Seen = func() {
@@ -84,13 +81,10 @@ func (r Request) Make(ctx context.Context, dir, out string) (*File, error) {
 	if err := m.write(); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
+	if _, err := Read(folder.Dir); err != nil { // what is published can be read
 		return nil, err
 	}
-	if _, err := Read(tmp); err != nil { // what is published can be read
-		return nil, err
-	}
-	return m.file, os.Rename(tmp, out)
+	return m.file, folder.Publish()
 }
 
 // A maker collects the items of a golden file and copies what they name.
@@ -189,10 +183,10 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err
 	}
-	return output.File(to, func(w io.Writer) error {
+	return output.Part(to, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err
 	})
@@ -210,7 +204,7 @@ func (m *maker) write() error {
 			}
 		}
 	}
-	err := output.File(filepath.Join(m.dir, filepath.FromSlash(m.file.Dataset)), func(w io.Writer) error {
+	err := output.Part(filepath.Join(m.dir, filepath.FromSlash(m.file.Dataset)), func(w io.Writer) error {
 		_, _, err := dataset.WriteIndex(w, index)
 		return err
 	})
@@ -221,7 +215,7 @@ func (m *maker) write() error {
 	if err != nil {
 		return err
 	}
-	return output.File(filepath.Join(m.dir, FileName), func(w io.Writer) error {
+	return output.Part(filepath.Join(m.dir, FileName), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})

@@ -50,9 +50,9 @@ func writable(path, dir string) error {
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s: %s is not a folder", path, dir)
 	}
-	f, err := os.CreateTemp(dir, ".tmp-*")
+	f, err := create(dir, filepath.Base(path), writing, 0o600)
 	if err != nil {
 		return fmt.Errorf("%s: its folder %s cannot be written", path, dir)
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return errors.Join(os.Remove(f.Name()), f.Close())
 }
