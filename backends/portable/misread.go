@@ -22,112 +22,132 @@ const (
 // tried has the versions, on a CPU, that the readings were measured with; whether an older or newer one differs is not known.
 var tried = map[string]string{openVINO: "2026.4.1", openCV: "5.0.0", oldORT: "1.16.3", reference: "1.23.2"}
 
-// since has the releases that a form was seen in (scripts/check_forms.py), where more than the one were tried.
-var since = map[string]string{
-	"openvino reduce-axes":  "2026.0 (ReduceL1 alone) to 2026.4",
-	"openvino residual":     "2023.0 to 2026.4",
-	"opencv constant-batch": "4.10, 5.0",
-	"opencv same-padding":   "4.10, 5.0",
-	"opencv log-sum-exp":    "4.10, 5.0",
-}
-
-// release is what a target's reading was seen in.
-func (r reading) release(target string) string {
-	if s, ok := since[target+" "+r.name]; ok {
-		return s
-	}
-	return tried[target]
-}
-
 // A reading is a form that runtimes refuse, or read wrongly in silence. It looks at every node, or once at the model.
 type reading struct {
 	name    string
 	targets []string
-	form    func(m *model, n *node) bool
-	model   func(m *model) string // gives the problem, "" for none
+	seen    string                       // the releases that it was seen in (scripts/check_forms.py); "": the one that was tried
+	unsure  bool                         // it says what nobody knows, or what depends on values, not what is wrong
+	form    func(m *model, n *node) bool // with a problem
+	model   func(m *model) string        // gives the problem, "" for none
 	problem string
 	way     string
 }
 
-var misread = []reading{
-	{"reduce-axes", []string{openVINO}, func(m *model, n *node) bool {
-		return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.attribute("axes") != nil
-	}, nil, "below opset 18 it is read without its axes: everything is reduced, in silence",
-		"opset 18, or the same in other operators (absolute values or exponentials, ReduceSum, a logarithm)"},
-	{"residual", []string{openVINO}, func(m *model, n *node) bool {
-		_, a, b := m.besideConv(n)
-		return len(a) == 4 && len(b) == 4 && (a[0].Is(1) && !b[0].IsStatic() || b[0].Is(1) && !a[0].IsStatic()) && slices.Equal(a[1:], b[1:])
-	}, nil, "an addition right behind a convolution may be taken for a residual of its shape, and this one broadcasts over a dynamic batch: it stops at other batches than 1",
-		"a static batch, or reshape both to three axes first"},
-	{"residual", []string{openCV}, func(m *model, n *node) bool {
-		other, a, b := m.besideConv(n)
-		return m.makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
-	}, nil, "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts: it stops", "reshape both to three axes first"},
-	{"unknown-shapes", []string{openVINO, openCV}, nil, func(m *model) string {
-		var unknown int
-		for _, n := range m.nodes {
-			if other, a, b := m.besideConv(n); other != "" && (a == nil || b == nil) {
-				unknown++
-			}
-		}
-		if unknown == 0 {
-			return ""
-		}
-		return fmt.Sprintf("of %d additions right behind convolutions shapes are not known, so whether they broadcast is not, either", unknown)
-	}, "", "declare the shapes (onnx.shape_inference), then ask again"},
-	{"constant-batch", []string{openCV}, func(m *model, n *node) bool {
-		c := m.constants[n.in(1)]
-		return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
-	}, nil, "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
-		"make the constant an input, or the left argument of the transposed product"},
-	{"integer-pool", []string{openCV}, func(m *model, n *node) bool {
-		from := m.makes[n.in(0)]
-		if from != nil && from.GetOpType() == "Relu" {
-			from = m.makes[from.in(0)]
-		}
-		return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
-			return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
-		})
-	}, nil, "of a pool of dequantized values one of integers is made, which stops where its result is not quantized", "quantize the result"},
-	{"same-padding", []string{openCV}, func(_ *model, n *node) bool {
-		return n.GetOpType() == "ConvTranspose" && strings.HasPrefix(string(n.attribute("auto_pad").GetS()), "SAME")
-	}, nil, "with auto_pad SAME_UPPER and SAME_LOWER the result is smaller than the input's size times the strides, in silence", "pads and output_padding as numbers"},
-	{"log-sum-exp", []string{openCV}, func(_ *model, n *node) bool { return n.GetOpType() == "ReduceLogSumExp" },
-		nil, "it is computed without the maximum: infinite where an argument passes 88", "subtract the maximum first"},
-	{"output-shape", []string{openCV}, nil, func(m *model) string {
-		for _, name := range m.bare {
-			return fmt.Sprintf("output %q is declared without a shape, which is refused", name)
-		}
-		return ""
-	}, "", "declare the outputs' shapes, with names for what is free"},
-	{"integers", []string{openCV}, nil, func(m *model) string {
-		if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
-			return ""
-		}
-		return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
-	}, "", "run it there before you rely on it, or take the float model"},
-	{"dequantize", []string{reference}, func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" }, nil,
-		"it is refused below opset 19", "opset 19 or newer"},
-	{"opset", []string{oldORT}, nil, func(m *model) string {
-		if m.opset > 19 || m.irVersion > 9 {
-			return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
-		}
-		return ""
-	}, "", "opset 17"},
-	{"half-functions", []string{oldORT}, func(m *model, n *node) bool {
-		return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
-			slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
-	}, nil, "of its float16 form a function of opset 13 is made, which refuses this file's spelling", "opset 17"},
+// release is what a target's reading was seen in.
+func (r reading) release(target string) string {
+	if r.seen != "" {
+		return r.seen
+	}
+	return tried[target]
 }
 
-// unsure are readings that say what nobody knows, or what depends on values, not what is wrong.
-var unsure = []string{"unknown-shapes", "integers", "log-sum-exp"}
-
 func (r reading) severity() string {
-	if slices.Contains(unsure, r.name) {
+	if r.unsure {
 		return "warning"
 	}
 	return "error"
+}
+
+var misread = []reading{
+	{name: "reduce-axes", targets: []string{openVINO}, seen: "2026.0 (ReduceL1 alone) to 2026.4",
+		form: func(m *model, n *node) bool {
+			return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.attribute("axes") != nil
+		},
+		problem: "below opset 18 it is read without its axes: everything is reduced, in silence",
+		way:     "opset 18, or the same in other operators (absolute values or exponentials, ReduceSum, a logarithm)"},
+	{name: "residual", targets: []string{openVINO}, seen: "2023.0 to 2026.4",
+		form: func(m *model, n *node) bool {
+			_, a, b := m.besideConv(n)
+			return len(a) == 4 && len(b) == 4 && (a[0].Is(1) && !b[0].IsStatic() || b[0].Is(1) && !a[0].IsStatic()) && slices.Equal(a[1:], b[1:])
+		},
+		problem: "an addition right behind a convolution may be taken for a residual of its shape, and this one broadcasts over a dynamic batch: it stops at other batches than 1",
+		way:     "a static batch, or reshape both to three axes first"},
+	{name: "residual", targets: []string{openCV},
+		form: func(m *model, n *node) bool {
+			other, a, b := m.besideConv(n)
+			return m.makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
+		},
+		problem: "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts: it stops",
+		way:     "reshape both to three axes first"},
+	{name: "unknown-shapes", targets: []string{openVINO, openCV}, unsure: true,
+		model: func(m *model) string {
+			var unknown int
+			for _, n := range m.nodes {
+				if other, a, b := m.besideConv(n); other != "" && (a == nil || b == nil) {
+					unknown++
+				}
+			}
+			if unknown == 0 {
+				return ""
+			}
+			return fmt.Sprintf("of %d additions right behind convolutions shapes are not known, so whether they broadcast is not, either", unknown)
+		},
+		way: "declare the shapes (onnx.shape_inference), then ask again"},
+	{name: "constant-batch", targets: []string{openCV}, seen: "4.10, 5.0",
+		form: func(m *model, n *node) bool {
+			c := m.constants[n.in(1)]
+			return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
+		},
+		problem: "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
+		way:     "make the constant an input, or the left argument of the transposed product"},
+	{name: "integer-pool", targets: []string{openCV},
+		form: func(m *model, n *node) bool {
+			from := m.makes[n.in(0)]
+			if from != nil && from.GetOpType() == "Relu" {
+				from = m.makes[from.in(0)]
+			}
+			return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
+				return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
+			})
+		},
+		problem: "of a pool of dequantized values one of integers is made, which stops where its result is not quantized",
+		way:     "quantize the result"},
+	{name: "same-padding", targets: []string{openCV}, seen: "4.10, 5.0",
+		form: func(_ *model, n *node) bool {
+			return n.GetOpType() == "ConvTranspose" && strings.HasPrefix(string(n.attribute("auto_pad").GetS()), "SAME")
+		},
+		problem: "with auto_pad SAME_UPPER and SAME_LOWER the result is smaller than the input's size times the strides, in silence",
+		way:     "pads and output_padding as numbers"},
+	{name: "log-sum-exp", targets: []string{openCV}, seen: "4.10, 5.0", unsure: true,
+		form:    func(_ *model, n *node) bool { return n.GetOpType() == "ReduceLogSumExp" },
+		problem: "it is computed without the maximum: infinite where an argument passes 88",
+		way:     "subtract the maximum first"},
+	{name: "output-shape", targets: []string{openCV},
+		model: func(m *model) string {
+			if len(m.bare) == 0 {
+				return ""
+			}
+			return fmt.Sprintf("output %q is declared without a shape, which is refused", m.bare[0])
+		},
+		way: "declare the outputs' shapes, with names for what is free"},
+	{name: "integers", targets: []string{openCV}, unsure: true,
+		model: func(m *model) string {
+			if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
+				return ""
+			}
+			return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
+		},
+		way: "run it there before you rely on it, or take the float model"},
+	{name: "dequantize", targets: []string{reference},
+		form:    func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" },
+		problem: "it is refused below opset 19",
+		way:     "opset 19 or newer"},
+	{name: "opset", targets: []string{oldORT},
+		model: func(m *model) string {
+			if m.opset > 19 || m.irVersion > 9 {
+				return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
+			}
+			return ""
+		},
+		way: "opset 17"},
+	{name: "half-functions", targets: []string{oldORT},
+		form: func(m *model, n *node) bool {
+			return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
+				slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
+		},
+		problem: "of its float16 form a function of opset 13 is made, which refuses this file's spelling",
+		way:     "opset 17"},
 }
 
 // besideConv gives what an addition adds to a convolution's result, "" where there is none or it is a constant, and both shapes, nil where they are not known.

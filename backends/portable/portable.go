@@ -83,8 +83,9 @@ func Lint(path string, targets []string) ([]Finding, error) {
 		if err != nil {
 			return nil, err
 		}
+		m := newModel(f)
 		for _, target := range spelled(targets) {
-			found, err := hold(f, target)
+			found, err := m.hold(f, target)
 			if err != nil {
 				f.Close()
 				return nil, err
@@ -103,8 +104,8 @@ func Lint(path string, targets []string) ([]Finding, error) {
 	return out, nil
 }
 
-// hold gives the findings of one target in the model's order.
-func hold(f *onnxpb.File, target string) ([]Finding, error) {
+// hold gives the findings of one target in the file's order.
+func (m *model) hold(f *onnxpb.File, target string) ([]Finding, error) {
 	if name, ok := strings.CutPrefix(target, tensorRT); ok {
 		if i := slices.IndexFunc(tensorrt.Releases, func(r tensorrt.Release) bool { return r.Name == name }); i >= 0 {
 			var out []Finding
@@ -117,7 +118,6 @@ func hold(f *onnxpb.File, target string) ([]Finding, error) {
 	if !slices.Contains(Targets(), target) {
 		return nil, fmt.Errorf("--target: have %q, want one of %s", target, strings.Join(Targets(), ", "))
 	}
-	m := newModel(f)
 	var out []Finding
 	if target == Vocabulary {
 		for _, n := range m.nodes {
