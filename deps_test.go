@@ -33,6 +33,7 @@ ir                       : internal/guard internal/memory ir/kernel ir/tensor
 ir/quant                 :
 safetensors              : internal/mapfile internal/output ir/tensor
 internal/onnxpb          : ir/tensor internal/mapfile
+internal/onnxgraph       : internal/onnxpb ir/tensor
 artifact                 : internal/mapfile internal/output internal/plain internal/version ir
 pictures/internal/dcm    :
 pictures/internal/jpeg   :
@@ -48,9 +49,9 @@ frontends                : frontends/blocks ir ir/tensor
 quantizer                : internal/guard ir ir/kernel ir/quant ir/tensor
 passes                   : internal/output ir ir/kernel ir/quant ir/tensor quantizer
 internal/trthost         : internal/mapfile internal/output ir/tensor
-backends/tensorrt        : internal/onnxpb internal/trthost ir ir/tensor
+backends/tensorrt        : internal/onnxgraph internal/onnxpb internal/trthost ir ir/tensor
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
-backends/portable        : backends/tensorrt frontends/onnx internal/guard internal/onnxpb internal/plain ir/tensor
+backends/portable        : backends/tensorrt frontends/onnx internal/guard internal/onnxgraph internal/onnxpb internal/plain ir/tensor
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt

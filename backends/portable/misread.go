@@ -7,6 +7,7 @@ import (
 
 	"syncsam-convert/frontends/onnx"
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/onnxgraph"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir/tensor"
 )
@@ -52,7 +53,7 @@ func (r reading) severity() string {
 var misread = []reading{
 	{name: "reduce-axes", targets: []string{openVINO}, seen: "2026.0 (ReduceL1 alone) to 2026.4",
 		form: func(m *model, n *node) bool {
-			return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.attribute("axes") != nil
+			return slices.Contains([]string{"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}, n.GetOpType()) && n.Attrs["axes"] != nil
 		},
 		problem: "below opset 18 it is read without its axes: everything is reduced, in silence",
 		way:     "opset 18, or the same in other operators (absolute values or exponentials, ReduceSum, a logarithm)"},
@@ -66,14 +67,14 @@ var misread = []reading{
 	{name: "residual", targets: []string{openCV},
 		form: func(m *model, n *node) bool {
 			other, a, b := m.besideConv(n)
-			return m.makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
+			return m.Makes[other] != nil && a != nil && b != nil && broadcasts(a, b)
 		},
 		problem: "an addition right behind a convolution is taken for a residual of its shape, and this one broadcasts: it stops",
 		way:     "reshape both to three axes first"},
 	{name: "unknown-shapes", targets: []string{openVINO, openCV}, unsure: true,
 		model: func(m *model) string {
 			var unknown int
-			for _, n := range m.nodes {
+			for _, n := range m.Nodes {
 				if other, a, b := m.besideConv(n); other != "" && (a == nil || b == nil) {
 					unknown++
 				}
@@ -86,26 +87,29 @@ var misread = []reading{
 		way: "declare the shapes (onnx.shape_inference), then ask again"},
 	{name: "constant-batch", targets: []string{openCV}, seen: "4.10, 5.0",
 		form: func(m *model, n *node) bool {
-			c := m.constants[n.in(1)]
-			return n.GetOpType() == "MatMul" && len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.in(0), c)
+			if n.GetOpType() != "MatMul" || m.Constant[n.In(1)] == nil {
+				return false
+			}
+			c := m.Constant[n.In(1)].Dims()
+			return len(c) > 2 && product(c[:len(c)-2]) > 1 && m.moreMatrices(n.In(0), c)
 		},
 		problem: "a constant at the right has a batch of its own, of fewer matrices than the product: all but the first row of the batch are multiplied with wrong ones, in silence",
 		way:     "make the constant an input, or the left argument of the transposed product"},
 	{name: "integer-pool", targets: []string{openCV},
 		form: func(m *model, n *node) bool {
-			from := m.makes[n.in(0)]
+			from := m.Makes[n.In(0)]
 			if from != nil && from.GetOpType() == "Relu" {
-				from = m.makes[from.in(0)]
+				from = m.Makes[from.In(0)]
 			}
-			return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.nodes, func(u *node) bool {
-				return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.in(0))
+			return n.GetOpType() == "MaxPool" && from != nil && from.GetOpType() == "DequantizeLinear" && !slices.ContainsFunc(m.Nodes, func(u *node) bool {
+				return u.GetOpType() == "QuantizeLinear" && slices.Contains(n.Output, u.In(0))
 			})
 		},
 		problem: "of a pool of dequantized values one of integers is made, which stops where its result is not quantized",
 		way:     "quantize the result"},
 	{name: "same-padding", targets: []string{openCV}, seen: "4.10, 5.0",
 		form: func(_ *model, n *node) bool {
-			return n.GetOpType() == "ConvTranspose" && strings.HasPrefix(string(n.attribute("auto_pad").GetS()), "SAME")
+			return n.GetOpType() == "ConvTranspose" && strings.HasPrefix(string(n.Attrs["auto_pad"].GetS()), "SAME")
 		},
 		problem: "with auto_pad SAME_UPPER and SAME_LOWER the result is smaller than the input's size times the strides, in silence",
 		way:     "pads and output_padding as numbers"},
@@ -123,28 +127,28 @@ var misread = []reading{
 		way: "declare the outputs' shapes, with names for what is free"},
 	{name: "integers", targets: []string{openCV}, unsure: true,
 		model: func(m *model) string {
-			if !slices.ContainsFunc(m.nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
+			if !slices.ContainsFunc(m.Nodes, func(n *node) bool { return n.GetOpType() == "QuantizeLinear" }) {
 				return ""
 			}
 			return "this program's INT8 encoders stop (\"bufidx >= 0\") and small quantized graphs run; in which form it stops is not known"
 		},
 		way: "run it there before you rely on it, or take the float model"},
 	{name: "dequantize", targets: []string{reference},
-		form:    func(m *model, n *node) bool { return m.opset < 19 && n.GetOpType() == "DequantizeLinear" },
+		form:    func(m *model, n *node) bool { return m.Opset < 19 && n.GetOpType() == "DequantizeLinear" },
 		problem: "it is refused below opset 19",
 		way:     "opset 19 or newer"},
 	{name: "opset", targets: []string{oldORT},
 		model: func(m *model) string {
-			if m.opset > 19 || m.irVersion > 9 {
-				return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.opset, m.irVersion)
+			if m.Opset > 19 || m.irVersion > 9 {
+				return fmt.Sprintf("opset %d and IR version %d: it knows up to 19 and 9", m.Opset, m.irVersion)
 			}
 			return ""
 		},
 		way: "opset 17"},
 	{name: "half-functions", targets: []string{oldORT},
 		form: func(m *model, n *node) bool {
-			return m.opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
-				slices.ContainsFunc(n.Input, func(x string) bool { return m.types[x] == onnxpb.TensorProto_FLOAT16 })
+			return m.Opset >= 18 && slices.Contains([]string{"LayerNormalization", "Softmax", "LogSoftmax", "MeanVarianceNormalization"}, n.GetOpType()) &&
+				slices.ContainsFunc(n.Input, func(x string) bool { return m.Types[x] == onnxpb.TensorProto_FLOAT16 })
 		},
 		problem: "of its float16 form a function of opset 13 is made, which refuses this file's spelling",
 		way:     "opset 17"},
@@ -152,11 +156,11 @@ var misread = []reading{
 
 // besideConv gives what an addition adds to a convolution's result, "" where there is none or it is a constant, and both shapes, nil where they are not known.
 func (m *model) besideConv(n *node) (other string, conv, beside []tensor.Dim) {
-	if n.GetOpType() != "Add" || len(n.Input) != 2 || m.constants[n.Input[0]] != nil || m.constants[n.Input[1]] != nil {
+	if n.GetOpType() != "Add" || len(n.Input) != 2 || m.Constant[n.Input[0]] != nil || m.Constant[n.Input[1]] != nil {
 		return "", nil, nil
 	}
 	for i, x := range n.Input {
-		if c := m.makes[x]; c != nil && c.GetOpType() == "Conv" {
+		if c := m.Makes[x]; c != nil && c.GetOpType() == "Conv" {
 			return n.Input[1-i], m.shapes[x], m.shapes[n.Input[1-i]]
 		}
 	}
@@ -198,47 +202,18 @@ func product(dims []int64) int64 {
 	return p
 }
 
-// A node with what is asked of it.
-type node struct {
-	*onnxpb.NodeProto
-	label string
-}
-
-func (n *node) attribute(name string) *onnxpb.AttributeProto {
-	for _, a := range n.Attribute {
-		if a.GetName() == name {
-			return a
-		}
-	}
-	return nil
-}
-
-// in is the name of input i, "" where it is absent.
-func (n *node) in(i int) string {
-	if i < len(n.Input) {
-		return n.Input[i]
-	}
-	return ""
-}
-
-// model is a file made ready for questions.
+// model is a file made ready for questions, and shapes where they are known.
 type model struct {
-	opset, irVersion int64
-	nodes            []*node
-	makes            map[string]*node
-	constants        map[string][]int64      // shapes
-	shapes           map[string][]tensor.Dim // where they are known: declared, or the IR's; constants included
-	types            map[string]onnxpb.TensorProto_DataType
-	bare             []string // outputs that are declared without a shape
+	*onnxgraph.Model
+	irVersion int64
+	shapes    map[string][]tensor.Dim // declared, or the IR's; constants included
+	bare      []string                // outputs that are declared without a shape
 }
+
+type node = onnxgraph.Node
 
 func newModel(f *onnxpb.File) *model {
-	m := &model{irVersion: f.Model.GetIrVersion(), makes: map[string]*node{}, constants: map[string][]int64{}, shapes: map[string][]tensor.Dim{}, types: map[string]onnxpb.TensorProto_DataType{}}
-	for _, o := range f.Model.OpsetImport {
-		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
-			m.opset = o.GetVersion()
-		}
-	}
+	m := &model{Model: onnxgraph.New(f), irVersion: f.Model.GetIrVersion(), shapes: map[string][]tensor.Dim{}}
 	m.infer(f)
 	g := f.Model.Graph
 	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
@@ -251,10 +226,9 @@ func newModel(f *onnxpb.File) *model {
 			m.bare = append(m.bare, o.GetName())
 		}
 	}
-	for _, init := range f.Initializers {
-		m.constant(init.Name, init.Tensor)
+	for name, t := range m.Constant {
+		m.shapes[name] = tensor.Dims(t.Dims()...)
 	}
-	m.add(g)
 	return m
 }
 
@@ -268,7 +242,6 @@ func (m *model) infer(f *onnxpb.File) {
 		for _, v := range read.Graph.Values {
 			if v.Name != "" {
 				m.shapes[v.Name] = v.Type.Shape
-				m.types[v.Name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(v.Type.DType))
 			}
 		}
 		return nil
@@ -277,9 +250,6 @@ func (m *model) infer(f *onnxpb.File) {
 
 func (m *model) declare(v *onnxpb.ValueInfoProto) {
 	t := v.GetType().GetTensorType()
-	if t.GetElemType() != 0 {
-		m.types[v.GetName()] = onnxpb.TensorProto_DataType(t.GetElemType())
-	}
 	if t.GetShape() == nil || m.shapes[v.GetName()] != nil {
 		return
 	}
@@ -295,33 +265,4 @@ func (m *model) declare(v *onnxpb.ValueInfoProto) {
 		}
 	}
 	m.shapes[v.GetName()] = dims
-}
-
-func (m *model) constant(name string, t *tensor.Tensor) {
-	m.constants[name], m.shapes[name] = append([]int64{}, t.Dims()...), tensor.Dims(t.Dims()...)
-	m.types[name] = onnxpb.TensorProto_DataType(onnxpb.NumberOf(t.DType()))
-}
-
-// add takes the nodes of a graph, and those of graphs in it.
-func (m *model) add(g *onnxpb.GraphProto) {
-	for _, p := range g.Node {
-		n := &node{p, p.GetName()}
-		if n.label == "" {
-			n.label = fmt.Sprintf("#%d", len(m.nodes))
-		}
-		m.nodes = append(m.nodes, n)
-		for _, out := range p.Output {
-			m.makes[out] = n
-		}
-		if v := n.attribute("value"); p.GetOpType() == "Constant" && v.GetT() != nil && len(p.Output) > 0 {
-			if c, err := onnxpb.TensorOf(v.T); err == nil {
-				m.constant(p.Output[0], c)
-			}
-		}
-		for _, a := range p.Attribute {
-			if a.G != nil {
-				m.add(a.G)
-			}
-		}
-	}
 }

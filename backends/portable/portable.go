@@ -120,9 +120,9 @@ func (m *model) hold(f *onnxpb.File, target string) ([]Finding, error) {
 	}
 	var out []Finding
 	if target == Vocabulary {
-		for _, n := range m.nodes {
+		for _, n := range m.Nodes {
 			if problem := m.unknown(n); problem != "" {
-				out = append(out, Finding{"", target, "", "vocabulary", "warning", n.label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
+				out = append(out, Finding{"", target, "", "vocabulary", "warning", n.Label, n.GetOpType(), problem, "compare the runtime that you need with ONNX Runtime on this file"})
 			}
 		}
 		return out, nil
@@ -137,9 +137,9 @@ func (m *model) hold(f *onnxpb.File, target string) ([]Finding, error) {
 			}
 			continue
 		}
-		for _, n := range m.nodes {
+		for _, n := range m.Nodes {
 			if r.form(m, n) {
-				out = append(out, Finding{"", target, r.release(target), r.name, r.severity(), n.label, n.GetOpType(), r.problem, r.way})
+				out = append(out, Finding{"", target, r.release(target), r.name, r.severity(), n.Label, n.GetOpType(), r.problem, r.way})
 			}
 		}
 	}
@@ -271,16 +271,16 @@ func (m *model) unknown(n *node) string {
 		return fmt.Sprintf("domain %q", n.GetDomain())
 	case !ok:
 		return "the operator is not among those that are tried in every runtime"
-	case m.opset < w.First || m.opset > w.Last:
-		return fmt.Sprintf("opset %d: tried from %d to %d", m.opset, w.First, w.Last)
+	case m.Opset < w.First || m.Opset > w.Last:
+		return fmt.Sprintf("opset %d: tried from %d to %d", m.Opset, w.First, w.Last)
 	}
 	for _, x := range n.Attribute {
 		a := w.Attributes[x.GetName()]
 		switch {
 		case a == nil:
 			return fmt.Sprintf("attribute %s is not among those that are tried in every runtime", x.GetName())
-		case m.opset < a.First || m.opset > a.Last:
-			return fmt.Sprintf("attribute %s in opset %d: tried from %d to %d", x.GetName(), m.opset, a.First, a.Last)
+		case m.Opset < a.First || m.Opset > a.Last:
+			return fmt.Sprintf("attribute %s in opset %d: tried from %d to %d", x.GetName(), m.Opset, a.First, a.Last)
 		case x.GetType() == onnxpb.AttributeProto_STRING && !slices.Contains(a.Values, string(x.S)):
 			return fmt.Sprintf("attribute %s: have %s, tried with %s", x.GetName(), x.S, strings.Join(a.Values, ", "))
 		}

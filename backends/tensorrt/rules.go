@@ -58,31 +58,21 @@ var rules = []rule{
 }
 
 func opsetRule(m *model, r Release) []string {
-	if m.opset < r.MinOpset || m.opset > r.MaxOpset {
-		return []string{fmt.Sprintf("opset %d, want %d to %d", m.opset, r.MinOpset, r.MaxOpset)}
+	if m.Opset < r.MinOpset || m.Opset > r.MaxOpset {
+		return []string{fmt.Sprintf("opset %d, want %d to %d", m.Opset, r.MinOpset, r.MaxOpset)}
 	}
 	return nil
 }
 
 func infiniteConstants(m *model, _ Release) []string {
 	var out []string
-	for name, t := range m.constant {
-		if t.DType() == tensor.Float16 && hasNonFiniteHalf(t.Bytes()) {
+	for name, t := range m.Constant {
+		if t.DType() == tensor.Float16 && tensor.NonFinite(tensor.Float16, t.Bytes()) > 0 {
 			out = append(out, fmt.Sprintf("constant %q holds what float16 cannot", name))
 		}
 	}
 	slices.Sort(out)
 	return out
-}
-
-// hasNonFiniteHalf looks for an exponent of ones in little-endian float16 numbers.
-func hasNonFiniteHalf(b []byte) bool {
-	for i := 1; i < len(b); i += 2 {
-		if b[i]&0x7c == 0x7c {
-			return true
-		}
-	}
-	return false
 }
 
 func domainRule(_ *model, n *node, _ Release) string {
@@ -111,7 +101,7 @@ func typeRule(m *model, n *node, r Release) string {
 	if n.GetOpType() == "Where" {
 		at = 1
 	}
-	have := typeNames[m.types[n.in(at)]]
+	have := typeNames[m.Types[n.In(at)]]
 	if have == "" || slices.Contains(types, have) || slices.Contains(types, narrowed[have]) {
 		return ""
 	}
@@ -127,7 +117,7 @@ func mixedTypes(m *model, n *node, _ Release) string {
 	}
 	first := ""
 	for _, in := range n.Input {
-		t := typeNames[m.types[in]]
+		t := typeNames[m.Types[in]]
 		if t != "f32" && t != "f16" && t != "bf16" {
 			continue
 		}
@@ -146,7 +136,7 @@ const mostAxes = 8
 func rankRule(m *model, n *node, _ Release) string {
 	for _, list := range [][]string{n.Input, n.Output} {
 		for _, name := range list {
-			if k := m.ranks[name]; k > mostAxes {
+			if k := m.Ranks[name]; k > mostAxes {
 				return fmt.Sprintf("%q has %d axes", name, k)
 			}
 		}
@@ -173,7 +163,7 @@ var attributes = []struct {
 
 func attributeRule(_ *model, n *node, _ Release) string {
 	for _, a := range attributes {
-		have := n.attrs[a.name]
+		have := n.Attrs[a.name]
 		if a.op != n.GetOpType() || have == nil {
 			continue
 		}
@@ -188,7 +178,7 @@ func attributeRule(_ *model, n *node, _ Release) string {
 			return fmt.Sprintf("%s: have %d, want %d", a.name, values, a.ints)
 		}
 	}
-	if k := n.attrs["kernel_shape"]; strings.HasSuffix(n.GetOpType(), "Pool") && k != nil && (len(k.Ints) < 2 || len(k.Ints) > 3) {
+	if k := n.Attrs["kernel_shape"]; strings.HasSuffix(n.GetOpType(), "Pool") && k != nil && (len(k.Ints) < 2 || len(k.Ints) > 3) {
 		return fmt.Sprintf("kernel_shape: pools %d axes, want 2 or 3", len(k.Ints))
 	}
 	return ""
@@ -200,7 +190,7 @@ var constants = map[string]int{"Slice": 3, "Squeeze": 1, "Unsqueeze": 1, "Pad": 
 
 func initializerRule(m *model, n *node, _ Release) string {
 	i, ok := constants[n.GetOpType()]
-	if name := n.in(i); ok && name != "" && m.constant[name] == nil {
+	if name := n.In(i); ok && name != "" && m.Constant[name] == nil {
 		return fmt.Sprintf("axes: %q is computed", name)
 	}
 	return ""
@@ -211,7 +201,7 @@ func outputsRule(m *model, n *node, _ Release) string {
 		return ""
 	}
 	for _, out := range n.Output[min(1, len(n.Output)):] {
-		if out != "" && len(m.reads[out]) > 0 {
+		if out != "" && len(m.Reads[out]) > 0 {
 			return fmt.Sprintf("output %q is used", out)
 		}
 	}
@@ -224,7 +214,7 @@ var shapeInputs = map[string][]int{"Reshape": {1}, "Expand": {1}, "Slice": {1, 2
 
 func shapeFromData(m *model, n *node, _ Release) string {
 	for _, i := range shapeInputs[n.GetOpType()] {
-		if name := n.in(i); name != "" && m.fromData[name] {
+		if name := n.In(i); name != "" && m.FromData[name] {
 			return fmt.Sprintf("%q gives a shape and depends on the values of graph inputs", name)
 		}
 	}
@@ -238,9 +228,9 @@ func isQDQ(n *node) bool {
 // integerType is the type of the integers that a Q or DQ makes or reads.
 func (m *model) integerType(n *node) onnxpb.TensorProto_DataType {
 	if n.GetOpType() == "DequantizeLinear" {
-		return m.types[n.in(0)]
+		return m.Types[n.In(0)]
 	}
-	return m.types[n.Output[0]]
+	return m.Types[n.Output[0]]
 }
 
 func uint8Rule(m *model, n *node, _ Release) string {
@@ -251,13 +241,13 @@ func uint8Rule(m *model, n *node, _ Release) string {
 }
 
 func zeroPointRule(m *model, n *node, _ Release) string {
-	if !isQDQ(n) || n.in(2) == "" {
+	if !isQDQ(n) || n.In(2) == "" {
 		return ""
 	}
-	z := m.constant[n.in(2)]
+	z := m.Constant[n.In(2)]
 	switch {
 	case z == nil:
-		return fmt.Sprintf("zero point %q is computed", n.in(2))
+		return fmt.Sprintf("zero point %q is computed", n.In(2))
 	case slices.ContainsFunc(z.Int64s(), func(x int64) bool { return x != 0 }):
 		return "its zero point is not 0"
 	}
@@ -268,10 +258,10 @@ func scaleRule(m *model, n *node, _ Release) string {
 	if !isQDQ(n) {
 		return ""
 	}
-	s := m.constant[n.in(1)]
+	s := m.Constant[n.In(1)]
 	switch {
 	case s == nil:
-		return fmt.Sprintf("scale %q is computed", n.in(1))
+		return fmt.Sprintf("scale %q is computed", n.In(1))
 	case slices.ContainsFunc(s.Float32s(), func(x float32) bool { return !(x > 0) || math.IsInf(float64(x), 0) }):
 		return "a scale is not a positive number"
 	}
@@ -280,16 +270,16 @@ func scaleRule(m *model, n *node, _ Release) string {
 
 // isWeight reports whether a Q or DQ works on a constant, directly or through its pair.
 func (m *model) isWeight(n *node) bool {
-	name := n.in(0)
-	if from := m.makes[name]; m.constant[name] == nil && n.GetOpType() == "DequantizeLinear" && from != nil && from.GetOpType() == "QuantizeLinear" {
-		name = from.in(0)
+	name := n.In(0)
+	if from := m.Makes[name]; m.Constant[name] == nil && n.GetOpType() == "DequantizeLinear" && from != nil && from.GetOpType() == "QuantizeLinear" {
+		name = from.In(0)
 	}
-	return m.constant[name] != nil
+	return m.Constant[name] != nil
 }
 
 // channels is how many scales a Q or DQ has.
 func (m *model) channels(n *node) int64 {
-	if s := m.constant[n.in(1)]; s != nil {
+	if s := m.Constant[n.In(1)]; s != nil {
 		return s.Len()
 	}
 	return 1
@@ -306,8 +296,8 @@ func weightAxis(m *model, n *node, r Release) string {
 	if n.GetOpType() != "DequantizeLinear" || !m.isWeight(n) || m.channels(n) == 1 {
 		return ""
 	}
-	axis := n.int("axis", 1)
-	for _, u := range m.reads[n.Output[0]] {
+	axis := n.Int("axis", 1)
+	for _, u := range m.Reads[n.Output[0]] {
 		want := axis
 		switch u.GetOpType() {
 		case "Conv":
@@ -318,9 +308,9 @@ func weightAxis(m *model, n *node, r Release) string {
 			}
 			want = 1
 		case "Gemm":
-			want = 1 - u.int("transB", 0)
+			want = 1 - u.Int("transB", 0)
 		case "MatMul":
-			want = int64(m.ranks[n.in(0)] - 1)
+			want = int64(m.Ranks[n.In(0)] - 1)
 		}
 		if axis != want && slices.Index(u.Input, n.Output[0]) == 1 {
 			return fmt.Sprintf("weights of %s with scales along axis %d, want %d", u.GetOpType(), axis, want)
@@ -330,7 +320,7 @@ func weightAxis(m *model, n *node, r Release) string {
 }
 
 func integerBias(m *model, n *node, _ Release) string {
-	if n.GetOpType() == "DequantizeLinear" && m.types[n.in(0)] == onnxpb.TensorProto_INT32 {
+	if n.GetOpType() == "DequantizeLinear" && m.Types[n.In(0)] == onnxpb.TensorProto_INT32 {
 		return "dequantizes int32"
 	}
 	return ""
@@ -339,15 +329,15 @@ func integerBias(m *model, n *node, _ Release) string {
 // decomposedNorm finds the variance of a normalization in half precision: its squares overflow past 255. Releases before strong typing
 // may choose half precision themselves.
 func decomposedNorm(m *model, n *node, r Release) string {
-	square := n.GetOpType() == "Mul" && n.in(0) == n.in(1)
-	if e := m.constant[n.in(1)]; n.GetOpType() == "Pow" && e != nil && e.Len() == 1 && e.Float32s()[0] == 2 {
+	square := n.GetOpType() == "Mul" && n.In(0) == n.In(1)
+	if e := m.Constant[n.In(1)]; n.GetOpType() == "Pow" && e != nil && e.Len() == 1 && e.Float32s()[0] == 2 {
 		square = true
 	}
-	t := m.types[n.in(0)]
+	t := m.Types[n.In(0)]
 	if !square || t != onnxpb.TensorProto_FLOAT16 && (r.Name != "8.6" || t != onnxpb.TensorProto_FLOAT) {
 		return ""
 	}
-	for _, u := range m.reads[n.Output[0]] {
+	for _, u := range m.Reads[n.Output[0]] {
 		if u.GetOpType() == "ReduceMean" {
 			return "the variance of a decomposed normalization is taken in half precision"
 		}
@@ -360,7 +350,7 @@ func residualRule(m *model, n *node, _ Release) string {
 		return ""
 	}
 	for _, in := range n.Input {
-		dq := m.makes[in]
+		dq := m.Makes[in]
 		if dq == nil || dq.GetOpType() != "DequantizeLinear" || m.isWeight(dq) {
 			return ""
 		}
