@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -202,12 +201,7 @@ func TestWindows(t *testing.T) {
 	if _, err := engine.FindLibrary(""); err != nil {
 		t.Skip("ONNX Runtime is not there")
 	}
-	count := 400
-	if text := os.Getenv("WINDOWS"); text != "" {
-		n, err := strconv.Atoi(text)
-		require.NoError(t, err)
-		count = n
-	}
+	count := fromEnvironment(t, "WINDOWS", 400)
 	path, both := filepath.Join(t.TempDir(), "m.onnx"), 0
 	for seed := range count {
 		g := drawnSlider(uint64(seed))

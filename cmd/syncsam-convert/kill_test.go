@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,17 +19,6 @@ import (
 
 	"syncsam-convert/artifact"
 )
-
-// number reads a variable of the environment: SEED, KILLS, CHANGES, BUILDS.
-func number(t *testing.T, name string, otherwise int) int {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err, name)
-	return n
-}
 
 func sum(t *testing.T, path string) string {
 	b, err := os.ReadFile(path)

@@ -238,7 +238,7 @@ var (
 // command line.
 func TestMutations(t *testing.T) {
 	kinds := mutations(t)
-	n, seed, one := setting(t, "INPUTS", 30000), setting(t, "SEED", 1), setting(t, "ONE", -1)
+	n, seed, one := number(t, "INPUTS", 30000), number(t, "SEED", 1), number(t, "ONE", -1)
 	if want := os.Getenv("KIND"); want != "" {
 		kinds = slices.DeleteFunc(kinds, func(k kind) bool { return k.name != want })
 		require.NotEmpty(t, kinds, "KIND: no such kind")
@@ -311,14 +311,4 @@ func TestMutations(t *testing.T) {
 		}
 	}
 	t.Logf("seed %d: %d inputs, status 0 %d, 1 %d, 2 %d; %d fell; %.0f s", seed, total[3], total[0], total[1], total[2], fell, time.Since(start).Seconds())
-}
-
-func setting(t *testing.T, name string, otherwise int) int {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err, name)
-	return n
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
-	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/mutate"
 	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir/tensor"
@@ -131,14 +130,7 @@ func mutations(t *testing.T) []kind {
 	defer tensors.Close()
 	side := make([]float32, 3*256*256)
 	require.NoError(t, safetensors.WriteFile(in("image.safetensors"), []safetensors.Named{{Name: "image", Tensor: tensor.FromFloat32([]int64{1, 3, 256, 256}, side)}}, nil))
-	copied, err := checkpoint.Open(ck)
-	require.NoError(t, err)
-	defer copied.Close()
-	var named []safetensors.Named
-	for _, name := range copied.Names() {
-		named = append(named, safetensors.Named{Name: name, Tensor: copied.Get(name)})
-	}
-	require.NoError(t, safetensors.WriteFile(in("m.safetensors"), named, nil))
+	require.NoError(t, safetensors.WriteFile(in("m.safetensors"), weightsOf(t, ck), nil))
 	old, err := mutate.AsLegacy(read("golden/data/syncsam-tiny-34/*.pth")[0], read("frontends/checkpoint/testdata/legacy.pth")[0], map[string]int{"FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8, "IntStorage": 4})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(in("old.pth"), old, 0o644))

@@ -82,17 +82,22 @@ func evilModel(t *testing.T, from, to, name string) {
 	require.NoError(t, w.Close())
 }
 
+// weightsOf are a checkpoint's tensors, for a file of them; they can be read while the test runs.
+func weightsOf(t *testing.T, path string) (named []safetensors.Named) {
+	ck, err := checkpoint.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { ck.Close() })
+	for _, n := range ck.Names() {
+		named = append(named, safetensors.Named{Name: n, Tensor: ck.Get(n)})
+	}
+	return named
+}
+
 // Names in checkpoints, models, manifests, golden files, data sets and paths reach nobody's terminal, page or chart as they are.
 func TestWhatFilesSayIsHarmless(t *testing.T) {
 	x := newInbox(t)
 	at := func(name string) string { return filepath.Join(x.dir, name) }
-	ck, err := checkpoint.Open(tiny34)
-	require.NoError(t, err)
-	defer ck.Close()
-	var named []safetensors.Named
-	for _, n := range ck.Names() {
-		named = append(named, safetensors.Named{Name: n, Tensor: ck.Get(n)})
-	}
+	named := weightsOf(t, tiny34)
 	weights := func(file string, more ...string) string {
 		all := named
 		for _, n := range more {
