@@ -11,13 +11,13 @@ func CostOf(v *Value, syms map[string]int64) (Cost, error) {
 		return Cost{}, nil
 	}
 	sizes := func(x *Value) ([]int64, int64, error) {
-		dims, n := make([]int64, len(x.Type.Shape)), int64(1)
-		for i, d := range x.Type.Shape {
-			var err error
-			if dims[i], err = d.Eval(syms); err != nil {
-				return nil, 0, fmt.Errorf("%s: %w", v, err)
-			}
-			n *= dims[i]
+		dims, err := x.dims(syms)
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", v, err)
+		}
+		n := int64(1)
+		for _, d := range dims {
+			n *= d
 		}
 		return dims, n, nil
 	}

@@ -199,16 +199,16 @@ func evalValue(v *Value, values map[*Value]*tensor.Tensor, syms map[string]int64
 			err = guard.Error(r)
 		}
 	}()
-	env := &Env{Type: inFloat32(v.Type), Dims: make([]int64, len(v.Type.Shape)), memo: kept, leases: held}
-	for i, d := range v.Type.Shape {
-		if env.Dims[i], err = d.Eval(syms); err != nil {
-			return nil, err
-		}
-		if env.Dims[i] < 0 {
-			return nil, fmt.Errorf("axis %d has %d elements", i, env.Dims[i])
+	env := &Env{Type: inFloat32(v.Type), memo: kept, leases: held}
+	if env.Dims, err = v.dims(syms); err != nil {
+		return nil, err
+	}
+	for i, n := range env.Dims {
+		if n < 0 {
+			return nil, fmt.Errorf("axis %d has %d elements", i, n)
 		}
 	}
-	if size, err := v.memory(syms); err != nil {
+	if size, err := v.bytes(env.Dims); err != nil {
 		return nil, err
 	} else if err := memory.Fits("its result", size, 1); err != nil {
 		return nil, err

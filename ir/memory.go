@@ -92,15 +92,29 @@ func (p *Program) lives(syms map[string]int64, see func(v *Value, now int64, liv
 
 func (v *Value) label() string { return v.Name + "/" + v.Op.Name }
 
-// memory is the size of a value in bytes while the program runs: half precision is computed in float32.
+// memory is the size of a value in bytes with symbols bound to sizes.
 func (v *Value) memory(syms map[string]int64) (int64, error) {
+	dims, err := v.dims(syms)
+	if err != nil {
+		return 0, err
+	}
+	return v.bytes(dims)
+}
+
+// dims is a value's shape with symbols bound to sizes.
+func (v *Value) dims(syms map[string]int64) ([]int64, error) {
 	dims := make([]int64, len(v.Type.Shape))
 	for i, d := range v.Type.Shape {
 		var err error
 		if dims[i], err = d.Eval(syms); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
+	return dims, nil
+}
+
+// bytes is the size of a value of that shape while the program runs: half precision is computed in float32.
+func (v *Value) bytes(dims []int64) (int64, error) {
 	n, err := tensor.Elements(dims)
 	return n * inFloat32(v.Type).DType.Size(), err
 }
