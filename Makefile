@@ -125,7 +125,7 @@ test-runtimes: build
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build
-	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxscript openvino==2026.4.1 nncf==3.4.0 torch
+	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxruntime==1.32.0 onnxscript openvino==2026.4.1 nncf==3.4.0 torch
 	@mkdir -p build/full
 	build/venv/bin/python scripts/bench_openvino.py $(SHARED) $(BIN)
 
