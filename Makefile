@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -123,9 +123,15 @@ test-runtimes: build
 	build/old/bin/python scripts/check_forms.py onnxruntime build/forms
 	build/venv/bin/python scripts/check_openvino_dsc.py $(BIN)
 
+# The golden models in tract; needs cargo and python3.
+test-tract: build
+	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxruntime==1.32.0
+	cargo build --release --quiet --manifest-path scripts/tract/Cargo.toml --target-dir build/tract/target
+	build/venv/bin/python scripts/check_tract.py $(BIN) build/tract/target/release/tract-runner
+
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build
-	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxscript openvino==2026.4.1 nncf==3.4.0 torch
+	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxruntime==1.32.0 onnxscript openvino==2026.4.1 nncf==3.4.0 torch
 	@mkdir -p build/full
 	build/venv/bin/python scripts/bench_openvino.py $(SHARED) $(BIN)
 
