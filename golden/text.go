@@ -35,16 +35,36 @@ func (r *Report) WriteText(w io.Writer) {
 		}
 		plain.Fprintf(w, "\n")
 	}
+	if b := r.Baseline; b != nil {
+		for _, mode := range r.modes {
+			if m := b.Modes[mode]; m != nil {
+				plain.Fprintf(w, "  %-8s since the earlier report: %s: %s\n", mode, b.line(m), map[bool]string{true: "ok", false: "FAILED"}[m.Pass])
+			}
+		}
+		for i, m := range b.Dropped {
+			if i < shown {
+				plain.Fprintf(w, "  dropped %s %s: DSC %.4f to %.4f (%+.3f points)\n", m.Mask, m.Mode, m.A, m.B, m.Points)
+			}
+		}
+	}
 	r.writeItems(w)
 	if r.EmptyMasks > 0 {
 		plain.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
 	}
-	if by := r.by(); by != "" {
-		plain.Fprintf(w, "  judged by %s\n", by)
-	}
+	plain.Fprintf(w, "  judged by %s\n", r.By())
 }
 
-// by says by what was judged.
+// By says by what was judged.
+func (r *Report) By() string {
+	switch {
+	case r.Judged == ByBaseline:
+		return r.Baseline.by()
+	case r.Baseline != nil:
+		return r.by() + "; " + r.Baseline.by()
+	}
+	return r.by()
+}
+
 func (r *Report) by() string {
 	switch r.Judged {
 	case ByItem:
