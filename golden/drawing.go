@@ -99,9 +99,9 @@ func (s *shelf) put(d *Drawing) {
 	}
 }
 
-// rank puts what differs most first, and among equals the lowest DSC.
+// byRank puts what differs most first, and among equals the lowest DSC.
 func byRank(a, b *Drawing) int {
-	return cmp.Or(cmp.Compare(rank(b.Result), rank(a.Result)), cmp.Compare(a.Result.Index, b.Result.Index),
+	return cmp.Or(cmp.Compare(Rank(b.Result), Rank(a.Result)), cmp.Compare(a.Result.Index, b.Result.Index),
 		cmp.Compare(slices.Index(Modes, a.Result.Mode), slices.Index(Modes, b.Result.Mode)))
 }
 
@@ -172,3 +172,6 @@ func (r *Run) marks() []pictures.Mark {
 	}
 	return marks
 }
+
+// Drawings are those that the report keeps, the worst first: of stable items, and of those whose result hangs on rounding.
+func (r *Report) Drawings() (worst, unstable []*Drawing) { return r.worst.list, r.unstable.list }

@@ -159,6 +159,9 @@ func newReport(p []*segment.Predictor, s Settings) *Report {
 		Modes: map[string]Summary{}, Distributions: map[string]*Distribution{}, NSD: NSDTolerance, s: s, worst: newShelf(s.Draw * 3 / 4), unstable: newShelf(s.Draw / 4), tallies: map[string]*tally{}, modes: s.Modes}
 }
 
+// ModeNames are the prompt modes that were measured, in their order.
+func (r *Report) ModeNames() []string { return r.modes }
+
 // judge says by what the report is judged.
 func (r *Report) judge(by string) {
 	r.Judged, r.Tolerance = by, r.s.Tolerance

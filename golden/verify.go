@@ -437,8 +437,8 @@ func (v *verification) overData(ctx context.Context) error {
 	return v.r.finish()
 }
 
-// rank puts what differs most first, and among equals the lowest DSC.
-func rank(r Result) float64 {
+// Rank is higher for what differs more, and among equals for the lower DSC.
+func Rank(r Result) float64 {
 	points := math.Abs(float64(r.Points))
 	if math.IsNaN(points) {
 		points = 0
