@@ -14,6 +14,7 @@ import (
 // Charts have the width of a phone: text keeps its size there.
 const (
 	chartW, chartH                    = 360.0, 220.0
+	scatterRight                      = chartW - 40 // numbers of lines stand right of it
 	padLeft, padRight, padTop, padLow = 44.0, 10.0, 12.0, 38.0
 )
 
@@ -168,7 +169,7 @@ func (v *view) blandAltman(mode string, d *golden.Distribution) *scatter {
 		}
 	}
 	most = math.Max(1.1*most, 0.05)
-	x, y := scale{0, 1, padLeft, chartW - padRight}, scale{-most, most, chartH - padLow, padTop}
+	x, y := scale{0, 1, padLeft, scatterRight}, scale{-most, most, chartH - padLow, padTop}
 	s := &scatter{Title: "Bland and Altman, " + mode, AxisX: "mean of both DSC", AxisY: "difference, points", X: x.ticks(5), Y: y.ticks(5),
 		Text: fmt.Sprintf("Mean difference %s points; 95 %% of items lie between %s and %s if they are distributed normally.", signed(3, a.Mean), signed(3, a.Low), signed(3, a.High))}
 	var all, odd dots
@@ -187,10 +188,15 @@ func (v *view) blandAltman(mode string, d *golden.Distribution) *scatter {
 	for _, l := range []struct {
 		at   float64
 		kind string
-	}{{float64(a.Mean), "mean"}, {float64(a.Low), "limit"}, {float64(a.High), "limit"}} {
-		if !math.IsNaN(l.at) {
-			s.Lines = append(s.Lines, acrossLine{round(y.at(l.at)), signed(2, l.at), l.kind})
+	}{{float64(a.Low), "limit"}, {float64(a.High), "limit"}, {float64(a.Mean), "mean"}} {
+		if math.IsNaN(l.at) {
+			continue
 		}
+		line := acrossLine{round(y.at(l.at)), signed(2, l.at), l.kind}
+		if slices.ContainsFunc(s.Lines, func(o acrossLine) bool { return o.Text != "" && math.Abs(o.Y-line.Y) < 10 }) {
+			line.Text = "" // one number over the other; the text has it
+		}
+		s.Lines = append(s.Lines, line)
 	}
 	return s
 }
@@ -284,7 +290,7 @@ func frontChart(columns []string, points []map[string]any) *scatter {
 		by := cmp.Or((highs[i]-lows[i])*0.08, math.Abs(highs[i])*0.08, 1)
 		lows[i], highs[i] = lows[i]-by, highs[i]+by
 	}
-	x, y := scale{lows[0], highs[0], padLeft, chartW - padRight}, scale{lows[1], highs[1], chartH - padLow, padTop}
+	x, y := scale{lows[0], highs[0], padLeft, scatterRight}, scale{lows[1], highs[1], chartH - padLow, padTop}
 	s := &scatter{Title: "Front", Text: fmt.Sprintf("%d points: %s against %s.", len(at), cx, cy), AxisX: strings.ReplaceAll(cx, "_", " "), AxisY: strings.ReplaceAll(cy, "_", " "), X: x.ticks(5), Y: y.ticks(5)}
 	var all dots
 	for _, p := range at {

@@ -142,7 +142,12 @@ func (v *view) words() {
 	case golden.ByNothing:
 		v.Class, yes = "none", "measured, not judged"
 	case golden.ByComparison:
-		v.Against, yes, no = "A", "may replace A", "is not shown to replace A"
+		v.Against, yes, no = "A", "B may replace A", "there are not enough data to say that B may replace A"
+		for _, p := range r.Paired {
+			if p.Decision == stats.Inferior {
+				no = "B is worse than A"
+			}
+		}
 		v.Legend.A, v.Legend.B = "A", "B"
 		if r.Evidence != nil && r.First != nil {
 			v.Legend = legend{"ground truth", fmt.Sprintf("A, %s (%s)", filepath.Base(r.First.Path), r.First.Precision), fmt.Sprintf("B, %s (%s)", filepath.Base(r.Artifact.Path), r.Precision)}
