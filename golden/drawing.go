@@ -173,5 +173,22 @@ func (r *Run) marks() []pictures.Mark {
 	return marks
 }
 
+// Reserve says how many bytes of drawings a report keeps: a quarter is for unstable items.
+func (r *Report) Reserve(bytes int) { r.worst, r.unstable = newShelf(bytes*3/4), newShelf(bytes/4) }
+
+// Show keeps a drawing as long as there is room for it: what is worse stays.
+func (r *Report) Show(d *Drawing) {
+	if d.Result.Unstable {
+		r.unstable.put(d)
+	} else {
+		r.worst.put(d)
+	}
+}
+
 // Drawings are those that the report keeps, the worst first: of stable items, and of those whose result hangs on rounding.
-func (r *Report) Drawings() (worst, unstable []*Drawing) { return r.worst.list, r.unstable.list }
+func (r *Report) Drawings() (worst, unstable []*Drawing) {
+	if r.worst == nil {
+		return nil, nil
+	}
+	return r.worst.list, r.unstable.list
+}

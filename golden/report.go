@@ -50,6 +50,7 @@ type Report struct {
 	Judged    string             `json:"judged_by"`
 	Tolerance float64            `json:"tolerance_points"`
 	MaxDrop   *float64           `json:"max_dsc_drop_points,omitempty"`
+	From      string             `json:"max_dsc_drop_from,omitempty"` // who says so
 	MinDSC    *float64           `json:"min_dsc,omitempty"`
 	NSD       float64            `json:"nsd_tolerance"` // pixels, and millimetres of what stands under mm
 	Pass      bool               `json:"pass"`
@@ -155,19 +156,28 @@ type tally struct {
 
 func newReport(p []*segment.Predictor, s Settings) *Report {
 	last := p[len(p)-1]
-	return &Report{Family: last.Manifest().Family, Precision: last.Manifest().Precision, Source: last.Manifest().Source.SHA256, Engine: last.Engine(),
-		Modes: map[string]Summary{}, Distributions: map[string]*Distribution{}, NSD: NSDTolerance, s: s, worst: newShelf(s.Draw * 3 / 4), unstable: newShelf(s.Draw / 4), tallies: map[string]*tally{}, modes: s.Modes}
+	r := &Report{Family: last.Manifest().Family, Precision: last.Manifest().Precision, Source: last.Manifest().Source.SHA256, Engine: last.Engine(),
+		Modes: map[string]Summary{}, Distributions: map[string]*Distribution{}, NSD: NSDTolerance, s: s, tallies: map[string]*tally{}, modes: s.Modes}
+	r.Reserve(s.Draw)
+	return r
 }
 
 // ModeNames are the prompt modes that were measured, in their order.
-func (r *Report) ModeNames() []string { return r.modes }
+func (r *Report) ModeNames() (names []string) {
+	for _, mode := range Modes {
+		if _, ok := r.Modes[mode]; ok {
+			names = append(names, mode)
+		}
+	}
+	return names
+}
 
 // judge says by what the report is judged.
 func (r *Report) judge(by string) {
 	r.Judged, r.Tolerance = by, r.s.Tolerance
 	switch by {
 	case BySummary, ByEquivalence:
-		r.MaxDrop = r.s.MaxDrop
+		r.MaxDrop, r.From = r.s.MaxDrop, r.s.from
 	case ByMinimum:
 		r.MinDSC = r.s.MinDSC
 	}
@@ -214,11 +224,7 @@ func (r *Report) add(res Result, d *Drawing) error {
 	}
 	if d != nil {
 		d.Result = res
-		if res.Unstable {
-			r.unstable.put(d)
-		} else {
-			r.worst.put(d)
-		}
+		r.Show(d)
 	}
 	return nil
 }

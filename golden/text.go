@@ -70,17 +70,28 @@ func (r *Report) by() string {
 	case ByItem:
 		return fmt.Sprintf("item: each may differ by %g DSC points", r.Tolerance)
 	case BySummary:
-		return fmt.Sprintf("the means: each may be %g DSC points lower (%s)", *r.MaxDrop, r.s.from)
+		return fmt.Sprintf("the means: each may be %g DSC points lower%s", *r.MaxDrop, r.from())
 	case ByEquivalence:
-		return fmt.Sprintf("the paired comparison with the golden results, margin %g points (%s)", *r.MaxDrop, r.s.from)
+		return fmt.Sprintf("the paired comparison with the golden results, margin %g points%s", *r.MaxDrop, r.from())
 	case ByPublished:
 		return fmt.Sprintf("the means: each may be %g DSC points lower than the published one", r.Tolerance)
 	case ByMinimum:
 		return fmt.Sprintf("the means: each must reach DSC %g", *r.MinDSC)
 	case ByComparison:
-		return fmt.Sprintf("the paired comparison of B with A, margin %g points", r.margin())
+		margin := 0.0
+		for _, p := range r.Paired {
+			margin = p.Margin
+		}
+		return fmt.Sprintf("the paired comparison of B with A, margin %g points", margin)
 	}
 	return "nothing: measured only"
+}
+
+func (r *Report) from() string {
+	if r.From == "" {
+		return ""
+	}
+	return " (" + r.From + ")"
 }
 
 // Line is one mode's results.
