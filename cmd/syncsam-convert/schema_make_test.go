@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/compile"
+	"syncsam-convert/golden"
 	"syncsam-convert/golden/stats"
 )
 
@@ -82,6 +84,18 @@ func (m *schemaMaker) object(of reflect.Type) map[string]any {
 	return ref
 }
 
+// enums are the fields, by type and name, that have one of a few words.
+var enums = map[string][]string{
+	"golden.Report.Judged":        {golden.ByNothing, golden.ByItem, golden.BySummary, golden.ByEquivalence, golden.ByPublished, golden.ByMinimum, golden.ByComparison, golden.ByBaseline},
+	"golden.Baseline.Judged":      {golden.ByItem, golden.BySummary},
+	"golden.Distribution.Of":      {golden.OfPoints, golden.OfDSC},
+	"golden.Result.Mode":          golden.Modes,
+	"golden.Moved.Mode":           golden.Modes,
+	"stats.Paired.Decision":       {string(stats.Equivalent), string(stats.NotInferior), string(stats.Inferior), string(stats.Undecided)},
+	"artifact.Manifest.Precision": {compile.FP32, compile.FP16, compile.INT8},
+	"portable.Finding.Severity":   {"error", "warning"},
+}
+
 const module = "syncsam-convert/"
 
 func (m *schemaMaker) fields(of reflect.Type, properties map[string]any, required *[]string) {
@@ -103,6 +117,9 @@ func (m *schemaMaker) fields(of reflect.Type, properties map[string]any, require
 		s := m.schema(f.Type)
 		if text := m.comment(of, f.Name); text != "" {
 			s["description"] = text
+		}
+		if words := enums[of.String()+"."+f.Name]; words != nil {
+			s["enum"] = words
 		}
 		properties[name] = s
 		if !strings.Contains(options, "omitempty") {
