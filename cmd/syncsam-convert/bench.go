@@ -56,6 +56,16 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	for flag, dimension := range map[string]string{"batch": "N", "prompts": "B", "points": "P"} {
+		if !cmd.Flags().Changed(flag) {
+			continue
+		}
+		if takes, err := bench.Takes(files, dimension); err != nil {
+			return err
+		} else if !takes {
+			return fmt.Errorf("--%s: %s has no dimension %s", flag, path, dimension)
+		}
+	}
 	others := map[string]string{}
 	if f.vs != "" {
 		if others, err = f.graphFiles(f.vs); err != nil {

@@ -108,7 +108,7 @@ func newRoot() *cobra.Command {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
-	root.PersistentPreRunE = apart
+	root.PersistentPreRunE = before
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(

@@ -122,36 +122,42 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	}
 	b.done()
 	if f.layers || f.html != "" && !cmd.Flags().Changed("layers") {
-		f.compare(cmd.Context(), args, r)
+		if err := f.compare(cmd.Context(), args, r); err != nil && f.layers {
+			return fmt.Errorf("--layers: %w", err)
+		} else if err != nil {
+			r.Notes = append(r.Notes, fmt.Sprintf("layers were not compared: %v", err))
+		}
 	}
 	return f.write(cmd.OutOrStdout(), r)
 }
 
 // compare adds the error of each layer to a report: against artifact A, or the checkpoint of the golden results, where that is the same model in float.
-// What cannot be compared is a note.
-func (f *verifyFlags) compare(ctx context.Context, args []string, r *golden.Report) {
-	if r.Precision == compile.FP32 {
-		return
-	}
+// A page has none where there is nothing to compare.
+func (f *verifyFlags) compare(ctx context.Context, args []string, r *golden.Report) error {
 	float := args[0]
 	if len(args) == 1 {
-		if float = golden.CheckpointOf(f.Golden, r.Source); float == "" {
-			return
-		}
+		float = golden.CheckpointOf(f.Golden, r.Source)
+	}
+	switch {
+	case float != "" && r.Precision != compile.FP32 && len(r.Items) > 0:
+	case f.layers:
+		return fmt.Errorf("have a %s artifact, want one that is not fp32, and the float model: a first artifact, or the checkpoint beside the golden results", r.Precision)
+	default:
+		return nil
 	}
 	image, err := dataset.Path(r.Data.Path, r.Items[0].Image)
-	if err == nil {
-		var layers []compare.Layer
-		if layers, err = compare.Encoders(ctx, float, args[len(args)-1], image); err == nil {
-			r.Layers = &golden.Layers{A: float, Image: r.Items[0].Image}
-			for _, l := range layers {
-				r.Layers.List = append(r.Layers.List, golden.Layer(l))
-			}
-		}
-	}
 	if err != nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("layers were not compared: %v", err))
+		return err
 	}
+	layers, err := compare.Encoders(ctx, float, args[len(args)-1], image)
+	if err != nil {
+		return err
+	}
+	r.Layers = &golden.Layers{A: float, Image: r.Items[0].Image}
+	for _, l := range layers {
+		r.Layers.List = append(r.Layers.List, golden.Layer(l))
+	}
+	return nil
 }
 
 // write puts a report where the flags want it, and says whether it passed.
