@@ -359,12 +359,12 @@ func (r Request) open(v *verification, dirs []string) error {
 		return err
 	}
 	ev := v.r.Evidence
-	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "data": data, "version": ev.Tool}
+	run := ItemsRun{Artifact: ev.Artifact.SHA256, Engine: r.Engine, EngineVersion: ev.EngineVersion, Modes: v.s.Modes, Data: data, Version: ev.Tool}
 	if ev.First != nil {
-		run["artifact_a"] = ev.First.SHA256
+		run.First = ev.First.SHA256
 	}
 	if ev.Golden != nil {
-		run["golden"] = ev.Golden.SHA256
+		run.Golden = ev.Golden.SHA256
 	}
 	text, err := json.Marshal(run)
 	if err != nil {

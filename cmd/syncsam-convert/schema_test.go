@@ -67,6 +67,7 @@ var schemas = []struct {
 	{"manifest.schema.json", "manifest.json of an artifact; build --json", reflect.TypeFor[artifact.Manifest]()},
 	{"report.schema.json", "verify --json", reflect.TypeFor[golden.Report]()},
 	{"items.schema.json", "a line of verify --items FILE.jsonl", reflect.TypeFor[row]()},
+	{"run.schema.json", "FILE.run beside verify --items FILE", reflect.TypeFor[golden.ItemsRun]()},
 	{"golden.schema.json", "golden.json of a golden folder", reflect.TypeFor[golden.File]()},
 	{"inspect.schema.json", "inspect --json", reflect.TypeFor[compile.Inspection]()},
 	{"problems.schema.json", "inspect --json of a checkpoint that no model family fits (exit status 2)", reflect.TypeFor[problems]()},
@@ -214,6 +215,8 @@ func TestOutputsMatchTheirSchemas(t *testing.T) {
 	}
 	lines(at("one.jsonl"))
 	lines(at("two.jsonl"))
+	valid(t, "run", read(at("one.jsonl.run")))
+	valid(t, "run", read(at("two.jsonl.run")))
 
 	valid(t, "inspect", must(t, "inspect", tiny34, "--json"))
 	misfit := command("inspect", lacking(t, "mask_decoder.hf_mlp.layers.2.bias"), "--json")
