@@ -135,6 +135,12 @@ type scatter struct {
 	X, Y         []tick
 	Points, Odd  string // path data of dots; Odd are the unstable ones
 	Lines        []acrossLine
+	Labels       []label // of single points
+}
+
+type label struct {
+	X, Y float64
+	Text string
 }
 
 type acrossLine struct {
@@ -275,13 +281,14 @@ func frontChart(columns []string, points []map[string]any) *scatter {
 	}
 	lows, highs := [2]float64{math.Inf(1), math.Inf(1)}, [2]float64{math.Inf(-1), math.Inf(-1)}
 	var at [][2]float64
-	for _, p := range points {
+	var names []string
+	for i, p := range points {
 		a, ok1 := p[cx].(float64)
 		b, ok2 := p[cy].(float64)
 		if !ok1 || !ok2 {
 			continue
 		}
-		at = append(at, [2]float64{a, b})
+		at, names = append(at, [2]float64{a, b}), append(names, strconv.Itoa(i+1))
 		for i, v := range []float64{a, b} {
 			lows[i], highs[i] = math.Min(lows[i], v), math.Max(highs[i], v)
 		}
@@ -293,8 +300,9 @@ func frontChart(columns []string, points []map[string]any) *scatter {
 	x, y := scale{lows[0], highs[0], padLeft, scatterRight}, scale{lows[1], highs[1], chartH - padLow, padTop}
 	s := &scatter{Title: "Front", Text: fmt.Sprintf("%d points: %s against %s.", len(at), cx, cy), AxisX: strings.ReplaceAll(cx, "_", " "), AxisY: strings.ReplaceAll(cy, "_", " "), X: x.ticks(5), Y: y.ticks(5)}
 	var all dots
-	for _, p := range at {
+	for i, p := range at {
 		all.put(x.at(p[0]), y.at(p[1]))
+		s.Labels = append(s.Labels, label{round(x.at(p[0]) + 6), round(y.at(p[1]) - 5), names[i]})
 	}
 	s.Points = all.out.String()
 	return s

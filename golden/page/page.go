@@ -44,7 +44,7 @@ var (
 
 	page = template.Must(template.New("report").Funcs(template.FuncMap{
 		"f": number, "signed": signed, "p": pvalue, "db": decibel, "short": short, "day": func(t time.Time) string { return t.Format("2006-01-02 15:04 MST") },
-		"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }, "add": func(a, b float64) float64 { return round(a + b) }, "sub": func(a, b float64) float64 { return round(a - b) }, "half": func(a float64) float64 { return a / 2 },
+		"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }, "add": func(a, b float64) float64 { return round(a + b) }, "sub": func(a, b float64) float64 { return round(a - b) }, "inc": func(i int) int { return i + 1 }, "half": func(a float64) float64 { return a / 2 },
 		"deref": func(x *float64) float64 { return *x }, "say": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(text))
 )

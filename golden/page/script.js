@@ -56,9 +56,8 @@
   const d = data('d' + at), [w, h] = d.s, unit = Math.max(w, h) / 90;
   const svg = element('svg', { viewBox: (whole.checked ? [0, 0, w, h] : d.z).join(' '), role: 'img', 'aria-label': d.n + '. ' + d.x });
   svg.append(element('image', { href: data('p' + d.p).u, width: w, height: h, preserveAspectRatio: 'none' }));
-  for (const [layer, path] of [['t', d.t], ['a', d.a], ['b', d.b]]) {
-   if (path && $('[data-l=' + layer + ']')?.checked) svg.append(element('path', { class: 'under', d: path }), element('path', { class: layer, d: path }));
-  }
+  const lines = [['t', d.t], ['a', d.a], ['b', d.b]].filter(([layer, path]) => path && $('[data-l=' + layer + ']')?.checked);
+  svg.append(element('path', { class: 'under', d: lines.map(([, path]) => path).join('') }), ...lines.map(([layer, path]) => element('path', { class: layer, d: path })));
   if ($('[data-l=m]').checked) {
    const s = whole.checked ? unit : Math.max(d.z[2], d.z[3]) / 90;
    for (const [x0, y0, x1, y1, label] of d.m || []) {
