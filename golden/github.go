@@ -31,7 +31,7 @@ func (r *Report) WriteGitHub(w io.Writer) error {
 	}
 	for _, mode := range r.modes {
 		m := r.Modes[mode]
-		line(level(m.Pass), mode, r.Line(mode))
+		line(level(m.Pass), mode, r.line(mode))
 		if r.Baseline != nil {
 			b := r.Baseline.Modes[mode]
 			line(level(b.Pass), mode+" since the earlier report", r.Baseline.line(b))

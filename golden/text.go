@@ -26,7 +26,7 @@ func (r *Report) WriteText(w io.Writer) {
 	}
 	for _, mode := range r.modes {
 		m := r.Modes[mode]
-		plain.Fprintf(w, "  %-8s %s", mode, r.Line(mode))
+		plain.Fprintf(w, "  %-8s %s", mode, r.line(mode))
 		if m.Closed != nil {
 			plain.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
 		}
@@ -94,8 +94,8 @@ func (r *Report) from() string {
 	return " (" + r.From + ")"
 }
 
-// Line is one mode's results.
-func (r *Report) Line(mode string) string {
+// line is one mode's results.
+func (r *Report) line(mode string) string {
 	m := r.Modes[mode]
 	scores := fmt.Sprintf("IoU %.4f, HD95 %.2f px%s, NSD %.4f", m.IoU, m.HD95, of(m.HD95Items, m.Items), m.NSDMean)
 	switch {

@@ -97,7 +97,7 @@ func exactly(n int, kind string) cobra.PositionalArgs {
 
 // addJSON adds --json: alone it prints to standard output, --json=FILE writes a file.
 func addJSON(c *cobra.Command, to *string, what string) {
-	c.Flags().StringVar(to, "json", "", "print "+what+" as JSON (=FILE: write it there)")
+	c.Flags().StringVar(to, "json", "", "print "+what+" as JSON; --json=FILE names a file to write")
 	c.Flags().Lookup("json").NoOptDefVal = "-"
 	writes(c, "json")
 }

@@ -55,7 +55,6 @@ type histogram struct {
 	Title, Text, Axis string
 	Bars              []bar
 	X                 []tick
-	Zero              float64 // where 0 is, of differences; else -1
 }
 
 type bar struct {
@@ -85,7 +84,7 @@ func newHistogram(mode string, d *golden.Distribution) histogram {
 		}
 	}
 	x, y := scale{0, float64(len(bins)), padLeft, chartW - padRight}, scale{0, float64(most), chartH - padLow, padTop + 12}
-	h := histogram{Axis: "DSC", Zero: -1}
+	h := histogram{Axis: "DSC"}
 	for i, b := range bins {
 		one := bar{X: round(x.at(float64(i)) + 0.5), W: round(x.at(1) - x.at(0) - 1), Items: b.Items, Kind: "within"}
 		if d.Of == golden.OfPoints {
@@ -224,7 +223,6 @@ type intervalBar struct {
 	Y              float64
 	Low, High, Mid float64
 	Pass           bool
-	Words          string
 }
 
 func newIntervals(rows []modeRow) *intervals {
@@ -249,7 +247,7 @@ func newIntervals(rows []modeRow) *intervals {
 	i := &intervals{Margin: margin, Low: round(x.at(-margin)), High: round(x.at(margin)), Zero: round(x.at(0)), X: x.ticks(5)}
 	var text []string
 	for k, r := range rows {
-		b := intervalBar{Mode: r.Mode, Y: 26 + 30*float64(k), Mid: round(x.at(float64(r.Paired.Mean))), Pass: r.Paired.Decision.Pass(), Words: r.Paired.Words()}
+		b := intervalBar{Mode: r.Mode, Y: 26 + 30*float64(k), Mid: round(x.at(float64(r.Paired.Mean))), Pass: r.Paired.Decision.Pass()}
 		b.Low, b.High = b.Mid, b.Mid
 		if low, high := float64(r.Paired.CI95[0]), float64(r.Paired.CI95[1]); !math.IsNaN(low) && !math.IsNaN(high) {
 			b.Low, b.High = round(x.at(low)), round(x.at(high))

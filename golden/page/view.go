@@ -14,33 +14,34 @@ import (
 
 	"syncsam-convert/golden"
 	"syncsam-convert/golden/stats"
+	"syncsam-convert/internal/plain"
 )
 
 // view is what the template shows.
 type view struct {
 	*golden.Report
-	Policy        string
-	Style         template.CSS
-	Script        template.JS
-	Verdict       string // in words
-	Class         string // pass, fail or none
-	Against       string // name of the column of what results are held against
-	Wanted, Loop  bool   // there is such a column; there is a closed loop
-	Rows          []modeRow
-	Intervals     *intervals // of paired comparisons
-	Charts        []chartPair
-	Kinds         []kindTable
-	Worst, Shaky  []figure
-	ShakyItems    []golden.Moved
-	Items         []itemRow
-	Modes         []string
-	Left          int // items that the table leaves out
-	Drawings      []drawing
-	Pictures      []picture
-	Front         *front
-	Compared, Own bool
-	Legend        legend
-	drawn         map[key]int
+	Policy       string
+	Style        template.CSS
+	Script       template.JS
+	Verdict      string // in words
+	Class        string // pass, fail or none
+	Against      string // name of the column of what results are held against
+	Wanted, Loop bool   // there is such a column; there is a closed loop
+	Rows         []modeRow
+	Intervals    *intervals // of paired comparisons
+	Charts       []chartPair
+	Kinds        []kindTable
+	Worst, Shaky []figure
+	ShakyItems   []golden.Moved
+	Items        []itemRow
+	Modes        []string
+	Left         int // items that the table leaves out
+	Drawings     []drawing
+	Pictures     []picture
+	Front        *front
+	Compared     bool
+	Legend       legend
+	drawn        map[key]int
 }
 
 // key names a result.
@@ -56,7 +57,6 @@ type modeRow struct {
 	golden.Summary
 	Paired *golden.Paired
 	Before *golden.BaselineMode
-	Words  string
 }
 
 type chartPair struct {
@@ -69,7 +69,6 @@ type itemRow struct {
 	golden.Result
 	Drawing int // -1: none
 	Flags   string
-	Hint    string // what the filter finds it by, beside what it shows
 }
 
 type drawing struct {
@@ -107,10 +106,10 @@ type figure struct {
 
 func newView(r *golden.Report) (*view, error) {
 	v := &view{Report: r, drawn: map[key]int{}, Policy: policy(), Style: template.CSS(style), Script: template.JS(script), Modes: r.ModeNames(), Against: "golden"}
-	v.Compared, v.Own = r.Judged == golden.ByComparison, r.Judged == golden.ByNothing || r.Judged == golden.ByMinimum || r.Judged == golden.ByBaseline
+	v.Compared = r.Judged == golden.ByComparison
 	v.words()
 	for _, mode := range v.Modes {
-		m := modeRow{Mode: mode, Summary: r.Modes[mode], Paired: r.Paired[mode], Words: r.Line(mode)}
+		m := modeRow{Mode: mode, Summary: r.Modes[mode], Paired: r.Paired[mode]}
 		if r.Baseline != nil {
 			m.Before = r.Baseline.Modes[mode]
 		}
@@ -200,7 +199,8 @@ func (v *view) movedBy() float64 {
 	return golden.DefaultMovedBy
 }
 
-func title(it golden.Result) string { return fmt.Sprintf("%s, %s", it.Mask, it.Mode) }
+// title is plain text: the script puts it into the page as it is.
+func title(it golden.Result) string { return plain.Text(it.Mask, 1000) + ", " + it.Mode }
 
 // draw numbers drawings and the pictures that they share.
 func (v *view) draw() {
