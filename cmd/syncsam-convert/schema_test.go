@@ -204,8 +204,8 @@ func TestOutputsMatchTheirSchemas(t *testing.T) {
 	valid(t, "recipe", must(t, "plan", "info", trt, "--json"))
 
 	for i, args := range [][]string{
-		{float, "--data", data, "--closed-loop=false"}, {float, "--data", data, "--min-dsc", "0.1"}, {int8, "--data", data, "--html", at("page")}, {float, "--golden", made, "--closed-loop"}, {int8, "--golden", made, "--max-dsc-drop", "50", "--layers"},
-		{int8, "--golden", made, "--max-dsc-drop", "50", "--judge", "equivalence"}, {float, int8, "--data", data, "--margin", "50", "--items", at("two.jsonl")}, {float, int8, "--golden", made, "--margin", "50", "--html", at("pair")},
+		{float, "--data", data, "--closed-loop=false"}, {float, "--data", data, "--min-dsc", "0.1"}, {int8, "--data", data, "--html", at("page")}, {float, "--golden", made, "--closed-loop"}, {int8, "--golden", made, "--max-dsc-drop", "50"},
+		{int8, "--golden", made, "--max-dsc-drop", "50", "--judge", "equivalence"}, {float, int8, "--data", data, "--margin", "50", "--items", at("two.jsonl"), "--layers"}, {float, int8, "--golden", made, "--margin", "50", "--html", at("pair")},
 		{float, "--data", data, "--items", at("one.jsonl"), "--baseline", at("0.json")}, {float, "--golden", "paper:2/SyncSAM-SAMed-34", "--data", data, "--tolerance", "100"},
 	} {
 		file := at(fmt.Sprintf("%d.json", i))

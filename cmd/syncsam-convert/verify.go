@@ -141,7 +141,7 @@ func (f *verifyFlags) compare(ctx context.Context, args []string, r *golden.Repo
 	switch {
 	case float != "" && r.Precision != compile.FP32 && len(r.Items) > 0:
 	case f.layers:
-		return fmt.Errorf("have a %s artifact, want one that is not fp32, and the float model: a first artifact, or the checkpoint beside the golden results", r.Precision)
+		return fmt.Errorf("have an artifact in %s, want one that is not in fp32, and the float model: a first artifact, or the checkpoint beside the golden results", r.Precision)
 	default:
 		return nil
 	}
