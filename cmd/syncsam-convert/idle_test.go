@@ -24,7 +24,7 @@ func TestFlagsWithoutEffect(t *testing.T) {
 		"--rows: it would":                   {"compare", dir, dir, "--json", "--rows", "3"},
 		"--groups: it would":                 {"verify", dir, dir, "--golden", golden34, "--table", "2", "--groups", "x.csv"},
 		"split: ":                            {"dataset", plain, "--split", "train"},
-		"--layers: have an artifact in fp32":     {"verify", dir, "--data", data, "--prompts", "box", "--layers"},
+		"--layers: have an artifact in fp32": {"verify", dir, "--data", data, "--prompts", "box", "--layers"},
 		"--judge: only with --golden":        {"verify", dir, "--data", data, "--baseline", "x", "--max-dsc-drop", "1", "--judge", "equivalence"},
 		"--json, --junit, --html, --items, ": {"verify", dir, dir, "--golden", golden34, "--format", "github"},
 		"--points: ":                         {"bench", encoder, "--points", "4"},
