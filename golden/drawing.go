@@ -161,6 +161,12 @@ func openLogits(dir string) (*safetensors.File, error) {
 	return safetensors.Open(path)
 }
 
+func (v *verification) closeLogits() {
+	if v.logits != nil {
+		_ = v.logits.Close() // it was only read
+	}
+}
+
 // marks draws a run's prompts.
 func (r *Run) marks() []pictures.Mark {
 	var marks []pictures.Mark

@@ -219,24 +219,14 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	s.Stability = two || !r.published() && last.Precision == "fp32"
 	v := newVerification(p, r.Data, s)
 	v.r.Evidence, v.files = ev, newDigest()
+	defer v.closeLogits()
 	if err := r.against(v, file, last, ev); err != nil {
-		return nil, err
-	}
-	if err := r.baseline(v, last, ev); err != nil {
 		return nil, err
 	}
 	if err := r.open(v, dirs); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, v.s.rows.close()) }()
-	if file != nil && r.Draw > 0 {
-		if v.logits, err = openLogits(r.Golden); err != nil {
-			return nil, err
-		}
-		if v.logits != nil {
-			defer v.logits.Close()
-		}
-	}
 	if file != nil {
 		err = v.golden(ctx, file)
 	} else {
@@ -307,7 +297,12 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 			r.Progress(done, total)
 		}
 	}
-	return nil
+	if file != nil && r.Draw > 0 {
+		if v.logits, err = openLogits(r.Golden); err != nil {
+			return err
+		}
+	}
+	return r.baseline(v, man, ev)
 }
 
 // sameModel names a golden set of another checkpoint. One of another family is refused, but for tables of several systems and comparisons.
@@ -359,12 +354,12 @@ func (r Request) open(v *verification, dirs []string) error {
 		return err
 	}
 	ev := v.r.Evidence
-	run := ItemsRun{Artifact: ev.Artifact.SHA256, Engine: r.Engine, EngineVersion: ev.EngineVersion, Modes: v.s.Modes, Data: data, Version: ev.Tool}
+	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "data": data, "version": ev.Tool}
 	if ev.First != nil {
-		run.First = ev.First.SHA256
+		run["artifact_a"] = ev.First.SHA256
 	}
 	if ev.Golden != nil {
-		run.Golden = ev.Golden.SHA256
+		run["golden"] = ev.Golden.SHA256
 	}
 	text, err := json.Marshal(run)
 	if err != nil {

@@ -9,20 +9,7 @@ import (
 	"strings"
 
 	"syncsam-convert/golden/items"
-	"syncsam-convert/internal/version"
 )
-
-// ItemsRun names everything that the scores of a file of items depend on; it stands in FILE.run beside it. Hashes are SHA-256.
-type ItemsRun struct {
-	Artifact      string       `json:"artifact"`
-	First         string       `json:"artifact_a,omitempty"`
-	Golden        string       `json:"golden,omitempty"`
-	Data          string       `json:"data"` // of the files' names, sizes and times
-	Engine        string       `json:"engine"`
-	EngineVersion string       `json:"engine_version"`
-	Modes         []string     `json:"modes"`
-	Version       version.Tool `json:"version"`
-}
 
 // rows are the results that go to a file as they come, and those that a broken run left there. A nil one keeps nothing.
 type rows struct {
