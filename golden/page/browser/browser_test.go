@@ -123,6 +123,7 @@ func TestPages(t *testing.T) {
 			filters(t, ctx)
 			opens(t, ctx)
 			accessible(t, ctx)
+			axe(t, ctx)
 			if shots := os.Getenv("REPORT_SHOTS"); shots != "" {
 				screenshots(t, ctx, filepath.Join(shots, filepath.Base(folder)))
 			}
@@ -273,7 +274,7 @@ func opens(t *testing.T, ctx context.Context) {
 // accessible asks what a reader with a keyboard, a screen reader or weak eyes needs.
 func accessible(t *testing.T, ctx context.Context) {
 	for what, bad := range map[string]string{
-		"elements without a name":     `[...document.querySelectorAll('button, input, select, svg, dialog, section, [role=region]')].filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim() || document.getElementById(e.getAttribute('aria-labelledby'))?.isConnected))`,
+		"elements without a name":     `[...document.querySelectorAll('button, input, select, svg, dialog, section, [role=group]')].filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim() || document.getElementById(e.getAttribute('aria-labelledby'))?.isConnected))`,
 		"ids that are there twice":    `[...document.querySelectorAll('[id]')].filter((e) => document.querySelectorAll('#' + CSS.escape(e.id)).length > 1)`,
 		"what scrolls without a key":  `[...document.querySelectorAll('.scroll')].filter((e) => e.tabIndex !== 0)`,
 		"tables without caption":      `[...document.querySelectorAll('table')].filter((e) => !e.caption)`,
@@ -298,6 +299,30 @@ func accessible(t *testing.T, ctx context.Context) {
 	if n := ask[string](t, ctx, `getComputedStyle(document.activeElement).outlineStyle`); n == "none" {
 		t.Error("focus cannot be seen")
 	}
+}
+
+// axe asks Deque's axe-core, in light and dark, of the page and of an open item.
+func axe(t *testing.T, ctx context.Context) {
+	engine, err := os.ReadFile(os.Getenv("AXE"))
+	if err != nil {
+		t.Fatalf("AXE: %v; want axe-core's axe.min.js", err)
+	}
+	await := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+	look := func(what string) {
+		var bad []string
+		run(t, ctx, chromedp.Evaluate(`axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.map((v) => v.id + ' (' + v.impact + '): ' + v.nodes.length + ' places, ' + v.nodes[0].html.slice(0, 150) + ' ' + v.nodes[0].failureSummary))`, &bad, await))
+		for _, b := range bad {
+			t.Errorf("%s: axe: %s", what, b)
+		}
+	}
+	run(t, ctx, chromedp.Evaluate(string(engine)+"; true", nil))
+	for _, scheme := range []string{"light", "dark"} {
+		run(t, ctx, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+		look(scheme)
+	}
+	run(t, ctx, chromedp.Evaluate(`document.querySelector('.item button').click()`, nil))
+	look("an open item")
+	run(t, ctx, chromedp.KeyEvent(kb.Escape), emulation.SetEmulatedMedia())
 }
 
 // contrast lists text below WCAG 2's 4.5 to 1 against what lies behind it.
