@@ -175,7 +175,7 @@ bench-int8: build onnxruntime
 	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 pillow
 	build/venv/bin/python scripts/bench_int8.py $(BIN) $(SHARED)/golden/calibration mse minmax percentile entropy
 
-# The pages of verify --html in a real browser: two artifacts on 458 phantoms, a golden set, own data; axe-core judges them, screenshots go to build/page.
+# The pages of verify --html in a real browser: two artifacts on 458 phantoms, a golden set, own data, hostile names; axe-core judges them, screenshots go to build/page.
 # Needs python3, npm and Chromium (Debian's package chromium; CHROMIUM=PROGRAM takes another).
 test-page: build
 	sh scripts/venv.sh numpy pillow
@@ -186,8 +186,9 @@ test-page: build
 	-$(BIN) verify build/page/float build/page/int8 --data build/page/data --margin 0.25 --html build/page/paired --json=build/page/paired.json >/dev/null
 	$(BIN) verify build/page/int8 --golden $(GOLDEN) --html build/page/golden --json=build/page/golden.json >/dev/null
 	$(BIN) verify build/page/int8 --data golden/data/dataset --html build/page/own --json=build/page/own.json >/dev/null
+	PAGE_OUT=$(CURDIR)/build/page/hostile $(GO) test -count=1 ./golden/page -run TestHostileNames
 	npm install --silent --no-audit --no-fund --prefix build/page/axe axe-core@4.14.1
-	cd golden/page/browser && AXE=$(CURDIR)/build/page/axe/node_modules/axe-core/axe.min.js REPORT_PAGES=$(CURDIR)/build/page/paired:$(CURDIR)/build/page/golden:$(CURDIR)/build/page/own REPORT_SHOTS=$(CURDIR)/build/page \
+	cd golden/page/browser && AXE=$(CURDIR)/build/page/axe/node_modules/axe-core/axe.min.js REPORT_PAGES=$(CURDIR)/build/page/paired:$(CURDIR)/build/page/golden:$(CURDIR)/build/page/own:$(CURDIR)/build/page/hostile REPORT_SHOTS=$(CURDIR)/build/page \
 	  $(GO) test -count=1 -v .
 
 clean:

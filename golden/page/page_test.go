@@ -81,9 +81,17 @@ func render(t *testing.T, r *golden.Report) string {
 
 // A page needs nothing else, and names in it are text: no script, no element, no address.
 func TestHostileNames(t *testing.T) {
-	text := render(t, aReport(40, 200, hostile))
+	r := aReport(40, 200, hostile)
+	text := render(t, r)
+	if dir := os.Getenv("PAGE_OUT"); dir != "" { // for make test-page
+		require.NoError(t, Write(dir, r))
+		json, err := os.Create(dir + ".json")
+		require.NoError(t, err)
+		require.NoError(t, r.WriteJSON(json))
+		require.NoError(t, json.Close())
+	}
 	scripts := regexp.MustCompile(`(?i)<script[^>]*>`).FindAllString(text, -1)
-	worst, shaky := aReport(40, 200, hostile).Drawings()
+	worst, shaky := r.Drawings()
 	require.Len(t, scripts, len(worst)+len(shaky)+40+1)
 	for _, s := range scripts[:len(scripts)-1] {
 		require.Regexp(t, `^<script type="application/json" id="[pd]\d+">$`, s)
