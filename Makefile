@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-page test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-report test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -177,7 +177,7 @@ bench-int8: build onnxruntime
 
 # The pages of verify --html in a real browser: two artifacts on 458 phantoms, a golden set, own data, hostile names; axe-core judges them, screenshots go to build/page.
 # Needs python3, npm and Chromium (Debian's package chromium; CHROMIUM=PROGRAM takes another).
-test-page: build
+test-report: build
 	sh scripts/venv.sh numpy pillow
 	@mkdir -p build/page
 	build/venv/bin/python scripts/phantoms.py build/page/data 458 $(or $(SEED),7)

@@ -146,7 +146,7 @@ func (v *verification) goldenMask(e *segment.Embedded, mask, mode string) (*pict
 		return nil, nil
 	}
 	n := t.Dims()[len(t.Dims())-1]
-	if t.Len() != n*n {
+	if n < 1 || t.Len() != n*n {
 		return nil, nil
 	}
 	return pictures.MaskOf(t.Float32s(), int(n), e.Frame, v.p[0].Manifest().Postprocess)

@@ -83,7 +83,7 @@ func render(t *testing.T, r *golden.Report) string {
 func TestHostileNames(t *testing.T) {
 	r := aReport(40, 200, hostile)
 	text := render(t, r)
-	if dir := os.Getenv("PAGE_OUT"); dir != "" { // for make test-page
+	if dir := os.Getenv("PAGE_OUT"); dir != "" { // for make test-report
 		require.NoError(t, Write(dir, r))
 		json, err := os.Create(dir + ".json")
 		require.NoError(t, err)
