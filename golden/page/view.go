@@ -246,7 +246,7 @@ func dataURL(p *golden.Picture) string {
 	return "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(p.JPEG)
 }
 
-// frame is the part of the image that a figure shows: the contours with a third of their size around, at least a quarter of the image.
+// frame is the part of the image that a figure shows: the contours with a third of their size around, at least a sixth of the image.
 func frame(d drawn) [4]int {
 	x0, y0, x1, y1 := d.Size[0], d.Size[1], 0, 0
 	for _, path := range []string{d.Truth, d.A, d.B} {
@@ -256,7 +256,7 @@ func frame(d drawn) [4]int {
 	if x0 >= x1 || y0 >= y1 {
 		return [4]int{0, 0, d.Size[0], d.Size[1]}
 	}
-	side := max((x1-x0)*5/3, (y1-y0)*5/3, max(d.Size[0], d.Size[1])/4, 16)
+	side := max((x1-x0)*5/3, (y1-y0)*5/3, max(d.Size[0], d.Size[1])/6, 16)
 	w, h := min(side, d.Size[0]), min(side, d.Size[1])
 	x, y := min(max((x0+x1-w)/2, 0), d.Size[0]-w), min(max((y0+y1-h)/2, 0), d.Size[1]-h)
 	return [4]int{x, y, w, h}
