@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -180,6 +180,22 @@ bench-peers: build onnxruntime
 bench-int8: build onnxruntime
 	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 pillow
 	build/venv/bin/python scripts/bench_int8.py $(BIN) $(SHARED)/golden/calibration mse minmax percentile entropy
+
+# The pages of verify --html in a real browser: two artifacts on 458 phantoms, a golden set, own data, hostile names; axe-core judges them, screenshots go to build/page.
+# Needs python3, npm and Chromium (Debian's package chromium; CHROMIUM=PROGRAM takes another).
+test-report: build
+	sh scripts/venv.sh numpy pillow
+	@mkdir -p build/page
+	build/venv/bin/python scripts/phantoms.py build/page/data 458 $(or $(SEED),7)
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/page/float --force >/dev/null
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/page/int8 --force --precision int8 --calib golden/data/calibration >/dev/null
+	-$(BIN) verify build/page/float build/page/int8 --data build/page/data --margin 0.25 --html build/page/paired --json=build/page/paired.json >/dev/null
+	$(BIN) verify build/page/int8 --golden $(GOLDEN) --html build/page/golden --json=build/page/golden.json >/dev/null
+	$(BIN) verify build/page/int8 --data golden/data/dataset --html build/page/own --json=build/page/own.json >/dev/null
+	PAGE_OUT=$(CURDIR)/build/page/hostile $(GO) test -count=1 ./golden/page -run TestHostileNames
+	npm install --silent --no-audit --no-fund --prefix build/page/axe axe-core@4.14.1
+	cd golden/page/browser && AXE=$(CURDIR)/build/page/axe/node_modules/axe-core/axe.min.js REPORT_PAGES=$(CURDIR)/build/page/paired:$(CURDIR)/build/page/golden:$(CURDIR)/build/page/own:$(CURDIR)/build/page/hostile REPORT_SHOTS=$(CURDIR)/build/page \
+	  $(GO) test -count=1 -v .
 
 clean:
 	rm -rf bin build demo

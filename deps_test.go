@@ -69,6 +69,9 @@ golden                   : artifact dataset engine golden/clicks golden/groups g
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
+golden                   : safetensors ir/tensor
+golden/page              : golden golden/stats internal/mapfile internal/output internal/plain
+cmd/syncsam-convert      : golden/page
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 `
 

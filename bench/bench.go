@@ -50,6 +50,26 @@ type Ratio struct {
 	Upper  float64 `json:"upper_quartile"`
 }
 
+// Takes reports whether the inputs of one of some files have a dimension of that name.
+func Takes(files map[string]string, dimension string) (bool, error) {
+	for _, file := range files {
+		one, err := frontend.Probe(file, map[string]int64{dimension: 1})
+		if err != nil {
+			return false, err
+		}
+		two, err := frontend.Probe(file, map[string]int64{dimension: 2})
+		if err != nil {
+			return false, err
+		}
+		for name, t := range one {
+			if two[name] == nil || !slices.Equal(t.Dims(), two[name].Dims()) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // Run times subjects with equal inputs in turns. The first is what ratios are relative to.
 func Run(ctx context.Context, subjects []Subject, s Settings, peak kernel.Peak) ([]Timing, error) {
 	inputs, err := frontend.Probe(subjects[0].File, s.Sizes)

@@ -3,6 +3,7 @@ package compile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"syncsam-convert/calib"
@@ -93,6 +94,9 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	m, notes, err := s.load()
 	if err != nil {
 		return nil, err
+	}
+	if s.o.Postprocess && !slices.ContainsFunc(m.Graphs, hasLowResMasks) {
+		return nil, fmt.Errorf("--decoder-postprocess: a %s has no decoder with low_res_masks, which it resizes", m.Meta.Family)
 	}
 	for _, note := range notes {
 		s.o.Note("note: " + note)

@@ -94,6 +94,10 @@ func (c *Compiled) float16() *artifact.Float16 {
 	return h
 }
 
+func hasLowResMasks(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" })
+}
+
 // writeGraphs emits every graph, and hashes each file while the next is written.
 func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, man *artifact.Manifest) error {
 	man.Values = map[string]map[string]string{}
@@ -107,7 +111,7 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 			return err
 		}
 		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, NonFinite: c.o.AllowNonFinite, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
-		if c.o.Postprocess && slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" }) {
+		if c.o.Postprocess && hasLowResMasks(g) {
 			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
 		}
 		written, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)

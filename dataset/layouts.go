@@ -96,7 +96,8 @@ func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err
 	if o.Layout != "" && !slices.Contains(Layouts(), o.Layout) {
 		return "", nil, fmt.Errorf("layout: have %q, want one of %s", o.Layout, strings.Join(Layouts(), ", "))
 	}
-	if o.Split == "" {
+	split := o.Split
+	if split == "" {
 		o.Split = "test"
 	}
 	var files map[string]string
@@ -118,7 +119,9 @@ func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err
 				return "", nil, err
 			}
 		}
-		if pairs := l.match(files); len(pairs) > 0 {
+		if pairs := l.match(files); len(pairs) > 0 && split != "" {
+			return "", nil, fmt.Errorf("split: %s has the layout %s, which has no index with lists", dir, l.name)
+		} else if len(pairs) > 0 {
 			return l.name, expand(dir, each(pairs), l, o), nil
 		}
 	}

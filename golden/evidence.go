@@ -3,6 +3,7 @@ package golden
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
+	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/pictures"
 )
@@ -32,6 +34,55 @@ type Evidence struct {
 	Host          Host         `json:"host"`
 	Started       time.Time    `json:"started"`
 	Finished      time.Time    `json:"finished"`
+	Seconds       float64      `json:"seconds"`
+	Built         *Built       `json:"build"` // of the artifact that is judged
+}
+
+// Built is what an artifact's manifest says of how it was made.
+type Built struct {
+	Tool         version.Tool           `json:"tool"`
+	Target       string                 `json:"target"`
+	Opset        int64                  `json:"opset"`
+	Passes       []artifact.Pass        `json:"passes"`
+	Quantization *artifact.Quantization `json:"quantization,omitempty"`
+	Float16      *artifact.Float16      `json:"float16,omitempty"`
+	Criterion    *artifact.Criterion    `json:"criterion,omitempty"`
+	// Front is the manifest's, as it stands there: what a search for the fastest precision measured.
+	Front json.RawMessage `json:"front,omitempty"`
+}
+
+// built reads an artifact's manifest once more for what only pages show.
+func built(dir string, man *artifact.Manifest) (*Built, error) {
+	b := &Built{Tool: man.Tool, Target: man.Target, Opset: man.Opset, Passes: man.Passes, Quantization: man.Quantization, Float16: man.Float16, Criterion: man.Criterion}
+	text, err := mapfile.ReadAll(filepath.Join(dir, artifact.ManifestName), 4<<20)
+	if err != nil {
+		return nil, err
+	}
+	var more struct {
+		Front json.RawMessage `json:"front"`
+	}
+	if err := json.Unmarshal(text, &more); err != nil {
+		return nil, err
+	}
+	b.Front = more.Front
+	return b, nil
+}
+
+// Layers is what quantization changes in the values of the encoder, on one picture.
+type Layers struct {
+	A     string  `json:"a"` // that it is held against: an artifact or a checkpoint
+	Image string  `json:"image"`
+	List  []Layer `json:"list"` // outputs first, then the worst first
+}
+
+// A Layer is a value of the float model beside the one that stands for it: signal-to-noise in dB.
+type Layer struct {
+	Name       string   `json:"name"`
+	Output     bool     `json:"output"`
+	Cumulative float64  `json:"cumulative_db"`      // against the float model's
+	Local      *float64 `json:"local_db,omitempty"` // of quantizing it, alone
+	Relative   float64  `json:"max_abs_over_std"`   // largest difference in standard deviations
+	Alone      string   `json:"alone,omitempty"`    // why it has no partner, and no figures
 }
 
 // Hashed is a folder and the SHA-256 of the file that describes it: manifest.json, which holds the hashes of an artifact's files, or golden.json.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/dataset"
 	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/memory"
@@ -189,6 +190,22 @@ func Read(dir string) (*File, error) {
 	}
 	f.data = filepath.Dir(filepath.Join(dir, filepath.FromSlash(f.Dataset)))
 	return f, f.checkIndex(filepath.Join(dir, filepath.FromSlash(f.Dataset)))
+}
+
+// CheckpointOf is the file beside a golden folder's results that they are of, where its SHA-256 is the given one; else "".
+func CheckpointOf(dir, sha256 string) string {
+	f, err := parse(filepath.Join(dir, FileName))
+	if err != nil || f.Checkpoint == "" {
+		return ""
+	}
+	path, err := dataset.Path(dir, f.Checkpoint)
+	if err != nil {
+		return ""
+	}
+	if sum, _, err := artifact.Hash(path); err != nil || sum != sha256 {
+		return ""
+	}
+	return path
 }
 
 // Index is the index of the data set that a golden folder names, "" where the folder is none.

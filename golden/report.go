@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 
 	"syncsam-convert/golden/stats"
 	"syncsam-convert/internal/plain"
-	"syncsam-convert/pictures"
 	"syncsam-convert/segment"
 )
 
@@ -24,6 +22,7 @@ const (
 	ByPublished   = "published"   // each mode's mean at most Tolerance below a published one
 	ByMinimum     = "minimum"     // each mode's mean at least MinDSC
 	ByComparison  = "comparison"  // the paired comparison of two artifacts
+	ByBaseline    = "baseline"    // an earlier report alone: Report.Baseline
 )
 
 // JudgeEquivalence is the judge of Settings that asks for shown equivalence.
@@ -51,27 +50,33 @@ type Report struct {
 	Judged    string             `json:"judged_by"`
 	Tolerance float64            `json:"tolerance_points"`
 	MaxDrop   *float64           `json:"max_dsc_drop_points,omitempty"`
+	From      string             `json:"max_dsc_drop_from,omitempty"` // who says so
 	MinDSC    *float64           `json:"min_dsc,omitempty"`
 	NSD       float64            `json:"nsd_tolerance"` // pixels, and millimetres of what stands under mm
 	Pass      bool               `json:"pass"`
 	Notes     []string           `json:"notes,omitempty"`
 	Modes     map[string]Summary `json:"summary"`
 	// Paired is by prompt mode: artifact B against A, or an artifact against the golden results where that judges.
-	Paired     map[string]*Paired    `json:"paired,omitempty"`
-	Groups     map[string]GroupTable `json:"groups,omitempty"` // by prompt mode
-	EmptyMasks int                   `json:"empty_masks,omitempty"`
-	Unstable   []Moved               `json:"unstable,omitempty"` // items whose result hangs on rounding, at most mostListed
-	Items      []Result              `json:"items,omitempty"`    // at most mostItems
-	LeftOut    int                   `json:"items_left_out,omitempty"`
-	Layout     string                `json:"-"` // of the data set
+	Paired map[string]*Paired    `json:"paired,omitempty"`
+	Groups map[string]GroupTable `json:"groups,omitempty"` // by prompt mode
+	// Distributions are by prompt mode, of the items that the report holds.
+	Distributions map[string]*Distribution `json:"distributions,omitempty"`
+	Baseline      *Baseline                `json:"baseline,omitempty"`
+	Layers        *Layers                  `json:"layers,omitempty"` // where somebody compared them
+	EmptyMasks    int                      `json:"empty_masks,omitempty"`
+	Unstable      []Moved                  `json:"unstable,omitempty"` // items whose result hangs on rounding, at most mostListed
+	Items         []Result                 `json:"items,omitempty"`    // at most mostItems
+	LeftOut       int                      `json:"items_left_out,omitempty"`
+	Layout        string                   `json:"-"` // of the data set
 
-	golden    map[string]float64 // recorded summaries
-	published map[string]float64 // in percent
-	s         Settings
-	keep      int
-	pictures  []kept
-	tallies   map[string]*tally
-	modes     []string
+	golden       map[string]float64 // recorded summaries
+	published    map[string]float64 // in percent
+	s            Settings
+	baselineData *DataHash
+	worst        *shelf // drawings; those of unstable items are apart
+	unstable     *shelf
+	tallies      map[string]*tally
+	modes        []string
 }
 
 // mostItems bounds the results that a report holds; all go to the file of items. mostListed bounds its lists of items.
@@ -134,7 +139,9 @@ type Result struct {
 	Unstable   bool     `json:"unstable,omitempty"`
 	Closed     *float64 `json:"closed_loop,omitempty"`
 	SameClicks *bool    `json:"same_clicks,omitempty"`
+	Dropped    bool     `json:"dropped,omitempty"` // since the earlier report, where that judges items
 	Pass       bool     `json:"pass"`
+	Seconds    float64  `json:"-"` // that it took; not of the result, which is the same in every run
 }
 
 // A tally is the sums of one prompt mode. They are exact: nothing depends on the order of items.
@@ -147,18 +154,22 @@ type tally struct {
 	groups                                                 map[string]map[string]*part
 }
 
-// kept is what a report needs to draw an item.
-type kept struct {
-	result Result
-	image  *pictures.Image
-	truth  *pictures.Mask
-	run    *Run
-}
-
 func newReport(p []*segment.Predictor, s Settings) *Report {
 	last := p[len(p)-1]
-	return &Report{Family: last.Manifest().Family, Precision: last.Manifest().Precision, Source: last.Manifest().Source.SHA256, Engine: last.Engine(),
-		Modes: map[string]Summary{}, NSD: NSDTolerance, s: s, keep: s.Keep, tallies: map[string]*tally{}, modes: s.Modes}
+	r := &Report{Family: last.Manifest().Family, Precision: last.Manifest().Precision, Source: last.Manifest().Source.SHA256, Engine: last.Engine(),
+		Modes: map[string]Summary{}, Distributions: map[string]*Distribution{}, NSD: NSDTolerance, s: s, tallies: map[string]*tally{}, modes: s.Modes}
+	r.Reserve(s.Draw)
+	return r
+}
+
+// ModeNames are the prompt modes that were measured, in their order.
+func (r *Report) ModeNames() (names []string) {
+	for _, mode := range Modes {
+		if _, ok := r.Modes[mode]; ok {
+			names = append(names, mode)
+		}
+	}
+	return names
 }
 
 // judge says by what the report is judged.
@@ -166,7 +177,7 @@ func (r *Report) judge(by string) {
 	r.Judged, r.Tolerance = by, r.s.Tolerance
 	switch by {
 	case BySummary, ByEquivalence:
-		r.MaxDrop = r.s.MaxDrop
+		r.MaxDrop, r.From = r.s.MaxDrop, r.s.from
 	case ByMinimum:
 		r.MinDSC = r.s.MinDSC
 	}
@@ -183,7 +194,12 @@ func (r *Report) margin() float64 {
 	return 0
 }
 
-func (r *Report) add(res Result, o *outcome, run *Run) {
+func (r *Report) add(res Result, d *Drawing) error {
+	if r.Baseline != nil {
+		if err := r.Baseline.see(&res); err != nil {
+			return err
+		}
+	}
 	if len(r.Items) < mostItems {
 		r.Items = append(r.Items, res)
 	} else {
@@ -206,12 +222,11 @@ func (r *Report) add(res Result, o *outcome, run *Run) {
 	if res.Unstable && len(r.Unstable) < mostListed {
 		r.Unstable = append(r.Unstable, movedOf(res))
 	}
-	if r.keep == 0 || run == nil {
-		return
+	if d != nil {
+		d.Result = res
+		r.Show(d)
 	}
-	r.pictures = append(r.pictures, kept{res, o.picture, o.truth, run})
-	slices.SortFunc(r.pictures, byRank)
-	r.pictures = r.pictures[:min(len(r.pictures), r.keep)]
+	return nil
 }
 
 func (t *tally) add(res Result) {
@@ -301,6 +316,15 @@ func (r *Report) finish() error {
 		m.Pass = r.passes(mode, m)
 		r.Modes[mode] = m
 		r.Pass = r.Pass && m.Pass
+		if d := r.distribution(mode); d != nil {
+			r.Distributions[mode] = d
+		}
+	}
+	if r.Baseline != nil {
+		if err := r.Baseline.finish(r); err != nil {
+			return err
+		}
+		r.Pass = r.Pass && r.Baseline.Pass
 	}
 	return nil
 }
@@ -342,6 +366,9 @@ func (r *Report) Err() error {
 			bad = append(bad, mode+": "+r.verdict(mode, m))
 		}
 	}
+	if len(bad) == 0 {
+		return r.Baseline.err()
+	}
 	lead := ErrMismatch.Error()
 	switch r.Judged {
 	case ByPublished:
@@ -353,6 +380,9 @@ func (r *Report) Err() error {
 	}
 	if len(r.Notes) > 0 {
 		lead += " (" + strings.Join(r.Notes, "; ") + ")"
+	}
+	if r.Baseline != nil && !r.Baseline.Pass {
+		bad = append(bad, r.Baseline.err().Error())
 	}
 	return mismatch(lead + ": " + strings.Join(bad, "; "))
 }
@@ -376,7 +406,7 @@ func (r *Report) verdict(mode string, m Summary) string {
 // Brief is the report without its items and without what differs from run to run, for a manifest.
 func (r *Report) Brief() *Report {
 	b := *r
-	b.Evidence, b.Items, b.pictures, b.Unstable, b.Groups = nil, nil, nil, nil, nil
+	b.Evidence, b.Items, b.worst, b.unstable, b.Unstable, b.Groups, b.Distributions = nil, nil, nil, nil, nil, nil, nil
 	return &b
 }
 

@@ -42,10 +42,11 @@ type Request struct {
 	MinDSC    *float64              // with Data alone: what every mode's mean must reach; up to 1 a fraction, above points
 	Margin    *float64              // of Compare, DSC points
 	MovedBy   float64               // of Compare: items that differ by more DSC points are listed; 0: DefaultMovedBy
+	Baseline  string                // an earlier report (JSON); MaxDrop or Tolerance say how far results may drop since
 	Groups    string                // a table (CSV) of what items belong to
 	Items     string                // a file (.csv, .jsonl) for results as they come
 	Resume    bool                  // go on with the file of a run that broke
-	Keep      int                   // how many items keep pictures for the report
+	Draw      int                   // bytes of drawings for a page; 0: none
 	Progress  func(done, total int) // of masks; total is -1 where it is not known
 	Note      func(string)          // is told what a reader should know at once; nil: nobody
 
@@ -91,10 +92,16 @@ func (r Request) Check(two bool) error {
 		return fmt.Errorf("--margin: only with two artifacts, A and B")
 	case r.MinDSC != nil && !r.own():
 		return fmt.Errorf("--min-dsc: only with --data, and no --golden")
-	case (r.MaxDrop != nil || r.Closed) && r.own():
-		return fmt.Errorf("--max-dsc-drop, --closed-loop: only with --golden")
-	case r.Tolerance != nil && r.own():
-		return fmt.Errorf("--tolerance: only with --golden; --min-dsc judges own data")
+	case r.Baseline != "" && (two || r.published()):
+		return fmt.Errorf("--baseline: only for one artifact, with a golden folder or --data alone")
+	case r.Closed && r.own():
+		return fmt.Errorf("--closed-loop: only with --golden")
+	case r.MaxDrop != nil && r.own() && r.Baseline == "":
+		return fmt.Errorf("--max-dsc-drop: only with --golden or --baseline")
+	case r.Tolerance != nil && r.own() && r.Baseline == "":
+		return fmt.Errorf("--tolerance: only with --golden or --baseline; --min-dsc judges own data")
+	case r.Judge != "" && r.own():
+		return fmt.Errorf("--judge: only with --golden")
 	case (r.MaxDrop != nil || r.Closed) && r.published():
 		return fmt.Errorf("--max-dsc-drop, --closed-loop: only with a golden folder; --tolerance judges published means")
 	case r.MaxDrop != nil && r.Tolerance != nil:
@@ -113,7 +120,7 @@ func (r Request) Check(two bool) error {
 
 // settings are those of a verification of an artifact.
 func (r Request) settings(man *artifact.Manifest) (s Settings, err error) {
-	s = Settings{Tolerance: DefaultTolerance, Closed: r.Closed, MaxDrop: r.MaxDrop, Judge: r.Judge, Keep: r.Keep, Modes: Modes, margin: r.Margin, movedBy: r.MovedBy, from: "--max-dsc-drop"}
+	s = Settings{Tolerance: DefaultTolerance, Closed: r.Closed, MaxDrop: r.MaxDrop, Judge: r.Judge, Draw: r.Draw, Modes: Modes, margin: r.Margin, movedBy: r.MovedBy, from: "--max-dsc-drop"}
 	switch {
 	case r.published():
 		s.Tolerance = PaperTolerance
@@ -184,7 +191,8 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	if err != nil {
 		return nil, err
 	}
-	ev := &Evidence{Tool: version.Get(), Host: here(), Started: time.Now().UTC().Truncate(time.Second)}
+	start := time.Now()
+	ev := &Evidence{Tool: version.Get(), Host: here(), Started: start.UTC().Truncate(time.Second)}
 	var p []*segment.Predictor
 	for i, dir := range dirs {
 		one, err := segment.Open(dir, r.Engine, r.Options)
@@ -198,6 +206,9 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 		}
 		if p = append(p, one); i == len(dirs)-1 {
 			ev.Artifact = h
+			if ev.Built, err = built(dir, one.Manifest()); err != nil {
+				return nil, err
+			}
 		} else {
 			ev.First = h
 		}
@@ -208,6 +219,7 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	s.Stability = two || !r.published() && last.Precision == "fp32"
 	v := newVerification(p, r.Data, s)
 	v.r.Evidence, v.files = ev, newDigest()
+	defer v.closeLogits()
 	if err := r.against(v, file, last, ev); err != nil {
 		return nil, err
 	}
@@ -220,7 +232,14 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	} else {
 		err = v.overData(ctx)
 	}
+	if err != nil {
+		return nil, err
+	}
 	ev.Data, ev.Finished = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second)
+	ev.Seconds = time.Since(start).Seconds()
+	if b := v.r.Baseline; b != nil {
+		err = b.sameData(ev.Data, v.r.baselineData)
+	}
 	return v.r, err
 }
 
@@ -263,6 +282,8 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 		v.r.judge(ByPublished)
 	case r.MinDSC != nil:
 		v.r.judge(ByMinimum)
+	case r.Baseline != "":
+		v.r.judge(ByBaseline)
 	default:
 		v.r.judge(ByNothing)
 	}
@@ -276,7 +297,12 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 			r.Progress(done, total)
 		}
 	}
-	return nil
+	if file != nil && r.Draw > 0 {
+		if v.logits, err = openLogits(r.Golden); err != nil {
+			return err
+		}
+	}
+	return r.baseline(v, man, ev)
 }
 
 // sameModel names a golden set of another checkpoint. One of another family is refused, but for tables of several systems and comparisons.

@@ -26,7 +26,7 @@ func (r *Report) WriteText(w io.Writer) {
 	}
 	for _, mode := range r.modes {
 		m := r.Modes[mode]
-		plain.Fprintf(w, "  %-8s %s", mode, r.line(mode, m))
+		plain.Fprintf(w, "  %-8s %s", mode, r.line(mode))
 		if m.Closed != nil {
 			plain.Fprintf(w, "; closed loop %.4f, same clicks %.1f %%", *m.Closed, 100**m.SameClicks)
 		}
@@ -35,36 +35,68 @@ func (r *Report) WriteText(w io.Writer) {
 		}
 		plain.Fprintf(w, "\n")
 	}
+	if b := r.Baseline; b != nil {
+		for _, mode := range r.modes {
+			if m := b.Modes[mode]; m != nil {
+				plain.Fprintf(w, "  %-8s since the earlier report: %s: %s\n", mode, b.line(m), map[bool]string{true: "ok", false: "FAILED"}[m.Pass])
+			}
+		}
+		for i, m := range b.Dropped {
+			if i < shown {
+				plain.Fprintf(w, "  dropped %s %s: DSC %.4f to %.4f (%+.3f points)\n", m.Mask, m.Mode, m.A, m.B, m.Points)
+			}
+		}
+	}
 	r.writeItems(w)
 	if r.EmptyMasks > 0 {
 		plain.Fprintf(w, "  %d empty masks left out\n", r.EmptyMasks)
 	}
-	if by := r.by(); by != "" {
-		plain.Fprintf(w, "  judged by %s\n", by)
-	}
+	plain.Fprintf(w, "  judged by %s\n", r.By())
 }
 
-// by says by what was judged.
+// By says by what was judged.
+func (r *Report) By() string {
+	switch {
+	case r.Judged == ByBaseline:
+		return r.Baseline.by()
+	case r.Baseline != nil:
+		return r.by() + "; " + r.Baseline.by()
+	}
+	return r.by()
+}
+
 func (r *Report) by() string {
 	switch r.Judged {
 	case ByItem:
 		return fmt.Sprintf("item: each may differ by %g DSC points", r.Tolerance)
 	case BySummary:
-		return fmt.Sprintf("the means: each may be %g DSC points lower (%s)", *r.MaxDrop, r.s.from)
+		return fmt.Sprintf("the means: each may be %g DSC points lower%s", *r.MaxDrop, r.from())
 	case ByEquivalence:
-		return fmt.Sprintf("the paired comparison with the golden results, margin %g points (%s)", *r.MaxDrop, r.s.from)
+		return fmt.Sprintf("the paired comparison with the golden results, margin %g points%s", *r.MaxDrop, r.from())
 	case ByPublished:
 		return fmt.Sprintf("the means: each may be %g DSC points lower than the published one", r.Tolerance)
 	case ByMinimum:
 		return fmt.Sprintf("the means: each must reach DSC %g", *r.MinDSC)
 	case ByComparison:
-		return fmt.Sprintf("the paired comparison of B with A, margin %g points", r.margin())
+		margin := 0.0
+		for _, p := range r.Paired {
+			margin = p.Margin
+		}
+		return fmt.Sprintf("the paired comparison of B with A, margin %g points", margin)
 	}
 	return "nothing: measured only"
 }
 
+func (r *Report) from() string {
+	if r.From == "" {
+		return ""
+	}
+	return " (" + r.From + ")"
+}
+
 // line is one mode's results.
-func (r *Report) line(mode string, m Summary) string {
+func (r *Report) line(mode string) string {
+	m := r.Modes[mode]
 	scores := fmt.Sprintf("IoU %.4f, HD95 %.2f px%s, NSD %.4f", m.IoU, m.HD95, of(m.HD95Items, m.Items), m.NSDMean)
 	switch {
 	case r.Judged == ByItem:

@@ -1,12 +1,11 @@
 package golden
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"math"
-	"slices"
+	"time"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/golden/groups"
@@ -14,6 +13,7 @@ import (
 	"syncsam-convert/golden/metrics"
 	"syncsam-convert/golden/stats"
 	"syncsam-convert/pictures"
+	"syncsam-convert/safetensors"
 	"syncsam-convert/segment"
 )
 
@@ -40,7 +40,7 @@ type Settings struct {
 	Stability bool
 	Groups    *groups.Table // what else the items belong to; nil: only what names tell
 	Seen      func()        // called after each item; may be nil
-	Keep      int           // how many of the worst items keep pictures for the report
+	Draw      int           // bytes of drawings that the report keeps for a page; 0: none
 
 	margin  *float64 // of the comparison of two artifacts
 	movedBy float64
@@ -147,6 +147,7 @@ type verification struct {
 	s        Settings
 	embedded map[string]*loaded   // kept from one prompt mode to the next; nil: not kept
 	files    *digest              // of what was read; nil: not asked for
+	logits   *safetensors.File    // of the golden folder, for drawings; nil: there are none
 	made     func(*outcome) error // is given each item's; nil: nobody wants them
 	r        *Report
 }
@@ -156,6 +157,7 @@ type loaded struct {
 	spacing *[2]float64
 	emb     []*segment.Embedded // of each artifact
 	noisy   []*segment.Embedded // of the first, disturbed; made when it is needed
+	drawn   *Picture            // made when it is needed
 }
 
 func newVerification(p []*segment.Predictor, data string, s Settings) *verification {
@@ -209,18 +211,19 @@ func (v *verification) over(ctx context.Context, groups iter.Seq2[group, error],
 // An outcome is what was measured of one item.
 type outcome struct {
 	entry
-	image   string
-	picture *pictures.Image
-	truth   *pictures.Mask
-	pixels  int       // of truth
-	digest  [2]string // lines of its image and mask
-	modes   []measured
+	image  string
+	truth  *pictures.Mask
+	pixels int       // of truth
+	digest [2]string // lines of its image and mask
+	modes  []measured
 }
 
 // measured is one item in one mode.
 type measured struct {
 	Result
-	run *Run // the last artifact's; nil where the scores were read from a file
+	run     *Run           // the last artifact's; nil where the scores were read from a file
+	a       *pictures.Mask // artifact A's last prediction; nil where there is no A
+	drawing *Drawing       // nil where nobody asked for it
 }
 
 // group measures the items of one image.
@@ -236,7 +239,7 @@ func (v *verification) group(ctx context.Context, g group, modes []string) ([]*o
 		out = append(out, o)
 		modes := e.modes(modes)
 		known := v.s.rows.known(g.image, e.mask, modes)
-		if image == nil && (known == nil || v.s.Keep > 0) {
+		if image == nil && (known == nil || v.s.Draw > 0) {
 			if image, err = v.load(ctx, g.image); err != nil {
 				return nil, err
 			}
@@ -250,23 +253,30 @@ func (v *verification) group(ctx context.Context, g group, modes []string) ([]*o
 		if o.pixels = o.truth.Count(); o.pixels == 0 && e.gold == nil {
 			continue
 		}
-		if image != nil {
-			o.picture = image.picture
-		}
 		for _, mode := range modes {
 			var m measured
 			if known != nil {
 				m = measured{Result: fromRow(known[mode])}
 				m.Unstable = v.s.rows.unstable[rowName(g.image, e.mask, mode)]
-			} else if m, err = v.item(ctx, image, o, mode); err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", e.mask, mode, err)
+			} else {
+				start := time.Now()
+				if m, err = v.item(ctx, image, o, mode); err != nil {
+					return nil, fmt.Errorf("%s: %s: %w", e.mask, mode, err)
+				}
+				m.Seconds = time.Since(start).Seconds()
 			}
 			m.Index, m.Image, m.Mask, m.Mode, m.Pixels = e.index, g.image, e.mask, mode, o.pixels
 			v.judge(&m.Result, e.gold)
 			o.modes = append(o.modes, m)
 		}
-		if v.s.Keep == 0 {
-			o.truth = nil
+		if v.s.Draw > 0 {
+			if err := v.draw(image, o); err != nil {
+				return nil, err
+			}
+		}
+		o.truth = nil // masks of many items do not wait for those before them
+		for i := range o.modes {
+			o.modes[i].a = nil
 		}
 	}
 	return out, nil
@@ -330,7 +340,7 @@ func (v *verification) item(ctx context.Context, image *loaded, o *outcome, mode
 			return m, err
 		}
 		a := m.Scores
-		m.A, m.Want, m.Have = &a, stats.Number(m.Have), m.run.Last()
+		m.A, m.Want, m.Have, m.a = &a, stats.Number(m.Have), m.run.Last(), first.Mask
 		m.Scores, err = score(o.truth, m.run, image.spacing)
 		return m, err
 	}
@@ -385,7 +395,9 @@ func (v *verification) take(o *outcome) error {
 		if err := v.s.rows.write(m.Result); err != nil {
 			return err
 		}
-		v.r.add(m.Result, o, m.run)
+		if err := v.r.add(m.Result, m.drawing); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -425,18 +437,13 @@ func (v *verification) overData(ctx context.Context) error {
 	return v.r.finish()
 }
 
-// rank puts what differs most first, and among equals the lowest DSC.
-func rank(r Result) float64 {
+// Rank is higher for what differs more, and among equals for the lower DSC.
+func Rank(r Result) float64 {
 	points := math.Abs(float64(r.Points))
 	if math.IsNaN(points) {
 		points = 0
 	}
 	return math.Round(points*1e3) + (1 - r.Have)
-}
-
-func byRank(a, b kept) int {
-	return cmp.Or(cmp.Compare(rank(b.result), rank(a.result)), cmp.Compare(a.result.Index, b.result.Index),
-		cmp.Compare(slices.Index(Modes, a.result.Mode), slices.Index(Modes, b.result.Mode)))
 }
 
 // fromRow is a result that a file of items had.

@@ -20,7 +20,7 @@ type benchFlags struct {
 	rounds         int
 	batch, prompts int64
 	points         int64
-	json           bool
+	json           string
 	unverified     bool
 	memory         bool
 }
@@ -40,7 +40,7 @@ func benchCommand() *cobra.Command {
 	c.Flags().Int64Var(&f.batch, "batch", 1, "N: images of an encoder's input")
 	c.Flags().Int64Var(&f.prompts, "prompts", 1, "B: prompts of a decoder's input")
 	c.Flags().Int64Var(&f.points, "points", 2, "P: points of each prompt")
-	c.Flags().BoolVar(&f.json, "json", false, "print the measurement as JSON")
+	addJSON(c, &f.json, "the measurement")
 	c.Flags().BoolVar(&f.memory, "memory", false, "plan the embedded engine's memory: what lives at a time, and where that is most")
 	addUnverified(c, &f.unverified)
 	addEngine(c, &f.engine, &f.options)
@@ -56,6 +56,16 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	for flag, dimension := range map[string]string{"batch": "N", "prompts": "B", "points": "P"} {
+		if !cmd.Flags().Changed(flag) {
+			continue
+		}
+		if takes, err := bench.Takes(files, dimension); err != nil {
+			return err
+		} else if !takes {
+			return fmt.Errorf("--%s: %s has no dimension %s", flag, path, dimension)
+		}
+	}
 	others := map[string]string{}
 	if f.vs != "" {
 		if others, err = f.graphFiles(f.vs); err != nil {
@@ -67,8 +77,8 @@ func (f *benchFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	if f.json {
-		return writeJSON(cmd.OutOrStdout(), report)
+	if f.json != "" {
+		return putJSON(cmd, f.json, report)
 	}
 	return report.Print(cmd.OutOrStdout())
 }

@@ -14,7 +14,8 @@ import (
 
 func buildCommand() *cobra.Command {
 	var o compile.Options
-	var asJSON, progress bool
+	var asJSON string
+	var progress bool
 	var maxDrop float64
 	c := &cobra.Command{
 		Use:   "build CHECKPOINT -o DIR [flags]",
@@ -36,8 +37,8 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 				return err
 			}
 			bar.done()
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), man)
+			if asJSON != "" {
+				return putJSON(cmd, asJSON, man)
 			}
 			printBuilt(cmd.OutOrStdout(), o.Output, man)
 			return nil
@@ -66,7 +67,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	addEngine(c, &o.Engine, &o.Runtime)
 	addDebug(c, &o)
 	writes(c, "output", "plan-out", "dump")
-	f.BoolVar(&asJSON, "json", false, "print the manifest as JSON")
+	addJSON(c, &asJSON, "the manifest")
 	addProgress(c, &progress)
 	return c
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func compareCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON string
 	var image, svg string
 	var rows int
 	c := &cobra.Command{
@@ -33,8 +33,8 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 					return err
 				}
 			}
-			if asJSON {
-				if err := writeJSON(cmd.OutOrStdout(), layers); err != nil {
+			if asJSON != "" {
+				if err := putJSON(cmd, asJSON, layers); err != nil {
 					return err
 				}
 			} else {
@@ -46,7 +46,7 @@ quantizing it alone costs (local), as signal-to-noise in dB. Exit status 1 when 
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	addJSON(c, &asJSON, "the layers")
 	c.Flags().StringVar(&image, "image", "", "picture to run on (default: seeded noise)")
 	c.Flags().StringVar(&svg, "svg", "", "chart to write")
 	writes(c, "svg")

@@ -95,6 +95,21 @@ func exactly(n int, kind string) cobra.PositionalArgs {
 	}
 }
 
+// addJSON adds --json: alone it prints to standard output, --json=FILE writes a file.
+func addJSON(c *cobra.Command, to *string, what string) {
+	c.Flags().StringVar(to, "json", "", "print "+what+" as JSON; --json=FILE names a file to write")
+	c.Flags().Lookup("json").NoOptDefVal = "-"
+	writes(c, "json")
+}
+
+// putJSON writes a value where --json says.
+func putJSON(cmd *cobra.Command, to string, v any) error {
+	if to == "-" {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	return output.File(to, func(w io.Writer) error { return plain.Filter(w, func(w io.Writer) error { return writeJSON(w, v) }) })
+}
+
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")

@@ -13,7 +13,7 @@ import (
 )
 
 func inspectCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON string
 	var o compile.Options
 	c := &cobra.Command{
 		Use:   "inspect CHECKPOINT",
@@ -21,14 +21,14 @@ func inspectCommand() *cobra.Command {
 		Args:  exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			x, err := compile.Inspect(args[0], o.Model)
-			if problems := compile.Problems(err); asJSON && len(problems) > 0 {
-				return errors.Join(writeJSON(cmd.OutOrStdout(), map[string][]string{"problems": problems}), err)
+			if problems := compile.Problems(err); asJSON != "" && len(problems) > 0 {
+				return errors.Join(putJSON(cmd, asJSON, map[string][]string{"problems": problems}), err)
 			}
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), x)
+			if asJSON != "" {
+				return putJSON(cmd, asJSON, x)
 			}
 			for _, note := range x.Notes {
 				plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: note: %s\n", note)
@@ -37,7 +37,7 @@ func inspectCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	addJSON(c, &asJSON, "it")
 	addModel(c, &o)
 	return c
 }

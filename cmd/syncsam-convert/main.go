@@ -9,7 +9,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -76,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	root := newRoot()
-	root.SetArgs(bareJSON(args))
+	root.SetArgs(jsonFile(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if _, err := engine.CPU(); err != nil {
@@ -85,13 +84,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	return root.ExecuteContext(ctx)
 }
 
-// bareJSON lets verify's --json stand without a file, as that of all other commands: then it means standard output.
-func bareJSON(args []string) []string {
-	out := slices.Clone(args)
-	for i, a := range out {
-		if len(out) > 0 && out[0] == "verify" && a == "--json" && (i+1 == len(out) || strings.HasPrefix(out[i+1], "-") && out[i+1] != "-") {
-			out[i] = "--json=-"
+// jsonFile lets verify's --json be followed by its file, as the contract has it; that of other commands stands before an argument.
+func jsonFile(args []string) (out []string) {
+	for i := 0; i < len(args); i++ {
+		if a := args[i]; args[0] == "verify" && a == "--json" && i+1 < len(args) && (args[i+1] == "-" || !strings.HasPrefix(args[i+1], "-")) {
+			out = append(out, "--json="+args[i+1])
+			i++
+			continue
 		}
+		out = append(out, args[i])
 	}
 	return out
 }
@@ -107,7 +108,7 @@ func newRoot() *cobra.Command {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
-	root.PersistentPreRunE = apart
+	root.PersistentPreRunE = before
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(

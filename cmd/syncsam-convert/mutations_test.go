@@ -124,10 +124,13 @@ func mutations(t *testing.T) []kind {
 	must(t, "calibrate", ck, "--calib", pictures, "-o", in("stats.safetensors"))
 	must(t, "build", ck, "-o", in("int8"), "--precision", "int8", "--rounding", "nearest", "--calib", in("stats.safetensors"), "--plan-out", in("plan.json"))
 	small(t, in("golden"))
-	must(t, "verify", in("artifact"), "--golden", in("golden"))
+	must(t, "verify", in("artifact"), "--golden", in("golden"), "--json="+in("report.json"))
 	tensors, err := safetensors.Open(golden34 + "/reference.safetensors")
 	require.NoError(t, err)
 	defer tensors.Close()
+	logits, mask := []safetensors.Named{}, "masks/amos_0004_75_aorta_000.png/box"
+	require.NotNil(t, tensors.Get(mask))
+	require.NoError(t, safetensors.WriteFile(in("logits.safetensors"), append(logits, safetensors.Named{Name: mask, Tensor: tensors.Get(mask)}), nil))
 	side := make([]float32, 3*256*256)
 	require.NoError(t, safetensors.WriteFile(in("image.safetensors"), []safetensors.Named{{Name: "image", Tensor: tensor.FromFloat32([]int64{1, 3, 256, 256}, side)}}, nil))
 	require.NoError(t, safetensors.WriteFile(in("m.safetensors"), weightsOf(t, ck), nil))
@@ -160,6 +163,8 @@ func mutations(t *testing.T) []kind {
 		{name: "npz", good: read("pictures/testdata/volumes/*.npz"), damage: []mutate.Func{mutate.Zip}, at: "mask.(3, 6, 5, 1).npz", commands: [][]string{{"picture", "FILE#slice=0", "--mask", "-o", "OUT"}, {"dataset", "DIR"}}},
 		{name: "index", good: read("golden/data/dataset/*.json"), damage: []mutate.Func{mutate.JSON}, at: "label2image_test.json", commands: [][]string{{"dataset", "DIR"}, {"dataset", "FILE"}, {"build", ck, "-o", "OUT", "--precision", "int8", "--rounding", "nearest", "--calib", "FILE"}}},
 		{name: "golden", good: made("golden/golden.json"), damage: []mutate.Func{mutate.JSON}, at: "golden.json", beside: in("golden"), commands: [][]string{{"verify", in("artifact"), "--golden", "DIR"}, {"verify", in("artifact"), "--golden", "DIR", "--closed-loop", "--junit", "OUT"}, {"build", ck, "-o", "OUT", "--golden", "DIR"}}},
+		{name: "report", good: made("report.json"), damage: []mutate.Func{mutate.JSON}, at: "report.json", commands: [][]string{{"verify", in("artifact"), "--golden", in("golden"), "--prompts", "box", "--baseline", "FILE"}}},
+		{name: "logits", good: made("logits.safetensors"), damage: []mutate.Func{mutate.Safetensors}, at: "reference.safetensors", beside: in("golden"), commands: [][]string{{"verify", in("artifact"), "--golden", "DIR", "--prompts", "box", "--html", "OUT"}}},
 		{name: "masks", good: read("golden/data/dataset/masks/amos*.png"), damage: []mutate.Func{mutate.PNG}, at: "masks/amos_0004_75_aorta_000.png", beside: in("golden"), commands: [][]string{{"verify", in("artifact"), "--golden", "DIR", "--prompts", "box"}}},
 		{name: "manifest", good: made("artifact/manifest.json"), damage: []mutate.Func{mutate.JSON}, at: "manifest.json", beside: in("artifact"), commands: judged},
 		{name: "plan-manifest", good: made("artifact/plan/manifest.json"), damage: []mutate.Func{mutate.JSON}, at: "plan/manifest.json", beside: in("artifact"), hashed: true, commands: judged},

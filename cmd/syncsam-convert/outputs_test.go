@@ -116,6 +116,13 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"compare", x.artifact, x.checkpoint, "--svg", encoder},
 		{"compare", x.artifact, x.checkpoint, "--image", x.picture, "--svg", x.picture},
 		{"verify", x.artifact, "--golden", x.golden, "--json", filepath.Join(x.golden, "golden.json")},
+		{"build", x.checkpoint, "-o", "NEW", "--json=" + x.checkpoint},
+		{"inspect", x.checkpoint, "--json=" + x.checkpoint},
+		{"compare", x.artifact, x.checkpoint, "--json=" + encoder},
+		{"bench", x.artifact, "--json=" + encoder},
+		{"lint", x.artifact, "--json=" + filepath.Join(x.artifact, "manifest.json")},
+		{"picture", x.picture, "-o", "NEW", "--json=" + x.picture},
+		{"plan", "lint", encoder, "--json=" + encoder},
 		{"verify", x.artifact, "--golden", x.golden, "--json", filepath.Join(x.artifact, "manifest.json")},
 		{"verify", x.artifact, "--golden", x.golden, "--junit", index},
 		{"verify", x.artifact, "--golden", x.golden, "--junit", image},
@@ -129,7 +136,8 @@ func TestOutputsAreNoInputs(t *testing.T) {
 				args[i] = filepath.Join(x.dir, "new")
 			}
 			if strings.HasPrefix(args[i], "-") {
-				covered[args[0]+" "+strings.TrimLeft(args[i], "-")] = true
+				name, _, _ := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+				covered[args[0]+" "+name] = true
 			}
 		}
 		r := command(args...)

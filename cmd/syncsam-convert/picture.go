@@ -11,8 +11,8 @@ import (
 )
 
 func pictureCommand() *cobra.Command {
-	var out string
-	var mask, force, asJSON bool
+	var out, asJSON string
+	var mask, force bool
 	c := &cobra.Command{
 		Use:   "picture NAME -o OUT.png [--mask]",
 		Short: "Show what was understood of a picture or a mask",
@@ -48,8 +48,8 @@ is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse 
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), facts)
+			if asJSON != "" {
+				return putJSON(cmd, asJSON, facts)
 			}
 			window := ""
 			if facts.Window != nil {
@@ -64,7 +64,7 @@ is optional. Read are PNG, JPEG, BMP, TIFF, GIF, WebP, NIfTI, DICOM, and sparse 
 	writes(c, "output")
 	c.Flags().BoolVar(&mask, "mask", false, "read the name as a mask, and write 0 and 255")
 	c.Flags().BoolVar(&force, "force", false, "replace an existing OUT.png")
-	c.Flags().BoolVar(&asJSON, "json", false, "print what was understood as JSON")
+	addJSON(c, &asJSON, "what was understood")
 	return c
 }
 

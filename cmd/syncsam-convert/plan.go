@@ -66,7 +66,7 @@ func addLibrary(c *cobra.Command, library *string) {
 }
 
 func planInfoCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON string
 	c := &cobra.Command{
 		Use:   "info DIR|FILE",
 		Short: "Show a plan folder's recipe and estimates, or what a plan file is bound to",
@@ -80,8 +80,8 @@ func planInfoCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return writeJSON(out, s)
+				if asJSON != "" {
+					return putJSON(cmd, asJSON, s)
 				}
 				plain.Fprintf(out, "%s: TensorRT %s, %s (compute capability %s), driver for CUDA %s, %d bytes\n  of the model with sha256 %s\n",
 					args[0], s.TensorRT, s.GPU, s.ComputeCapability, s.Driver, s.Bytes, s.ONNX)
@@ -91,14 +91,14 @@ func planInfoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(out, f.Recipe)
+			if asJSON != "" {
+				return putJSON(cmd, asJSON, f.Recipe)
 			}
 			printRecipe(out, f)
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	addJSON(c, &asJSON, "it")
 	return c
 }
 
@@ -164,9 +164,9 @@ func planLintCommand() *cobra.Command {
 	for _, r := range tensorrt.Releases {
 		known = append(known, r.Name)
 	}
-	var asJSON bool
+	var asJSON string
 	c.Flags().StringSliceVar(&releases, "release", known, "TensorRT releases to ask for")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	addJSON(c, &asJSON, "the findings")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var targets []string
 		for _, name := range releases {
@@ -182,7 +182,7 @@ func planLintCommand() *cobra.Command {
 
 func lintCommand() *cobra.Command {
 	var targets []string
-	var asJSON bool
+	var asJSON string
 	c := &cobra.Command{
 		Use:   "lint FILE.onnx|DIR",
 		Short: "Say what runtimes refuse or read wrongly of ONNX files, anyone's",
@@ -193,17 +193,17 @@ func lintCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return lint(cmd, args[0], targets, asJSON) },
 	}
 	c.Flags().StringSliceVar(&targets, "target", portable.Targets(), "what to hold it against")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	addJSON(c, &asJSON, "the findings")
 	return c
 }
 
-func lint(cmd *cobra.Command, path string, targets []string, asJSON bool) error {
+func lint(cmd *cobra.Command, path string, targets []string, asJSON string) error {
 	found, err := portable.Lint(path, targets)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = writeJSON(cmd.OutOrStdout(), found)
+	if asJSON != "" {
+		err = putJSON(cmd, asJSON, found)
 	} else {
 		portable.Print(cmd.OutOrStdout(), path, found, targets)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,21 +10,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/backends/tensorrt/plans"
+	"syncsam-convert/compare"
+	"syncsam-convert/compile"
+	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden"
+	"syncsam-convert/golden/page"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
 )
-
-// picturesKept is how many items the page shows.
-const picturesKept = 24
 
 type verifyFlags struct {
 	golden.Request
 	table                              string
 	threeWay                           bool
 	tolerance, maxDrop, minDSC, margin float64
-	json, junit, html                  string
+	json, junit, html, format          string
+	layers                             bool
 }
 
 func verifyCommand() *cobra.Command {
@@ -61,10 +64,13 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().BoolVar(&f.Resume, "resume", false, "go on with the --items file of a run that broke")
 	c.Flags().BoolVar(&f.Closed, "closed-loop", false, "also make the prompts anew from masks and predictions, and compare clicks and summaries")
 	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
-	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
+	c.Flags().StringVar(&f.Baseline, "baseline", "", "an earlier report (--json FILE): exit status 1 when results dropped since by more than --max-dsc-drop (means) or --tolerance (items) says")
+	c.Flags().StringVar(&f.format, "format", "text", "what is printed: text, or github for annotations in its workflows")
+	addJSON(c, &f.json, "the report")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
-	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
-	writes(c, "json", "junit", "html", "items")
+	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page that needs nothing else")
+	c.Flags().BoolVar(&f.layers, "layers", false, "compare the encoder with the float one layer by layer, on the first image, for the report (by itself with --html)")
+	writes(c, "junit", "html", "items")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
 	return c
@@ -83,16 +89,19 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 			*to.to = to.from
 		}
 	}
+	if f.format != "text" && f.format != "github" {
+		return fmt.Errorf("--format: have %q, want text or github", f.format)
+	}
 	if f.html != "" {
-		f.Keep = picturesKept
+		f.Draw = page.Room
 	}
 	b := newBar(cmd, progress)
 	defer b.done()
 	f.Progress = func(done, total int) { b.at("masks", done, total) }
 	f.Note = func(line string) { plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line) }
 	table := f.table != "" || len(args) > 1 && f.Margin == nil
-	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "") {
-		return fmt.Errorf("--json, --junit, --html, --items: only for one artifact, or two with --margin")
+	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "" || f.Baseline != "" || f.layers || f.format != "text") {
+		return fmt.Errorf("--json, --junit, --html, --items, --baseline, --layers, --format: only for one artifact, or two with --margin")
 	}
 	var r *golden.Report
 	var err error
@@ -112,13 +121,56 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 		return err
 	}
 	b.done()
+	if f.layers || f.html != "" && !cmd.Flags().Changed("layers") {
+		if err := f.compare(cmd.Context(), args, r); err != nil && f.layers {
+			return fmt.Errorf("--layers: %w", err)
+		} else if err != nil {
+			r.Notes = append(r.Notes, fmt.Sprintf("layers were not compared: %v", err))
+		}
+	}
 	return f.write(cmd.OutOrStdout(), r)
+}
+
+// compare adds the error of each layer to a report: against artifact A, or the checkpoint of the golden results, where that is the same model in float.
+// A page has none where there is nothing to compare.
+func (f *verifyFlags) compare(ctx context.Context, args []string, r *golden.Report) error {
+	float := args[0]
+	if len(args) == 1 {
+		float = golden.CheckpointOf(f.Golden, r.Source)
+	}
+	switch {
+	case float != "" && r.Precision != compile.FP32 && len(r.Items) > 0:
+	case f.layers:
+		return fmt.Errorf("have an artifact in %s, want one that is not in fp32, and the float model: a first artifact, or the checkpoint beside the golden results", r.Precision)
+	default:
+		return nil
+	}
+	image, err := dataset.Path(r.Data.Path, r.Items[0].Image)
+	if err != nil {
+		return err
+	}
+	layers, err := compare.Encoders(ctx, float, args[len(args)-1], image)
+	if err != nil {
+		return err
+	}
+	r.Layers = &golden.Layers{A: float, Image: r.Items[0].Image}
+	for _, l := range layers {
+		r.Layers.List = append(r.Layers.List, golden.Layer(l))
+	}
+	return nil
 }
 
 // write puts a report where the flags want it, and says whether it passed.
 func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
-	if f.json != "-" {
+	switch {
+	case f.json == "-":
+	case f.format == "github":
+		err = r.WriteGitHub(w)
+	default:
 		r.WriteText(w)
+	}
+	if err != nil {
+		return err
 	}
 	for _, out := range []struct {
 		path  string
@@ -137,7 +189,7 @@ func (f *verifyFlags) write(w io.Writer, r *golden.Report) (err error) {
 		}
 	}
 	if f.html != "" {
-		if err := r.WriteHTML(f.html); err != nil {
+		if err := page.Write(f.html, r); err != nil {
 			return err
 		}
 	}
