@@ -4,6 +4,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"syncsam-convert/artifact"
@@ -20,6 +21,7 @@ type Predictor struct {
 	prompts prompt.Interface
 	image   engine.Session // of the graph that reads the image
 	decoder engine.Session // nil where one graph does everything
+	texts   engine.Session // of the decoder that takes a text too; nil before Texts
 }
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
@@ -52,8 +54,10 @@ func (p *Predictor) Decoder() engine.Session { return p.decoder }
 // Close ends its sessions.
 func (p *Predictor) Close() error {
 	err := p.image.Close()
-	if p.decoder != nil {
-		err = errors.Join(err, p.decoder.Close())
+	for _, s := range []engine.Session{p.decoder, p.texts} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
 	return err
 }
@@ -84,11 +88,13 @@ func (p *Predictor) Embed(ctx context.Context, m *pictures.Image) (*Embedded, er
 	return &Embedded{frame, out}, nil
 }
 
-// A Prediction is one mask: at the image's size, and as low-resolution logits of side Side.
+// A Prediction is one mask: at the image's size, and as low-resolution logits of side Side. IoU is the model's own estimate of the mask's quality, nil
+// where it gives none.
 type Prediction struct {
 	Mask   *pictures.Mask
 	Logits []float32
 	Side   int
+	IoU    *float64
 }
 
 // Predict gives the mask of one prompt.
@@ -96,11 +102,17 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) 
 	session := p.decoder
 	var inputs map[string]*tensor.Tensor
 	var err error
-	if p.prompts.OneGraph {
+	switch {
+	case p.prompts.OneGraph && pr.Text != nil, pr.Text != nil && p.texts == nil:
+		return nil, errNoText(p.man)
+	case p.prompts.OneGraph:
 		session = p.image
 		inputs, err = p.prompts.Image(e.Features["image"], e.Frame, pr)
-	} else {
-		inputs, err = p.prompts.Decoder(e.Features, p.decoder.Inputs(), e.Frame, pr)
+	default:
+		if pr.Text != nil {
+			session = p.texts
+		}
+		inputs, err = p.prompts.Decoder(e.Features, session.Inputs(), e.Frame, pr)
 	}
 	if err != nil {
 		return nil, err
@@ -115,7 +127,12 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) 
 	}
 	side := int(p.prompts.Side())
 	m, err := pictures.MaskOf(logits, side, e.Frame, p.man.Postprocess)
-	return &Prediction{m, logits, side}, err
+	return &Prediction{m, logits, side, p.prompts.Estimate(out)}, err
+}
+
+// errNoText says that a model takes no text.
+func errNoText(man *artifact.Manifest) error {
+	return fmt.Errorf("%s takes no text: want a box or points", man.Family)
 }
 
 // EncoderInputs prepares a picture for the graph of an artifact that reads it; where prompts are planes, with a box around its middle half.
