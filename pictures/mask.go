@@ -7,6 +7,8 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"path/filepath"
+	"strings"
 
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
@@ -115,6 +117,15 @@ func bilinear(x []float32, w, h, stride, ow, oh int, emit func(y int, row []floa
 	}
 }
 
+// EndsAs refuses a name for a file whose ending says that it is another kind than what is written; a name without an ending says nothing, nor does a
+// device's.
+func EndsAs(path, want string) error {
+	if ext := filepath.Ext(path); ext != "" && !strings.EqualFold(ext, want) && !output.Special(path) {
+		return fmt.Errorf("%s: have the ending %s, want %s, which is what is written", path, ext, want)
+	}
+	return nil
+}
+
 // WriteMask writes a mask as a grey PNG of 0 and 255.
 func WriteMask(path string, m *Mask) error {
 	g := image.NewGray(image.Rect(0, 0, m.W, m.H))
@@ -122,6 +133,11 @@ func WriteMask(path string, m *Mask) error {
 		g.Pix[i] = p * 255
 	}
 	return writePNG(path, g)
+}
+
+// WriteLabels writes the labels of w x h pixels as a grey PNG of these values.
+func WriteLabels(path string, w, h int, labels []uint8) error {
+	return writePNG(path, &image.Gray{Pix: labels, Stride: w, Rect: image.Rect(0, 0, w, h)})
 }
 
 // WriteImage writes an image as an RGB PNG of 8 bits.

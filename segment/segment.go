@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/engine"
@@ -17,21 +18,23 @@ import (
 // A Predictor is an artifact loaded into an engine. It may be used from several goroutines.
 type Predictor struct {
 	man     *artifact.Manifest
+	dir     string
 	engine  string
+	options engine.Options
 	prompts prompt.Interface
 	image   engine.Session // of the graph that reads the image
 	decoder engine.Session // nil where one graph does everything
-	texts   engine.Session // of the decoder that takes a text too; nil before Texts
+	texts   engine.Session // of the decoder that takes a text too; nil before Text
 }
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
 func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
-	man, err := engine.OpenArtifact(dir, (*artifact.Manifest).Graphs)
+	man, err := engine.OpenArtifact(dir, func(m *artifact.Manifest) []string { return append(m.Graphs(), m.Texts()...) })
 	if err != nil {
 		return nil, err
 	}
 	one := man.Encoder() == artifact.OneGraph
-	p := &Predictor{man: man, engine: engineName, prompts: prompt.Of(man.Meta, one)}
+	p := &Predictor{man: man, dir: dir, engine: engineName, options: o, prompts: prompt.Of(man.Meta, one)}
 	if p.image, err = engine.Load(engineName, filepath.Join(dir, man.Encoder()), o); err != nil || one {
 		return p, err
 	}
@@ -128,6 +131,34 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) 
 	side := int(p.prompts.Side())
 	m, err := pictures.MaskOf(logits, side, e.Frame, p.man.Postprocess)
 	return &Prediction{m, logits, side, p.prompts.Estimate(out)}, err
+}
+
+// Text gives the embedding of a text's token numbers (package prompt/tokens), which a prompt then has. It is not to be called beside Predict. Models
+// that take no text are refused.
+func (p *Predictor) Text(ctx context.Context, ids []int64) ([]float32, error) {
+	names := p.man.Texts()
+	if names == nil {
+		return nil, errNoText(p.man)
+	}
+	encoder, err := engine.Load(p.engine, filepath.Join(p.dir, names[0]), p.options)
+	if err != nil {
+		return nil, err
+	}
+	out, err := encoder.Run(ctx, map[string]*tensor.Tensor{"input_ids": tensor.FromInt64([]int64{1, int64(len(ids))}, ids)})
+	var embedding []float32
+	if t := out["text_embedding"]; err == nil && t != nil {
+		embedding = slices.Clone(t.Float32s())
+	}
+	if err = errors.Join(err, encoder.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", names[0], err)
+	}
+	if len(embedding) == 0 {
+		return nil, fmt.Errorf("%s: text_embedding: want float32 [1,C]", names[0])
+	}
+	if p.texts == nil {
+		p.texts, err = engine.Load(p.engine, filepath.Join(p.dir, names[1]), p.options)
+	}
+	return embedding, err
 }
 
 // errNoText says that a model takes no text.

@@ -20,8 +20,13 @@ import (
 type Object struct {
 	Label  int    // its value in a mask of labels, 1 to 255
 	Name   string // what people call it
+	Text   string // what the text model reads, and its token numbers; empty: no text
+	IDs    []int64
 	Prompt prompt.Prompt
 }
+
+// mostLabel is the highest value of a voxel of one byte.
+const mostLabel = 255
 
 // A Request is what to segment: slices From to To-1 of a scan. With Propagate the prompts are of slice At, from which the masks spread both ways: each
 // next slice gets the bounding box of the largest connected part of the mask before (and the prompt's text), until a mask is empty. Else every slice gets
@@ -69,8 +74,8 @@ func (r Request) Check() error {
 		return fmt.Errorf("have no prompt")
 	}
 	for _, o := range r.Objects {
-		if o.Label < 1 || o.Label > 255 {
-			return fmt.Errorf("label %d: want 1 to 255", o.Label)
+		if o.Label < 1 || o.Label > mostLabel {
+			return fmt.Errorf("label %d: want 1 to %d", o.Label, mostLabel)
 		}
 		var corners [][2]float64
 		if b := o.Prompt.Box; b != nil {
@@ -93,8 +98,15 @@ func (r Request) Run(ctx context.Context, p *segment.Predictor) (*Result, error)
 	w, h := r.Scan.Size()
 	out := &Result{W: w, H: h, objects: r.Objects, found: map[key][]byte{}}
 	prompts := make([]*prompt.Prompt, len(r.Objects))
-	for k := range r.Objects {
-		prompts[k] = &r.Objects[k].Prompt
+	for k, o := range r.Objects {
+		pr := o.Prompt
+		if o.IDs != nil {
+			var err error
+			if pr.Text, err = p.Text(ctx, o.IDs); err != nil {
+				return nil, err
+			}
+		}
+		prompts[k] = &pr
 	}
 	done := 0
 	step := func(z int, prompts []*prompt.Prompt) (next []*prompt.Prompt, err error) {

@@ -26,6 +26,7 @@ type Segmentation struct {
 	Scan   *pictures.Scan
 	Labels []string // of the segments, which count from 1
 	Masks  Masks
+	At     int // slice of the frame of a segment without a pixel
 	// What made the masks: the model's name, the program's version, and what tells one model's file from another's.
 	Model, Version, Serial string
 }
@@ -47,7 +48,7 @@ const (
 // A frame is a mask that the file has.
 type frame struct{ segment, z int }
 
-// Write writes the file. A segment without a pixel has one frame, of the first slice, so that the file says that nothing was found. Errors name the
+// Write writes the file. A segment without a pixel has one frame, of slice At, so that the file says that nothing was found. Errors name the
 // file at fault.
 func (s Segmentation) Write(path string) error {
 	all, err := s.Scan.Instances()
@@ -122,7 +123,7 @@ func (s Segmentation) frames(slices int) (out []frame) {
 			}
 		}
 		if len(out) == before {
-			out = append(out, frame{k, 0})
+			out = append(out, frame{k, s.At})
 		}
 	}
 	return out
