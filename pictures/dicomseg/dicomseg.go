@@ -271,7 +271,7 @@ func (s Segmentation) groups(d *item, all []pictures.Instance, frames []frame) {
 	var each []item
 	for _, f := range frames {
 		i, place := all[f.z], slices.Index(used, f.z)+1
-		source := of(tag.ReferencedSOPClassUID, i.SOPClass, tag.ReferencedSOPInstanceUID, i.SOPInstance,
+		source := of(tag.ReferencedSOPClassUID, i.SOPClass, tag.ReferencedSOPInstanceUID, i.SOPInstance, tag.SpatialLocationsPreserved, "YES",
 			tag.PurposeOfReferenceCodeSequence, code("121322", "DCM", "Source image for image processing operation"))
 		if i.Frames > 1 {
 			source.add(tag.ReferencedFrameNumber, strconv.Itoa(i.Frame+1))
