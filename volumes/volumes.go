@@ -61,6 +61,13 @@ type Result struct {
 
 type key struct{ object, z int }
 
+// A Model is what a run needs of a segment.Predictor.
+type Model interface {
+	Embed(ctx context.Context, m *pictures.Image) (*segment.Embedded, error)
+	Predict(ctx context.Context, e *segment.Embedded, p prompt.Prompt) (*segment.Prediction, error)
+	Text(ctx context.Context, ids []int64) ([]float32, error)
+}
+
 // Check refuses what no run can do: prompts outside the picture, slices outside the volume.
 func (r Request) Check() error {
 	w, h := r.Scan.Size()
@@ -91,7 +98,7 @@ func (r Request) Check() error {
 }
 
 // Run segments. One slice is in memory at a time, beside the volume and a bit for each pixel of the masks; each slice is encoded once. Errors say the slice.
-func (r Request) Run(ctx context.Context, p *segment.Predictor) (*Result, error) {
+func (r Request) Run(ctx context.Context, p Model) (*Result, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
@@ -142,7 +149,7 @@ func (r Request) Run(ctx context.Context, p *segment.Predictor) (*Result, error)
 }
 
 // slice segments a slice by prompts, an object each (nil: not on this slice), and gives the prompts that carry on.
-func (r Request) slice(ctx context.Context, p *segment.Predictor, z int, prompts []*prompt.Prompt, out *Result) ([]*prompt.Prompt, error) {
+func (r Request) slice(ctx context.Context, p Model, z int, prompts []*prompt.Prompt, out *Result) ([]*prompt.Prompt, error) {
 	started := time.Now()
 	picture, err := r.Scan.Picture(z)
 	if err != nil {
