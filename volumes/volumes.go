@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -119,6 +120,9 @@ func (r Request) Run(ctx context.Context, p Model) (*Result, error) {
 	step := func(z int, prompts []*prompt.Prompt) (next []*prompt.Prompt, err error) {
 		if next, err = r.slice(ctx, p, z, prompts, out); err != nil {
 			return nil, fmt.Errorf("slice %d: %w", z, err)
+		}
+		if r.To-r.From > 1 {
+			runtime.GC() // what one slice left behind, hundreds of MB at full size, makes no room for a second one's
 		}
 		if done++; r.Progress != nil {
 			r.Progress(done, r.To-r.From)
