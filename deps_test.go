@@ -72,7 +72,7 @@ cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 pictures/dicomseg        : internal/output pictures pictures/internal/dcm
 prompt/tokens            :
-volumes                  : golden/clicks internal/memory internal/output internal/version pictures pictures/dicomseg prompt prompt/tokens segment
+volumes                  : golden/clicks internal/memory internal/version pictures pictures/dicomseg prompt prompt/tokens segment
 cmd/syncsam-convert      : volumes
 `
 

@@ -7,8 +7,6 @@ import (
 	"image/png"
 	"io"
 	"math"
-	"path/filepath"
-	"strings"
 
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
@@ -115,15 +113,6 @@ func bilinear(x []float32, w, h, stride, ow, oh int, emit func(y int, row []floa
 			return
 		}
 	}
-}
-
-// EndsAs refuses a name for a file whose ending says that it is another kind than what is written; a name without an ending says nothing, nor does a
-// device's.
-func EndsAs(path, want string) error {
-	if ext := filepath.Ext(path); ext != "" && !strings.EqualFold(ext, want) && !output.Special(path) {
-		return fmt.Errorf("%s: have the ending %s, want %s, which is what is written", path, ext, want)
-	}
-	return nil
 }
 
 // WriteMask writes a mask as a grey PNG of 0 and 255.

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/pictures"
 	"syncsam-convert/pictures/dicomseg"
@@ -22,24 +21,16 @@ const (
 	SEG
 )
 
-// endings say what the name of an output promises; the longest that fits counts.
-var endings = []struct {
-	end  string
-	kind Kind
-}{{".png", PNG}, {".nii", NIfTI}, {".nii.gz", NIfTI}, {".dcm", SEG}}
-
-// KindOf is what an output's name says that it holds; a name without an ending, and what is no place for a file, gets a PNG. Another ending is refused.
-func KindOf(path string) (Kind, error) {
-	lower := strings.ToLower(filepath.Base(path))
-	for _, e := range endings {
-		if strings.HasSuffix(lower, e.end) {
-			return e.kind, nil
-		}
+// KindOf is what an output's name says that it holds; a name without an ending gets a PNG.
+func KindOf(path string) Kind {
+	name := strings.ToLower(path)
+	switch {
+	case strings.HasSuffix(name, ".nii"), strings.HasSuffix(name, ".nii.gz"):
+		return NIfTI
+	case strings.HasSuffix(name, ".dcm"):
+		return SEG
 	}
-	if ext := filepath.Ext(lower); ext != "" && !output.Special(path) {
-		return 0, fmt.Errorf("%s: have the ending %s, want .png (one slice), .nii or .nii.gz (the volume's voxels) or .dcm (DICOM SEG)", path, ext)
-	}
-	return PNG, nil
+	return PNG
 }
 
 // Writable refuses, before any work, a kind of file that cannot hold what a request gives.

@@ -105,18 +105,12 @@ func (f *runFlags) run(cmd *cobra.Command, dir string) error {
 }
 
 // outputs says what is written where.
-func (f *runFlags) outputs(dir string) (err error) {
+func (f *runFlags) outputs(dir string) error {
 	if f.image == "" || f.out == "" {
 		return fmt.Errorf("--image and -o: both are needed")
 	}
-	if f.kind, err = volumes.KindOf(f.out); err != nil {
-		return err
-	}
-	if f.overlay != "" {
-		if err := pictures.EndsAs(f.overlay, ".png"); err != nil {
-			return err
-		}
-	} else if f.kind == volumes.PNG && !output.Special(f.out) { // nothing can lie beside a device
+	f.kind = volumes.KindOf(f.out)
+	if f.overlay == "" && f.kind == volumes.PNG && !output.Special(f.out) { // nothing can lie beside a device
 		f.overlay = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".overlay.png"
 	}
 	if f.overlay == "" {
@@ -140,8 +134,8 @@ func (f *runFlags) request() (r volumes.Request, err error) {
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", f.image, err)
 	}
-	if f.overlay != "" && r.To-r.From > 1 {
-		return r, fmt.Errorf("--overlay: it shows one slice, have %d", r.To-r.From)
+	if err = r.Writable(f.out, f.kind); err == nil && f.overlay != "" && r.To-r.From > 1 {
+		err = fmt.Errorf("--overlay: it shows one slice, have %d", r.To-r.From)
 	}
-	return r, r.Writable(f.out, f.kind)
+	return r, err
 }
