@@ -140,6 +140,9 @@ func (p *Predictor) Text(ctx context.Context, ids []int64) ([]float32, error) {
 	if names == nil {
 		return nil, errNoText(p.man)
 	}
+	if most, ok := p.man.Config["text_tokens"].(float64); !ok || float64(len(ids)) > most { // JSON's numbers
+		return nil, fmt.Errorf("text: have %d tokens, want at most the %g of the model (config.text_tokens)", len(ids), most)
+	}
 	encoder, err := engine.Load(p.engine, filepath.Join(p.dir, names[0]), p.options)
 	if err != nil {
 		return nil, err

@@ -168,7 +168,7 @@ func (o *Object) ids(s string) error {
 		}
 		o.IDs = append(o.IDs, n)
 	}
-	return nil
+	return tokens.Check(o.IDs)
 }
 
 func (o *Object) label(s string) error {

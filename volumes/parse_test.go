@@ -45,6 +45,9 @@ func TestWords(t *testing.T) {
 		"label: two have 2":             {Groups: []string{"box=1,2,3,4&label=2", "box=1,2,3,4"}},
 		"label: have \"0\"":             {Groups: []string{"box=1,2,3,4&label=0"}},
 		"want token numbers":            {IDs: []string{"1,x"}},
+		"have 2 token numbers":          {IDs: []string{"49406,49407"}},
+		"have 3 token numbers":          {Groups: []string{"ids=49406,7,49408"}},
+		"have 4 token numbers":          {IDs: []string{"1,49406,7,49407"}},
 		"both text and ids":             {Groups: []string{"text=a&ids=1"}},
 		"have 0 tokens":                 {Texts: []string{" "}},
 	} {

@@ -95,6 +95,14 @@ func Of(text string) ([]int64, error) {
 	return ids, nil
 }
 
+// Check refuses numbers that are no text of CLIP's: they begin with its start, have its end, and none is past that.
+func Check(ids []int64) error {
+	if len(ids) < 3 || ids[0] != start || !slices.Contains(ids, end) || slices.Max(ids) > end || slices.Min(ids) < 0 {
+		return fmt.Errorf("have %d token numbers, want %d, those of words, %d", len(ids), start, end)
+	}
+	return nil
+}
+
 // number is a symbol's: a byte, or what a merge made.
 func number(symbol string, rank map[[2]string]int) int64 {
 	bare, ends := strings.CutSuffix(symbol, wordEnd)
