@@ -80,7 +80,7 @@ type Instance struct {
 	Position, Orientation       []float64 // Image Position and Orientation (Patient), nil where the file does not say
 	Spacing                     []float64 // Pixel Spacing: between rows, between columns, mm
 	Thickness, Between          float64   // Slice Thickness, Spacing Between Slices in mm; 0 where the file does not say
-	Lossy                       bool
+	Lossy                       bool      // pixels were compressed with loss, as far as they were decoded or the file says so
 	SOPClass, SOPInstance, Name string
 }
 
@@ -104,7 +104,7 @@ type dicomFrame struct {
 }
 
 func (f dicomFrame) instance() (i Instance, err error) {
-	i = Instance{Dataset: f.Dataset, Frame: f.z, Frames: f.frames, Lossy: f.lossy, SOPClass: f.Text(dcm.SOPClassUID), SOPInstance: f.Text(dcm.SOPInstanceUID)}
+	i = Instance{Dataset: f.Dataset, Frame: f.z, Frames: f.frames, Lossy: f.lossy || f.Text(dcm.LossyImageCompression) == "01", SOPClass: f.Text(dcm.SOPClassUID), SOPInstance: f.Text(dcm.SOPInstanceUID)}
 	numbers := func(t, group dcm.Tag, want int) (x []float64) {
 		if err == nil {
 			x, err = f.numbersAt(f.z, t, group)
@@ -114,7 +114,9 @@ func (f dicomFrame) instance() (i Instance, err error) {
 		}
 		return x
 	}
-	i.Position = numbers(dcm.ImagePosition, dcm.PlanePositionSequence, 3)
+	if own, failed := f.group(f.z, dcm.PlanePositionSequence); f.frames == 1 || failed == nil && own != nil { // else it is the first frame's, as of a dose
+		i.Position = numbers(dcm.ImagePosition, dcm.PlanePositionSequence, 3)
+	}
 	i.Orientation = numbers(dcm.ImageOrientation, dcm.PlaneOrientationSequence, 6)
 	i.Spacing = numbers(dcm.PixelSpacing, dcm.PixelMeasuresSequence, 2)
 	for t, to := range map[dcm.Tag]*float64{dcm.SliceThickness: &i.Thickness, dcm.SpacingBetweenSlices: &i.Between} {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -211,11 +212,11 @@ func (s Segmentation) dataset(all []pictures.Instance, frames []frame, now time.
 	d.add(tag.Modality, "SEG", tag.SeriesInstanceUID, newUID(), tag.SeriesNumber, "1000", tag.SeriesDescription, "Segmentation", tag.SeriesDate, date, tag.SeriesTime, clock,
 		tag.Manufacturer, maker, tag.ManufacturerModelName, s.Model, tag.DeviceSerialNumber, s.Serial, tag.SoftwareVersions, s.Version)
 	d.add(tag.InstanceNumber, "1", tag.ContentDate, date, tag.ContentTime, clock, tag.ContentLabel, "SEGMENTATION", tag.ContentDescription, "", tag.ContentCreatorName, "",
-		tag.ImageType, []string{"DERIVED", "PRIMARY"}, tag.LossyImageCompression, map[bool]string{false: "00", true: "01"}[first.Lossy], tag.SegmentationType, "BINARY",
+		tag.ImageType, []string{"DERIVED", "PRIMARY"}, tag.LossyImageCompression, map[bool]string{false: "00", true: "01"}[slices.ContainsFunc(all, func(i pictures.Instance) bool { return i.Lossy })], tag.SegmentationType, "BINARY",
 		tag.SegmentsOverlap, map[bool]string{false: "NO", true: "UNDEFINED"}[len(s.Labels) > 1])
 	d.add(tag.SamplesPerPixel, 1, tag.PhotometricInterpretation, "MONOCHROME2", tag.NumberOfFrames, strconv.Itoa(len(frames)), tag.Rows, h, tag.Columns, w,
 		tag.BitsAllocated, 1, tag.BitsStored, 1, tag.HighBit, 0, tag.PixelRepresentation, 0)
-	if first.Has(dcm.FrameOfReferenceUID) {
+	if thickness(all) > 0 {
 		d.add(tag.FrameOfReferenceUID, text(first, dcm.FrameOfReferenceUID), tag.PositionReferenceIndicator, text(first, dcm.PositionReferenceIndicator))
 	}
 	d.add(tag.SegmentSequence, s.segments(), tag.ReferencedSeriesSequence, []item{references(all)})
@@ -246,19 +247,35 @@ func references(all []pictures.Instance) item {
 	return of(tag.SeriesInstanceUID, all[0].Text(dcm.SeriesInstanceUID), tag.ReferencedInstanceSequence, list)
 }
 
+// thickness is that of the slices in mm, 0 where their places are not known: then the file has none, and refers to the images alone. Readers want a
+// thickness; where the images do not say theirs it is the way from one slice to the next.
+func thickness(all []pictures.Instance) float64 {
+	for _, i := range all {
+		if !i.Has(dcm.FrameOfReferenceUID) || i.Position == nil || i.Orientation == nil || i.Spacing == nil {
+			return 0
+		}
+	}
+	for _, x := range []float64{all[0].Thickness, all[0].Between} {
+		if x > 0 {
+			return x
+		}
+	}
+	if len(all) == 1 {
+		return 0
+	}
+	a, b := all[0].Position, all[1].Position
+	return math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) + (a[2]-b[2])*(a[2]-b[2]))
+}
+
 // groups adds the functional groups: what holds for all frames, where each lies and which image it is of.
 func (s Segmentation) groups(d *item, all []pictures.Instance, frames []frame) {
-	spatial := all[0].Has(dcm.FrameOfReferenceUID)
-	for _, i := range all {
-		spatial = spatial && i.Position != nil && i.Orientation != nil && i.Spacing != nil
-	}
+	thick := thickness(all)
+	spatial := thick > 0
 	var shared item
 	if spatial {
-		measures := of(tag.PixelSpacing, numbers(all[0].Spacing))
-		for t, x := range map[tag.Tag]float64{tag.SliceThickness: all[0].Thickness, tag.SpacingBetweenSlices: all[0].Between} {
-			if x > 0 {
-				measures.add(t, numbers([]float64{x}))
-			}
+		measures := of(tag.PixelSpacing, numbers(all[0].Spacing), tag.SliceThickness, numbers([]float64{thick}))
+		if x := all[0].Between; x > 0 {
+			measures.add(tag.SpacingBetweenSlices, numbers([]float64{x}))
 		}
 		shared.add(tag.PixelMeasuresSequence, []item{measures}, tag.PlaneOrientationSequence, []item{of(tag.ImageOrientationPatient, numbers(all[0].Orientation))})
 	}

@@ -60,6 +60,7 @@ const (
 	PixelPaddingRangeLimit       = Tag(0x00280121)
 	FloatPixelPaddingValue       = Tag(0x00280122)
 	DoubleFloatPixelPaddingValue = Tag(0x00280123)
+	LossyImageCompression        = Tag(0x00282110)
 	WindowCenter                 = Tag(0x00281050)
 	WindowWidth                  = Tag(0x00281051)
 	RescaleIntercept             = Tag(0x00281052)
@@ -135,6 +136,7 @@ var attributes = map[Tag]struct{ name, vr string }{
 	PixelPaddingRangeLimit:       {"Pixel Padding Range Limit", "XS"},
 	FloatPixelPaddingValue:       {"Float Pixel Padding Value", "FL"},
 	DoubleFloatPixelPaddingValue: {"Double Float Pixel Padding Value", "FD"},
+	LossyImageCompression:        {"Lossy Image Compression", "CS"},
 	WindowCenter:                 {"Window Center", "DS"},
 	WindowWidth:                  {"Window Width", "DS"},
 	RescaleIntercept:             {"Rescale Intercept", "DS"},
