@@ -139,6 +139,13 @@ def ct(z, orientation, position, **fields):
     return d
 
 
+def valid(name, path):
+    if shutil.which("dciodvfy"):
+        p = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        errors = [line for line in p.stderr.splitlines() if line.startswith("Error")]
+        assert not errors, (name, errors)
+
+
 def judged_seg(name, path, sources, frames_of=1):
     """Opens a segmentation and checks its references against the images (pydicom datasets in the order of the volume's slices)."""
     seg = highdicom.seg.segread(path)
@@ -160,10 +167,7 @@ def judged_seg(name, path, sources, frames_of=1):
             place = image.PerFrameFunctionalGroupsSequence[int(source.ReferencedFrameNumber) - 1].PlanePositionSequence[0]
         if "FrameOfReferenceUID" in image:
             assert np.allclose(f.PlanePositionSequence[0].ImagePositionPatient, place.ImagePositionPatient, atol=1e-6), name
-    if shutil.which("dciodvfy"):
-        p = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-        errors = [line for line in p.stderr.splitlines() if line.startswith("Error")]
-        assert not errors, (name, errors)
+    valid(name, path)
     return seg, plain
 
 
@@ -233,6 +237,7 @@ def multiframe(folder):
     d.save_as(f"{folder}/multi.dcm", enforce_file_format=True)
     call("run", artifact, "--image", f"{folder}/multi.dcm#slice={AT}", *ask)
     plain = pydicom.dcmread(f"{folder}/seg.dcm")
+    valid("without a frame of reference", f"{folder}/seg.dcm")
     assert frames(plain) == before and "PlanePositionSequence" not in plain.PerFrameFunctionalGroupsSequence[0] and "FrameOfReferenceUID" not in plain
     print("DICOM of many frames: each frame of the segmentation refers to its frame; without a frame of reference it has no places")
 
@@ -255,6 +260,8 @@ def others(folder):
         assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID and int(reference.get("ReferencedFrameNumber", 1)) == at + 1
         assert plain.LossyImageCompression == ("01" if name == "examples_ybr_color.dcm" else "00"), name
         highdicom.seg.segread(f"{folder}/seg.dcm")
+        if name != "ExplVR_BigEnd.dcm":  # whose study's date is of another standard
+            valid(name, f"{folder}/seg.dcm")
         done.append(name)
     assert len(done) >= 5, done
     print("pydicom's files, segmentations of", ", ".join(done))

@@ -218,6 +218,8 @@ func (s Segmentation) dataset(all []pictures.Instance, frames []frame, now time.
 		tag.BitsAllocated, 1, tag.BitsStored, 1, tag.HighBit, 0, tag.PixelRepresentation, 0)
 	if thickness(all) > 0 {
 		d.add(tag.FrameOfReferenceUID, text(first, dcm.FrameOfReferenceUID), tag.PositionReferenceIndicator, text(first, dcm.PositionReferenceIndicator))
+	} else {
+		d.add(tag.PatientOrientation, []string{}) // not known
 	}
 	d.add(tag.SegmentSequence, s.segments(), tag.ReferencedSeriesSequence, []item{references(all)})
 	s.groups(&d, all, frames)
