@@ -44,6 +44,8 @@ const (
 	implementation = "2.25.154719317701669403561761151526713298" // this program
 	maker          = "syncsam-convert"
 	maxLabel       = 64 // characters of a segment's label (LO)
+	maxText        = 1 << 10
+	maxPixels      = 1<<32 - 16 // bytes of an element
 )
 
 // A frame is a mask that the file has.
@@ -77,6 +79,14 @@ func (s Segmentation) check(all []pictures.Instance) error {
 				return fmt.Errorf("%s: missing: a segmentation must refer to it; write .nii.gz or .png", t)
 			}
 		}
+	}
+	for _, t := range slices.Concat(copied, copiedIfThere, []dcm.Tag{dcm.SpecificCharacterSet, dcm.FrameOfReferenceUID, dcm.PositionReferenceIndicator}) {
+		if n := len(text(all[0], t)); n > maxText {
+			return fmt.Errorf("%s: have %d bytes, want at most %d", t, n, maxText)
+		}
+	}
+	if w, h := s.Scan.Size(); int64(len(s.frames(len(all))))*int64(w)*int64(h)/8 > maxPixels {
+		return fmt.Errorf("have %d masks of %d x %d pixels, which are more than a DICOM file can hold", len(s.frames(len(all))), w, h)
 	}
 	if len(s.Labels) < 1 || len(s.Labels) > 1<<16-1 {
 		return fmt.Errorf("have %d segments, want 1 to 65535", len(s.Labels))

@@ -170,6 +170,8 @@ func TestRefused(t *testing.T) {
 		_, err = written(t, latin, label)
 		require.ErrorContains(t, err, want)
 	}
+	_, err = written(t, series(t, func(z int, d *item) { without(tag.PatientID)(z, d); d.add(tag.PatientID, strings.Repeat("x", 70000/2)) }), "a")
+	require.ErrorContains(t, err, "Patient ID: have 35000 bytes, want at most 1024")
 	_, err = written(t, latin)
 	require.ErrorContains(t, err, "have 0 segments")
 }
