@@ -122,6 +122,30 @@ def nifti(folder):
     print("  DSC per slice, box on slice", AT, "propagated:", " ".join(f"{z}:{s:.3f}" for z, s in enumerate(scores)))
 
 
+def nibabels(folder):
+    """nibabel's own test files: other programs' headers; of a file of several volumes one."""
+    done = []
+    for path in sorted(glob.glob(os.path.join(os.path.dirname(nibabel.__file__), "tests/data/*.nii*"))):
+        a = nibabel.load(path)
+        if len(a.shape) not in (3, 4) or "dconn" in path:  # surfaces: no slices
+            continue
+        several = len(a.shape) == 4 and a.shape[3] > 1
+        w, h, d = a.shape[:3]
+        name = f"{path}#slice={d // 2}" + ("&volume=1" if several else "")
+        call("run", artifact, "--image", name, "--box", f"{w // 4},{h // 4},{w - w // 4},{h - h // 4}", "--slices", f"{d // 2 - 1}:{d // 2 + 1}", "--propagate", "-o", f"{folder}/m.nii.gz")
+        m = nibabel.load(f"{folder}/m.nii.gz")
+        assert type(m) is type(a) and m.shape == (a.shape[:3] if several else a.shape), (path, m.shape)
+        assert np.array_equal(a.affine, m.affine) and a.header.get_zooms()[:3] == m.header.get_zooms()[:3], path
+        for field in ("xyzt_units", "qform_code", "sform_code"):
+            assert a.header[field] == m.header[field], (path, field)
+        call("run", artifact, "--image", name, "--box", f"{w // 4},{h // 4},{w - w // 4},{h - h // 4}", "-o", f"{folder}/one.png")
+        found = np.asarray(m.dataobj).reshape(w, h, d)
+        assert np.array_equal(np.array(Image.open(f"{folder}/one.png")).T > 0, found[:, :, d // 2] > 0), path
+        done.append(os.path.basename(path))
+    assert len(done) >= 5, done
+    print("nibabel's files:", ", ".join(done))
+
+
 def ct(z, orientation, position, **fields):
     """One CT slice of the phantom."""
     meta = FileMetaDataset()
@@ -269,6 +293,7 @@ def others(folder):
 
 with tempfile.TemporaryDirectory() as folder:
     nifti(folder)
+    nibabels(folder)
     series(folder)
     multiframe(folder)
     others(folder)
