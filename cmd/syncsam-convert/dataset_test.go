@@ -11,7 +11,7 @@ import (
 	"syncsam-convert/dataset"
 )
 
-const volumeFiles = "../../pictures/testdata/volumeFiles"
+const volumeFiles = "../../pictures/testdata/volumes"
 
 // volumeSet is a data set of one volume and its labels, as nnU-Net arranges them.
 func volumeSet(t *testing.T) string {
