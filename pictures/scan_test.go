@@ -174,3 +174,19 @@ func TestScanSlices(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, s.WriteNIfTI(filepath.Join(t.TempDir(), "m.nii"), nil), "it is a picture, which has no geometry")
 }
+
+// writeBack writes a mask of what can be read, which can be read again with as many slices.
+func writeBack(t *testing.T, path string) {
+	s, err := pictures.OpenScan(path)
+	if err != nil {
+		return
+	}
+	w, h := s.Size()
+	out := filepath.Join(t.TempDir(), "m.nii")
+	if err := s.WriteNIfTI(out, func(int) ([]uint8, error) { return make([]uint8, w*h), nil }); err != nil {
+		return
+	}
+	if again, err := pictures.OpenScan(out); err != nil || again.Slices() != s.Slices() {
+		t.Fatal(err, s.Slices())
+	}
+}

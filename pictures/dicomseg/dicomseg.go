@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,9 @@ func (s Segmentation) check(all []pictures.Instance) error {
 			return fmt.Errorf("%s: have %d bytes, want at most %d", t, n, maxText)
 		}
 	}
+	if set := text(all[0], dcm.SpecificCharacterSet); !charsets.MatchString(set) {
+		return fmt.Errorf("%s: have %q, which is not known; write .nii.gz or .png", dcm.SpecificCharacterSet, set)
+	}
 	if w, h := s.Scan.Size(); int64(len(s.frames(len(all))))*int64(w)*int64(h)/8 > maxPixels {
 		return fmt.Errorf("have %d masks of %d x %d pixels, which are more than a DICOM file can hold", len(s.frames(len(all))), w, h)
 	}
@@ -104,6 +108,9 @@ func (s Segmentation) check(all []pictures.Instance) error {
 
 // utf8 is the character set of texts that no image has set another for.
 const utf8 = "ISO_IR 192"
+
+// charsets are the character sets that there are (PS3.3 C.12.1.1.2), one or several of them by a backslash.
+var charsets = regexp.MustCompile(`^(ISO_IR (100|101|109|110|144|127|126|138|148|203|13|166|192)|GB18030|GBK|(ISO 2022 IR (6|100|101|109|110|144|127|126|138|148|203|13|166|87|159|149|58))?(\\ISO 2022 IR \d+)*)$`)
 
 // characters are the images' Specific Character Set; where there is none and all their texts are ASCII, UTF-8.
 func characters(i pictures.Instance) string {

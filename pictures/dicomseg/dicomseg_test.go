@@ -172,6 +172,14 @@ func TestRefused(t *testing.T) {
 	}
 	_, err = written(t, series(t, func(z int, d *item) { without(tag.PatientID)(z, d); d.add(tag.PatientID, strings.Repeat("x", 70000/2)) }), "a")
 	require.ErrorContains(t, err, "Patient ID: have 35000 bytes, want at most 1024")
+	for set, want := range map[string]string{"ISO_of 192": "is not known", "\\ISO 2022 IR 87": "", "ISO 2022 IR 6\\ISO 2022 IR 149": "", "ISO_IR 192\\x": "is not known", "GB18030": ""} {
+		_, err = written(t, series(t, func(_ int, d *item) { d.add(tag.SpecificCharacterSet, set) }), "a")
+		if want == "" {
+			require.NoError(t, err, set)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
 	_, err = written(t, latin)
 	require.ErrorContains(t, err, "have 0 segments")
 }
@@ -202,4 +210,49 @@ func TestNIfTIOfDICOM(t *testing.T) {
 	scan, err = pictures.OpenScan(uneven)
 	require.NoError(t, err)
 	require.ErrorContains(t, scan.WriteNIfTI(out, nil), "do not lie evenly")
+}
+
+// FuzzSegmentation: whatever an image's attributes are, a segmentation of it is refused, or can be read.
+func FuzzSegmentation(f *testing.F) {
+	for _, pattern := range []string{"../testdata/dicom/*", "../testdata/volumes/*.dcm"} {
+		names, err := filepath.Glob(pattern)
+		require.NoError(f, err)
+		for _, name := range names {
+			if b, err := os.ReadFile(name); err == nil && len(b) < 20000 {
+				f.Add(b)
+			}
+		}
+	}
+	pictures.MaxPixels, pictures.MaxVolumeBytes = 1<<12, 1<<14
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		path, out := filepath.Join(dir, "in.dcm"), filepath.Join(dir, "seg.dcm")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		scan, err := pictures.OpenScan(path)
+		if err != nil || !scan.IsDICOM() {
+			return
+		}
+		w, h := scan.Size()
+		if (Segmentation{Scan: scan, Labels: []string{"a", "b"}, Masks: full{w, h}, Model: "m", Version: "1", Serial: "s"}).Write(out) != nil {
+			return
+		}
+		if _, err := dicom.ParseFile(out, nil, dicom.SkipProcessingPixelDataValue()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pictures.OpenScan(out); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// full are masks of every pixel of slice 0.
+type full struct{ w, h int }
+
+func (f full) Has(_, z int) bool { return z == 0 }
+func (f full) Mask(int, int) *pictures.Mask {
+	m := pictures.NewMask(f.w, f.h)
+	for i := range m.Pix {
+		m.Pix[i] = 1
+	}
+	return m
 }
