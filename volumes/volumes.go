@@ -30,13 +30,14 @@ type Object struct {
 const mostLabel = 255
 
 // A Request is what to segment: slices From to To-1 of a scan. With Propagate the prompts are of slice At, from which the masks spread both ways: each
-// next slice gets the bounding box of the largest connected part of the mask before (and the prompt's text), until a mask is empty. Else every slice gets
-// the prompts as they are.
+// next slice gets the bounding box of the largest connected part of the mask before, Grow pixels wider on each side (and the prompt's text), until a mask
+// is empty. Else every slice gets the prompts as they are.
 type Request struct {
 	Scan      *pictures.Scan
 	From, To  int
 	At        int
 	Propagate bool
+	Grow      int
 	Objects   []Object
 	Progress  func(done, total int) // of slices; nil: nobody watches
 }
@@ -78,6 +79,8 @@ func (r Request) Check() error {
 		return fmt.Errorf("slices %d to %d: have %d slices, which count from 0", r.From, r.To-1, n)
 	case r.Propagate && (r.At < r.From || r.At >= r.To):
 		return fmt.Errorf("the prompts are of slice %d, want one of %d to %d", r.At, r.From, r.To-1)
+	case r.Grow != 0 && !r.Propagate, r.Grow < 0, r.Grow > max(w, h):
+		return fmt.Errorf("grow: have %d pixels, want 0 to %d of a box that is carried to the next slice", r.Grow, max(w, h))
 	case len(r.Objects) == 0:
 		return fmt.Errorf("have no prompt")
 	}
@@ -180,7 +183,8 @@ func (r Request) slice(ctx context.Context, p Model, z int, prompts []*prompt.Pr
 			out.found[key{k, z}] = pack(found.Mask)
 		}
 		if box, ok := clicks.Box(found.Mask); ok {
-			next[k] = &prompt.Prompt{Box: &[4]float64{float64(box[0]), float64(box[1]), float64(box[2]), float64(box[3])}, Text: pr.Text}
+			next[k] = &prompt.Prompt{Text: pr.Text, Box: &[4]float64{float64(max(box[0]-r.Grow, 0)), float64(max(box[1]-r.Grow, 0)),
+				float64(min(box[2]+r.Grow, out.W)), float64(min(box[3]+r.Grow, out.H))}}
 		}
 		m.Seconds = time.Since(started).Seconds()
 		started = time.Now()

@@ -122,6 +122,17 @@ func TestPropagation(t *testing.T) {
 	require.Equal(t, "253 pixels on 7 slices, 3 to 9; segmented 1 to 13 of 14 from slice 6", r.Summary(found))
 }
 
+// A box may grow on its way, up to the picture's edges.
+func TestGrowth(t *testing.T) {
+	scan := volumeOf(t, 31, 20, 14, func(x, y, z int) bool { return x < 10 && y >= 15 })
+	b := &bright{}
+	box := [4]float64{0, 15, 10, 20}
+	r := Request{Scan: scan, From: 0, To: 3, Propagate: true, Grow: 2, Objects: []Object{{Label: 1, Prompt: prompt.Prompt{Box: &box}}}}
+	found, err := r.Run(t.Context(), b)
+	require.NoError(t, err)
+	require.Equal(t, []*[4]float64{&box, {0, 13, 12, 20}, {0, 13, 12, 20}}, []*[4]float64{found.Masks[0].PromptBox, found.Masks[1].PromptBox, found.Masks[2].PromptBox})
+}
+
 // Several objects share a slice's encoding; one that has ended does not stop the other, and the later label stands where two lie over each other.
 func TestSeveralObjects(t *testing.T) {
 	scan := volumeOf(t, 31, 20, 14, func(x, y, z int) bool { return square(x, y, z) || x < 3 && y < 3 })

@@ -21,6 +21,7 @@ type runFlags struct {
 	image, out, overlay, slices string
 	words                       volumes.Words
 	propagate, asJSON, progress bool
+	grow                        int
 	kind                        volumes.Kind
 	engine                      string
 	options                     engine.Options
@@ -52,6 +53,7 @@ Several boxes, or several --prompt, are an object each: labels 1, 2, ... Where t
 	c.Flags().StringArrayVar(&f.words.IDs, "text-ids", nil, "token numbers of a text, 49406,...,49407, as CLIP's tokenizer gives them")
 	c.Flags().StringVar(&f.slices, "slices", "", "slices of a volume: a:b for a to b-1, or all")
 	c.Flags().BoolVar(&f.propagate, "propagate", false, "prompt one slice, and carry each mask's box to the next")
+	c.Flags().IntVar(&f.grow, "grow", 0, "pixels by which --propagate widens a box on each side, for objects that grow or move from slice to slice")
 	c.Flags().StringVarP(&f.out, "output", "o", "", "mask to write: .png of 0 and 255 (of several objects their labels), .nii, .nii.gz, .dcm")
 	c.Flags().StringVar(&f.overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png beside a PNG)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print pixels, boxes, estimated IoU and times as JSON")
@@ -127,7 +129,7 @@ func (f *runFlags) request() (r volumes.Request, err error) {
 	if r.Scan, err = pictures.OpenScan(f.image); err != nil {
 		return r, err
 	}
-	r.Propagate = f.propagate
+	r.Propagate, r.Grow = f.propagate, f.grow
 	if err = r.Choose(f.slices); err == nil {
 		err = r.Check()
 	}

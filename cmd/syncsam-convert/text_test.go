@@ -16,6 +16,7 @@ import (
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/volumes"
 )
 
 // imisNet builds a small IMIS-Net of random weights, of the shapes in testdata/imis.json (golden/reference/states.py makes such), whose text model takes 21 tokens.
@@ -74,7 +75,12 @@ func TestRunText(t *testing.T) {
 	require.NotEqual(t, liver, mask("--text", "spleen"))
 	require.NotEqual(t, liver, mask("--text", "liver", "--box", "40,40,90,90"))
 	require.NotEqual(t, mask("--box", "40,40,90,90"), mask("--text", "liver", "--box", "40,40,90,90"))
-	require.Contains(t, must(t, "run", dir, "--image", picture, "--text", "liver", "--text", "left kidney", "--json", "-o", filepath.Join(tmp, "two.png")), `"text": "A segmentation area of a left kidney."`)
+	var r volumes.Report
+	require.NoError(t, json.Unmarshal([]byte(must(t, "run", dir, "--image", picture, "--text", "liver", "--text", "left kidney", "--json", "-o", filepath.Join(tmp, "two.png"))), &r))
+	require.Equal(t, "A segmentation area of a left kidney.", r.Objects[1].Text)
+	require.Len(t, r.Masks, 2)
+	require.NotNil(t, r.Masks[0].IoU, "the model has a head for it")
+	require.Equal(t, liver.Count(), r.Objects[0].Pixels)
 	must(t, "run", dir, "--image", phantom(t), "--text", "liver", "--slices", "0:3", "--propagate", "-o", filepath.Join(tmp, "m.nii"))
 	base := []string{"run", dir, "--image", picture, "-o", filepath.Join(tmp, "m.png"), "--text"}
 	refused(t, "have 29 tokens, want at most the 21 of the model", append(base, strings.Repeat("liver ", 20))...)
