@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -163,6 +163,13 @@ test-tensorrt: build
 test-dicom: build
 	sh scripts/venv.sh numpy pillow pydicom==3.0.2 pydicom-data==1.0.0 pylibjpeg==2.1.0 pylibjpeg-libjpeg==2.5.0 pylibjpeg-openjpeg==2.6.0 pylibjpeg-rle==2.2.0 python-gdcm==3.2.6
 	build/venv/bin/python scripts/check_dicom.py $(BIN)
+
+# `run` on volumes beside nibabel, pydicom and highdicom: geometry, references, Dice coefficients; needs python3. With dciodvfy (Debian's dicom3tools) it
+# checks segmentations against the standard, too.
+test-volumes: build
+	sh scripts/venv.sh numpy pillow nibabel==5.4.2 pydicom==3.0.2 highdicom==0.28.2
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/check/34 --force >/dev/null
+	build/venv/bin/python scripts/check_volumes.py $(BIN) build/check/34
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine

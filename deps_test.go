@@ -73,6 +73,10 @@ golden                   : safetensors ir/tensor
 golden/page              : golden golden/stats internal/mapfile internal/output internal/plain
 cmd/syncsam-convert      : golden/page
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
+pictures/dicomseg        : internal/output pictures pictures/internal/dcm
+prompt/tokens            :
+volumes                  : golden/clicks internal/memory internal/version pictures pictures/dicomseg prompt prompt/tokens segment
+cmd/syncsam-convert      : volumes
 `
 
 const module = "syncsam-convert/"

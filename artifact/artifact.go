@@ -139,6 +139,17 @@ func (m *Manifest) Graphs() []string {
 	return []string{m.Encoder(), "decoder.onnx"}
 }
 
+// Texts are the files that a text prompt runs: the encoder of the text, and the decoder that takes what it gives. None of a model without.
+func (m *Manifest) Texts() []string {
+	names := []string{"text_encoder.onnx", "decoder_text.onnx"}
+	for _, name := range names {
+		if !slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name }) {
+			return nil
+		}
+	}
+	return names
+}
+
 // OneGraph is the file of a model that is not split into encoder and decoder.
 const OneGraph = "model.onnx"
 

@@ -113,7 +113,7 @@ func (s *ortSession) Run(ctx context.Context, inputs map[string]*tensor.Tensor) 
 			return nil, fmt.Errorf("%s: input %q is missing", s.path, name)
 		}
 		if t.Len() == 0 {
-			return nil, fmt.Errorf("%s: input %q: %s has no elements", s.path, name, t.Type())
+			return nil, fmt.Errorf("%s: input %q: %s has no elements, which the binding to ONNX Runtime does not pass on; --engine go does", s.path, name, t.Type())
 		}
 		v, err := ort.NewCustomDataTensor(ort.NewShape(t.Dims()...), append([]byte(nil), t.Bytes()...), elementTypes[t.DType()])
 		if err != nil {

@@ -249,16 +249,13 @@ func (d *dicomFile) group(z int, t dcm.Tag) (*dcm.Dataset, error) {
 func volumeOf(files []*dicomFile) *volume {
 	first := files[0]
 	v := &volume{w: first.w, h: first.h, channels: first.channels, pixel: first.spacing()}
-	type frame struct {
-		*dicomFile
-		z int
-	}
-	var frames []frame
+	var frames []dicomFrame
 	for _, f := range files {
 		for z := range f.frames {
-			frames = append(frames, frame{f, z})
+			frames = append(frames, dicomFrame{f, z})
 		}
 	}
+	v.dicom = frames
 	if first.photometric == "PALETTE COLOR" {
 		v.channels = 3
 	}

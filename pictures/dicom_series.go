@@ -125,8 +125,11 @@ func placeOf(d *dicomFile, name string) (p place, err error) {
 }
 
 // numbersOf reads an attribute of the file, or of the functional group of its first frame.
-func (d *dicomFile) numbersOf(t, group dcm.Tag) ([]float64, error) {
-	of, err := d.group(0, group)
+func (d *dicomFile) numbersOf(t, group dcm.Tag) ([]float64, error) { return d.numbersAt(0, t, group) }
+
+// numbersAt reads an attribute of the file, or of the functional group of a frame.
+func (d *dicomFile) numbersAt(z int, t, group dcm.Tag) ([]float64, error) {
+	of, err := d.group(z, group)
 	if err != nil {
 		return nil, err
 	}

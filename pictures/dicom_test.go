@@ -142,5 +142,6 @@ func FuzzDICOM(f *testing.F) {
 		if m, err := pictures.Read(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H*3 {
 			t.Fatal("sizes")
 		}
+		writeBack(t, path)
 	})
 }

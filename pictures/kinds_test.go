@@ -198,6 +198,7 @@ func FuzzPictures(f *testing.F) {
 		if m, err := pictures.ReadMask(path + "#slice=0"); err == nil && len(m.Pix) != m.W*m.H {
 			t.Fatal("sizes")
 		}
+		writeBack(t, path)
 	})
 }
 

@@ -124,6 +124,11 @@ func WriteMask(path string, m *Mask) error {
 	return writePNG(path, g)
 }
 
+// WriteLabels writes the labels of w x h pixels as a grey PNG of these values.
+func WriteLabels(path string, w, h int, labels []uint8) error {
+	return writePNG(path, &image.Gray{Pix: labels, Stride: w, Rect: image.Rect(0, 0, w, h)})
+}
+
 // WriteImage writes an image as an RGB PNG of 8 bits.
 func WriteImage(path string, m *Image) error {
 	out := image.NewNRGBA(image.Rect(0, 0, m.W, m.H))

@@ -20,13 +20,20 @@ type niftiLayout struct {
 	integer, real                                                               int // bytes of dim and pixdim's numbers
 	code                                                                        int // bytes of qform and sform
 	oneFile, pair                                                               string
+
+	// What a mask's header says otherwise than its image's: where bitpix, xyzt_units and descrip are, and from where how many bytes are cleared
+	// (names, intent, range of the values).
+	bits, units, description int
+	cleared                  [][2]int
 }
 
 var (
 	nifti1 = niftiLayout{name: "NIfTI-1", size: 348, magic: 344, dim: 40, kind: 70, offset: 108, slope: 112, inter: 116, pixdim: 76,
-		qform: 252, sform: 254, quatern: 256, srow: 280, integer: 2, real: 4, code: 2, oneFile: "n+1\x00", pair: "ni1\x00"}
+		qform: 252, sform: 254, quatern: 256, srow: 280, integer: 2, real: 4, code: 2, oneFile: "n+1\x00", pair: "ni1\x00",
+		bits: 72, units: 123, description: 148, cleared: [][2]int{{4, 28}, {56, 14}, {124, 8}, {140, 112}, {328, 16}}}
 	nifti2 = niftiLayout{name: "NIfTI-2", size: 540, magic: 4, dim: 16, kind: 12, offset: 168, slope: 176, inter: 184, pixdim: 104,
-		qform: 344, sform: 348, quatern: 352, srow: 400, integer: 8, real: 8, code: 4, oneFile: "n+2\x00\r\n\x1a\n", pair: "ni2\x00\r\n\x1a\n"}
+		qform: 344, sform: 348, quatern: 352, srow: 400, integer: 8, real: 8, code: 4, oneFile: "n+2\x00\r\n\x1a\n", pair: "ni2\x00\r\n\x1a\n",
+		bits: 14, units: 500, description: 240, cleared: [][2]int{{80, 24}, {192, 16}, {240, 104}, {504, 20}}}
 )
 
 // niftiTypes are the voxel types: bytes of a value, values of a voxel, and how one is read.
@@ -105,6 +112,7 @@ func readNIfTI(path string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.header = &h
 	n, err := v.size(bytesEach)
 	if err != nil {
 		return nil, fmt.Errorf("dim: %w", err)

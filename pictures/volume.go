@@ -34,6 +34,9 @@ type volume struct {
 	load    func(z int) error // makes a slice's elements readable; nil where all are
 	padding func(i int) bool
 	shade   func(z int, p Part) (shading, error)
+
+	header *niftiHeader // of a NIfTI file
+	dicom  []dicomFrame // of DICOM files, a slice each
 }
 
 // size refuses volumes that are empty or too large; bytes is the size of an element.

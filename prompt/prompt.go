@@ -5,6 +5,7 @@ package prompt
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"syncsam-convert/ir"
@@ -18,6 +19,7 @@ type Prompt struct {
 	Points [][2]float64 // x, y
 	Labels []int        // of each point: 1 foreground, 0 background
 	Mask   []float32    // low-resolution logits of an earlier prediction, nil for none
+	Text   []float32    // text embedding, of models that take one; nil for none
 }
 
 // check refuses what no model can take.
@@ -25,7 +27,7 @@ func (p Prompt) check(logits int64) error {
 	switch {
 	case len(p.Points) != len(p.Labels):
 		return fmt.Errorf("prompt: have %d points and %d labels", len(p.Points), len(p.Labels))
-	case p.Box == nil && len(p.Points) == 0:
+	case p.Box == nil && len(p.Points) == 0 && p.Text == nil:
 		return errors.New("prompt: have neither a box nor a point")
 	case p.Mask != nil && int64(len(p.Mask)) != logits*logits:
 		return fmt.Errorf("prompt: the mask has %d logits, want %d x %d", len(p.Mask), logits, logits)
@@ -79,7 +81,7 @@ func (i Interface) Image(x *tensor.Tensor, f pictures.Frame, prompts ...Prompt) 
 }
 
 // Decoder is what the decoder takes: what the encoder gave, as far as the decoder has an input of the name, and one prompt. Points without
-// a box get SAM's padding point (0,0) with label -1.
+// a box get SAM's padding point (0,0) with label -1; a text alone gets none.
 func (i Interface) Decoder(encoded map[string]*tensor.Tensor, inputs []string, f pictures.Frame, p Prompt) (map[string]*tensor.Tensor, error) {
 	side := i.Side()
 	if err := p.check(side); err != nil {
@@ -96,7 +98,7 @@ func (i Interface) Decoder(encoded map[string]*tensor.Tensor, inputs []string, f
 	if b := p.Box; b != nil {
 		add(b[0], b[1], 2)
 		add(b[2], b[3], 3)
-	} else {
+	} else if len(p.Points) > 0 {
 		add(0, 0, -1)
 	}
 	n, mask, has := int64(len(labels)), p.Mask, float32(1)
@@ -106,6 +108,12 @@ func (i Interface) Decoder(encoded map[string]*tensor.Tensor, inputs []string, f
 	all := map[string]*tensor.Tensor{
 		"point_coords": tensor.FromFloat32([]int64{1, n, 2}, coords), "point_labels": tensor.FromFloat32([]int64{1, n}, labels),
 		"mask_input": tensor.FromFloat32([]int64{1, 1, side, side}, mask), "has_mask_input": tensor.FromFloat32([]int64{1}, []float32{has}),
+	}
+	if p.Text != nil {
+		if !slices.Contains(inputs, "text_embedding") {
+			return nil, errors.New("prompt: have a text, which the model does not take")
+		}
+		all["text_embedding"] = tensor.FromFloat32([]int64{1, int64(len(p.Text))}, p.Text)
 	}
 	for name, t := range encoded {
 		if slices.Contains(inputs, name) {
@@ -128,18 +136,52 @@ func (i Interface) Logits(out map[string]*tensor.Tensor) ([]float32, error) {
 		}
 		return logits.Float32s()[:side*side], nil
 	}
-	low, iou := out["low_res_masks"], out["iou_predictions"]
+	low := out["low_res_masks"]
 	if low == nil || len(low.Dims()) != 4 || low.Dims()[2] != side || low.Dims()[3] != side || low.Dims()[1] < 1 {
 		return nil, fmt.Errorf("decoder: low_res_masks: want float32 [1,M,%d,%d]", side, side)
 	}
-	m := low.Dims()[1]
+	k, err := i.chosen(out)
+	if err != nil {
+		return nil, err
+	}
 	mask := func(k int64) []float32 { return low.Float32s()[k*side*side : (k+1)*side*side] }
+	if i.Choose != "first_plus_hq" {
+		return mask(k), nil
+	}
+	sum := slices.Clone(mask(k))
+	for k, x := range mask(low.Dims()[1] - 1) {
+		sum[k] += x
+	}
+	return sum, nil
+}
+
+// Estimate is what the model itself expects the chosen mask's IoU to be; nil where it has no such output.
+func (i Interface) Estimate(out map[string]*tensor.Tensor) *float64 {
+	iou := out["iou_predictions"]
+	k, err := i.chosen(out)
+	if err != nil || iou == nil || iou.Len() <= k {
+		return nil
+	}
+	x := float64(iou.Float32s()[k])
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+// chosen is which of a decoder's masks is the one.
+func (i Interface) chosen(out map[string]*tensor.Tensor) (int64, error) {
 	switch i.Choose {
-	case "", "first":
-		return mask(0), nil
+	case "", "first", "first_plus_hq":
+		return 0, nil
 	case "best_iou_multimask":
+		low, iou := out["low_res_masks"], out["iou_predictions"]
+		if low == nil || len(low.Dims()) < 2 {
+			return 0, fmt.Errorf("decoder: low_res_masks: missing")
+		}
+		m := low.Dims()[1]
 		if iou == nil || iou.Len() < m || m < 2 {
-			return nil, fmt.Errorf("decoder: iou_predictions: want float32 [1,%d]", m)
+			return 0, fmt.Errorf("decoder: iou_predictions: want float32 [1,%d]", m)
 		}
 		best := int64(1)
 		for k := best; k < m; k++ {
@@ -147,13 +189,7 @@ func (i Interface) Logits(out map[string]*tensor.Tensor) ([]float32, error) {
 				best = k
 			}
 		}
-		return mask(best), nil
-	case "first_plus_hq":
-		sum := slices.Clone(mask(0))
-		for k, x := range mask(m - 1) {
-			sum[k] += x
-		}
-		return sum, nil
+		return best, nil
 	}
-	return nil, fmt.Errorf("postprocess.mask: have %q: not known", i.Choose)
+	return 0, fmt.Errorf("postprocess.mask: have %q: not known", i.Choose)
 }

@@ -4,7 +4,9 @@ package segment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 
 	"syncsam-convert/artifact"
 	"syncsam-convert/engine"
@@ -16,20 +18,23 @@ import (
 // A Predictor is an artifact loaded into an engine. It may be used from several goroutines.
 type Predictor struct {
 	man     *artifact.Manifest
+	dir     string
 	engine  string
+	options engine.Options
 	prompts prompt.Interface
 	image   engine.Session // of the graph that reads the image
 	decoder engine.Session // nil where one graph does everything
+	texts   engine.Session // of the decoder that takes a text too; nil before Text
 }
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
 func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
-	man, err := engine.OpenArtifact(dir, (*artifact.Manifest).Graphs)
+	man, err := engine.OpenArtifact(dir, func(m *artifact.Manifest) []string { return append(m.Graphs(), m.Texts()...) })
 	if err != nil {
 		return nil, err
 	}
 	one := man.Encoder() == artifact.OneGraph
-	p := &Predictor{man: man, engine: engineName, prompts: prompt.Of(man.Meta, one)}
+	p := &Predictor{man: man, dir: dir, engine: engineName, options: o, prompts: prompt.Of(man.Meta, one)}
 	if p.image, err = engine.Load(engineName, filepath.Join(dir, man.Encoder()), o); err != nil || one {
 		return p, err
 	}
@@ -52,8 +57,10 @@ func (p *Predictor) Decoder() engine.Session { return p.decoder }
 // Close ends its sessions.
 func (p *Predictor) Close() error {
 	err := p.image.Close()
-	if p.decoder != nil {
-		err = errors.Join(err, p.decoder.Close())
+	for _, s := range []engine.Session{p.decoder, p.texts} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
 	return err
 }
@@ -84,11 +91,13 @@ func (p *Predictor) Embed(ctx context.Context, m *pictures.Image) (*Embedded, er
 	return &Embedded{frame, out}, nil
 }
 
-// A Prediction is one mask: at the image's size, and as low-resolution logits of side Side.
+// A Prediction is one mask: at the image's size, and as low-resolution logits of side Side. IoU is the model's own estimate of the mask's quality, nil
+// where it gives none.
 type Prediction struct {
 	Mask   *pictures.Mask
 	Logits []float32
 	Side   int
+	IoU    *float64
 }
 
 // Predict gives the mask of one prompt.
@@ -96,11 +105,17 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) 
 	session := p.decoder
 	var inputs map[string]*tensor.Tensor
 	var err error
-	if p.prompts.OneGraph {
+	switch {
+	case p.prompts.OneGraph && pr.Text != nil, pr.Text != nil && p.texts == nil:
+		return nil, errNoText(p.man)
+	case p.prompts.OneGraph:
 		session = p.image
 		inputs, err = p.prompts.Image(e.Features["image"], e.Frame, pr)
-	} else {
-		inputs, err = p.prompts.Decoder(e.Features, p.decoder.Inputs(), e.Frame, pr)
+	default:
+		if pr.Text != nil {
+			session = p.texts
+		}
+		inputs, err = p.prompts.Decoder(e.Features, session.Inputs(), e.Frame, pr)
 	}
 	if err != nil {
 		return nil, err
@@ -115,7 +130,43 @@ func (p *Predictor) Predict(ctx context.Context, e *Embedded, pr prompt.Prompt) 
 	}
 	side := int(p.prompts.Side())
 	m, err := pictures.MaskOf(logits, side, e.Frame, p.man.Postprocess)
-	return &Prediction{m, logits, side}, err
+	return &Prediction{m, logits, side, p.prompts.Estimate(out)}, err
+}
+
+// Text gives the embedding of a text's token numbers (package prompt/tokens), which a prompt then has. It is not to be called beside Predict. Models
+// that take no text are refused.
+func (p *Predictor) Text(ctx context.Context, ids []int64) ([]float32, error) {
+	names := p.man.Texts()
+	if names == nil {
+		return nil, errNoText(p.man)
+	}
+	if most, ok := p.man.Config["text_tokens"].(float64); !ok || float64(len(ids)) > most { // JSON's numbers
+		return nil, fmt.Errorf("text: have %d tokens, want at most the %g of the model (config.text_tokens)", len(ids), most)
+	}
+	encoder, err := engine.Load(p.engine, filepath.Join(p.dir, names[0]), p.options)
+	if err != nil {
+		return nil, err
+	}
+	out, err := encoder.Run(ctx, map[string]*tensor.Tensor{"input_ids": tensor.FromInt64([]int64{1, int64(len(ids))}, ids)})
+	var embedding []float32
+	if t := out["text_embedding"]; err == nil && t != nil {
+		embedding = slices.Clone(t.Float32s())
+	}
+	if err = errors.Join(err, encoder.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", names[0], err)
+	}
+	if len(embedding) == 0 {
+		return nil, fmt.Errorf("%s: text_embedding: want float32 [1,C]", names[0])
+	}
+	if p.texts == nil {
+		p.texts, err = engine.Load(p.engine, filepath.Join(p.dir, names[1]), p.options)
+	}
+	return embedding, err
+}
+
+// errNoText says that a model takes no text.
+func errNoText(man *artifact.Manifest) error {
+	return fmt.Errorf("%s takes no text: want a box or points", man.Family)
 }
 
 // EncoderInputs prepares a picture for the graph of an artifact that reads it; where prompts are planes, with a box around its middle half.

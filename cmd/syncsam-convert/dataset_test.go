@@ -11,13 +11,13 @@ import (
 	"syncsam-convert/dataset"
 )
 
-const volumes = "../../pictures/testdata/volumes"
+const volumeFiles = "../../pictures/testdata/volumes"
 
 // volumeSet is a data set of one volume and its labels, as nnU-Net arranges them.
 func volumeSet(t *testing.T) string {
 	dir := t.TempDir()
 	for from, to := range map[string]string{"ct.nii.gz": "imagesTs/case_0000.nii.gz", "labels.nii.gz": "labelsTs/case.nii.gz"} {
-		b, err := os.ReadFile(filepath.Join(volumes, from))
+		b, err := os.ReadFile(filepath.Join(volumeFiles, from))
 		require.NoError(t, err)
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, to)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, to), b, 0o600))
@@ -71,6 +71,6 @@ func TestDataset(t *testing.T) {
 	}
 
 	mask := filepath.Join(t.TempDir(), "m.png")
-	must(t, "run", a, "--image", filepath.Join(volumes, "window.dcm"), "--point", "4,5", "-o", mask)
+	must(t, "run", a, "--image", filepath.Join(volumeFiles, "window.dcm"), "--point", "4,5", "-o", mask)
 	require.FileExists(t, mask)
 }

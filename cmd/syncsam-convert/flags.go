@@ -61,10 +61,16 @@ func writes(c *cobra.Command, flags ...string) {
 // folders are the flags, behind a command or of any, whose output is a folder.
 var folders = []string{"html", "dump", "build output", "make output"}
 
-// creatable refuses an output that could not be written.
+// endings are how the names of pictures and charts end, by flag or by command and flag: other programs go by it.
+var endings = map[string][]string{"svg": {".svg"}, "overlay": {".png"}, "picture output": {".png"}, "run output": {".png", ".nii", ".nii.gz", ".dcm"}}
+
+// creatable refuses an output that could not be written, or whose name says that it is another kind of file.
 func creatable(f *pflag.Flag, cmd *cobra.Command, path string) error {
 	if slices.Contains(folders, f.Name) || slices.Contains(folders, cmd.Name()+" "+f.Name) {
 		return output.CreatableFolder(path)
+	}
+	if want := append(endings[f.Name], endings[cmd.Name()+" "+f.Name]...); len(want) > 0 {
+		return cmp.Or(output.Creatable(path), output.EndsAs(path, want...))
 	}
 	return output.Creatable(path)
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ import (
 )
 
 // A kind is a kind of input: good files, how they are damaged, and the command lines that read them. In a command line FILE is the damaged file, DIR its
-// folder (with the files that lie beside it), OUT a name for what is written.
+// folder (with the files that lie beside it), OUT, OUT.nii and OUT.dcm a name for what is written.
 type kind struct {
 	name     string
 	good     [][]byte
@@ -67,8 +68,8 @@ func (k kind) make(dir string, r *rand.Rand) (args []string, size int64) {
 			a = file + "#slice=0"
 		case "DIR":
 			a = dir
-		case "OUT":
-			a = filepath.Join(dir, "out")
+		case "OUT", "OUT.nii", "OUT.dcm":
+			a = filepath.Join(dir, "out"+filepath.Ext(a))
 		}
 		args = append(args, a)
 	}
@@ -143,6 +144,7 @@ func mutations(t *testing.T) []kind {
 	points := []string{"--point", "5,5"}
 	prompted := func(args ...string) []string { return append(args, points...) }
 	seen := [][]string{{"picture", "FILE#slice=0", "-o", "OUT"}, {"picture", "FILE", "-o", "OUT", "--json"}, prompted("run", in("artifact"), "--image", "FILE#slice=0", "-o", "OUT"), {"picture", "FILE#slice=0", "--mask", "-o", "OUT"}}
+	volume := append(slices.Clone(seen), prompted("run", in("artifact"), "--image", "FILE", "--slices", "0:1", "-o", "OUT.nii"), prompted("run", in("artifact"), "--image", "FILE", "--slices", "0:1", "-o", "OUT.dcm"))
 	loads := [][]string{{"inspect", "FILE"}, {"inspect", "FILE", "--json"}, {"build", "FILE", "-o", "OUT"}}
 	runs := [][]string{{"inspect", "FILE"}, {"bench", "FILE", "--rounds", "1"}, {"plan", "lint", "FILE"}, {"compare", "FILE", "FILE"}, {"exec", "FILE", "--inputs", in("image.safetensors"), "--outputs", "OUT"}}
 	judged := [][]string{{"verify", "DIR", "--golden", in("golden"), "--prompts", "box"}, prompted("run", "DIR", "--image", image, "-o", "OUT"), {"bench", "DIR", "--rounds", "1"}, {"plan", "info", "DIR"}, {"plan", "check", "DIR"}, {"plan", "build", "DIR"}}
@@ -158,8 +160,8 @@ func mutations(t *testing.T) []kind {
 		{name: "tiff", good: read("pictures/testdata/*.tiff", "pictures/testdata/kinds/*.tif"), damage: []mutate.Func{mutate.TIFF}, at: "p.tif", commands: seen},
 		{name: "jpeg", good: read("pictures/testdata/kinds/*.jpg"), damage: []mutate.Func{mutate.JPEG}, at: "p.jpg", commands: seen},
 		{name: "other-pictures", good: read("pictures/testdata/*.gif", "pictures/testdata/*.bmp", "pictures/testdata/kinds/*.gif", "pictures/testdata/kinds/*.webp"), damage: []mutate.Func{mutate.Records(64)}, at: "p", commands: seen},
-		{name: "nifti", good: read("pictures/testdata/kinds/*.nii*", "pictures/testdata/volumes/*.nii*"), damage: []mutate.Func{mutate.Gzip(mutate.Records(352)), mutate.Gzip(mutate.Bytes)}, at: "v.nii", commands: seen},
-		{name: "dicom", good: read("pictures/testdata/dicom/*.dcm", "pictures/testdata/volumes/*.dcm"), damage: []mutate.Func{mutate.DICOM}, at: "d.dcm", commands: seen},
+		{name: "nifti", good: read("pictures/testdata/kinds/*.nii*", "pictures/testdata/volumes/*.nii*"), damage: []mutate.Func{mutate.Gzip(mutate.Records(352)), mutate.Gzip(mutate.Bytes)}, at: "v.nii", commands: volume},
+		{name: "dicom", good: read("pictures/testdata/dicom/*.dcm", "pictures/testdata/volumes/*.dcm"), damage: []mutate.Func{mutate.DICOM}, at: "d.dcm", commands: volume},
 		{name: "npz", good: read("pictures/testdata/volumes/*.npz"), damage: []mutate.Func{mutate.Zip}, at: "mask.(3, 6, 5, 1).npz", commands: [][]string{{"picture", "FILE#slice=0", "--mask", "-o", "OUT"}, {"dataset", "DIR"}}},
 		{name: "index", good: read("golden/data/dataset/*.json"), damage: []mutate.Func{mutate.JSON}, at: "label2image_test.json", commands: [][]string{{"dataset", "DIR"}, {"dataset", "FILE"}, {"build", ck, "-o", "OUT", "--precision", "int8", "--rounding", "nearest", "--calib", "FILE"}}},
 		{name: "golden", good: made("golden/golden.json"), damage: []mutate.Func{mutate.JSON}, at: "golden.json", beside: in("golden"), commands: [][]string{{"verify", in("artifact"), "--golden", "DIR"}, {"verify", in("artifact"), "--golden", "DIR", "--closed-loop", "--junit", "OUT"}, {"build", ck, "-o", "OUT", "--golden", "DIR"}}},

@@ -154,6 +154,26 @@ func TestOutputsAreNoInputs(t *testing.T) {
 	}
 }
 
+// A name that says that a file is another kind than what is written is refused before any work; a name that says nothing is not.
+func TestEndingsSayWhatIsWritten(t *testing.T) {
+	dir := built(t, tiny34)
+	at := func(name string) string { return filepath.Join(t.TempDir(), name) }
+	box := []string{"run", dir, "--image", picture, "--box", "40,40,90,90", "-o"}
+	for want, args := range map[string][]string{
+		"have the ending .jpg":              append(box[:len(box):len(box)], at("m.jpg")),
+		"have the ending .gz":               append(box[:len(box):len(box)], at("m.png.gz")),
+		"is a picture, which has no voxels": append(box[:len(box):len(box)], at("m.nii.gz")),
+		"is no DICOM":                       append(box[:len(box):len(box)], at("m.dcm")),
+		"have the ending .jpeg, want .png":  append(box[:len(box):len(box)], at("m.png"), "--overlay", at("o.jpeg")),
+		"have the ending .tif, want .png":   {"picture", picture, "-o", at("p.tif")},
+		"have the ending .png, want .svg":   {"compare", dir, tiny34, "--svg", at("c.png")},
+	} {
+		refused(t, want, args...)
+		require.NoFileExists(t, args[len(args)-1])
+	}
+	must(t, append(box, at("mask"))...)
+}
+
 // Every flag that names an output is marked as one.
 func TestOutputFlagsAreMarked(t *testing.T) {
 	var walk func(c *cobra.Command)

@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,146 +13,131 @@ import (
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/pictures"
-	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
+	"syncsam-convert/volumes"
 )
 
 type runFlags struct {
-	image, box, out, overlay string
-	points                   []string
-	engine                   string
-	options                  engine.Options
+	image, out, overlay, slices string
+	words                       volumes.Words
+	propagate, asJSON, progress bool
+	grow                        int
+	kind                        volumes.Kind
+	engine                      string
+	options                     engine.Options
 }
 
 func runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run DIR --image FILE --box x0,y0,x1,y1 | --point x,y[,0|1] ... -o MASK.png",
-		Short: "Segment one image",
-		Long:  "Segments one image by a box, points (1 foreground, 0 background) or both, in original-image pixels. Beside the mask it writes MASK.overlay.png.",
-		Args:  exactly(1, "one artifact DIR"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.image == "" || f.out == "" {
-				return fmt.Errorf("--image and -o: both are needed")
-			}
-			if f.overlay == "" && !output.Special(f.out) { // nothing can lie beside a device
-				f.overlay = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".overlay.png"
-			}
-			if f.overlay != "" {
-				if err := inputs.Apart([]string{f.out, f.overlay}, append(args, f.image)); err != nil {
-					return err
-				}
-			}
-			return f.run(cmd, args[0])
-		},
+		Use:   "run DIR --image FILE --box x0,y0,x1,y1 | --point x,y[,0|1] ... -o MASK.png|.nii.gz|.dcm",
+		Short: "Segment an image, or slices of a volume",
+		Long: `Segments one image by a box, points (1 foreground, 0 background) or both, in original-image pixels. Beside a PNG it writes MASK.overlay.png.
+
+Of a volume, FILE#slice=K is one slice; --slices a:b takes slices a to b-1 (from 0), all takes all, each by the same prompts. With --propagate
+the prompts are of slice K of FILE#slice=K, else of the first of the range; from there the box of each mask carries to the next slice, both
+ways, until a mask is empty. The end of -o says what is written: .png of one slice, .nii and .nii.gz in the volume's own voxels, .dcm a DICOM
+segmentation of DICOM images.
+
+Several boxes, or several --prompt, are an object each: labels 1, 2, ... Where two lie over each other, the later one's label stands.`,
+		Example: "  syncsam-convert run model50 --image ct.nii.gz#slice=40\\&window=-160:240 --box 200,180,260,240 --slices all --propagate -o mask.nii.gz\n" +
+			"  syncsam-convert run model50 --image series/ --slices 20:40 --prompt 'box=9,9,50,60&name=liver' --prompt 'box=70,9,90,30&point=80,15,0&name=spleen' -o seg.dcm",
+		Args: exactly(1, "one artifact DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	c.Flags().StringVar(&f.image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF, WebP, or a slice of a volume: FILE.nii.gz#slice=K, FILE.dcm")
-	c.Flags().StringVar(&f.box, "box", "", "x0,y0,x1,y1 in pixels")
-	c.Flags().StringArrayVar(&f.points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
-	c.Flags().StringVarP(&f.out, "output", "o", "", "mask to write, PNG of 0 and 255")
-	c.Flags().StringVar(&f.overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png)")
+	c.Flags().StringVar(&f.image, "image", "", "picture: PNG, JPEG, GIF, BMP, TIFF, WebP; or a volume: FILE.nii.gz, FILE.dcm, a folder of a DICOM series, #slice=K of any")
+	c.Flags().StringArrayVar(&f.words.Boxes, "box", nil, "x0,y0,x1,y1 in pixels; several are an object each")
+	c.Flags().StringArrayVar(&f.words.Points, "point", nil, "x,y or x,y,LABEL in pixels; may be given more than once")
+	c.Flags().StringArrayVar(&f.words.Groups, "prompt", nil, "an object: box=x0,y0,x1,y1&point=x,y,LABEL&text=WORDS&name=NAME&label=K, each optional; may be given more than once")
+	c.Flags().StringArrayVar(&f.words.Texts, "text", nil, "what to segment in words, such as liver (IMIS-Net); several are an object each")
+	c.Flags().StringArrayVar(&f.words.IDs, "text-ids", nil, "token numbers of a text, 49406,...,49407, as CLIP's tokenizer gives them")
+	c.Flags().StringVar(&f.slices, "slices", "", "slices of a volume: a:b for a to b-1, or all")
+	c.Flags().BoolVar(&f.propagate, "propagate", false, "prompt one slice, and carry each mask's box to the next")
+	c.Flags().IntVar(&f.grow, "grow", 0, "pixels by which --propagate widens a box on each side, for objects that grow or move from slice to slice")
+	c.Flags().StringVarP(&f.out, "output", "o", "", "mask to write: .png of 0 and 255 (of several objects their labels), .nii, .nii.gz, .dcm")
+	c.Flags().StringVar(&f.overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png beside a PNG)")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print pixels, boxes, estimated IoU and times as JSON")
 	writes(c, "output", "overlay")
+	addProgress(c, &f.progress)
 	addEngine(c, &f.engine, &f.options)
 	return c
 }
 
 func (f *runFlags) run(cmd *cobra.Command, dir string) error {
-	pr, marks, err := parsePrompt(f.box, f.points)
+	if err := f.outputs(dir); err != nil {
+		return err
+	}
+	r, err := f.request()
 	if err != nil {
 		return err
 	}
-	m, err := pictures.Read(f.image)
-	if err != nil {
-		return err
-	}
-	if err := inside(m, marks); err != nil {
-		return fmt.Errorf("%s: %w", f.image, err)
-	}
+	started := time.Now()
 	p, err := segment.Open(dir, f.engine, f.options)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	e, err := p.Embed(cmd.Context(), m)
+	loaded := time.Since(started).Seconds()
+	b := newBar(cmd, f.progress)
+	r.Progress = func(done, total int) { b.at("slices", done, total) }
+	found, err := r.Run(cmd.Context(), p)
+	b.done()
 	if err != nil {
+		return fmt.Errorf("%s: %w", f.image, err)
+	}
+	if err := r.Write(f.out, f.kind, found, p); err != nil {
 		return err
 	}
-	result, err := p.Predict(cmd.Context(), e, pr)
-	if err != nil {
-		return err
-	}
-	if err := pictures.WriteMask(f.out, result.Mask); err != nil {
-		return err
-	}
-	beside := ""
 	if f.overlay != "" {
-		if err := pictures.WriteOverlay(f.overlay, m, result.Mask, nil, marks); err != nil {
+		if err := r.Overlay(f.overlay, found); err != nil {
 			return err
 		}
-		beside = "; overlay " + f.overlay
 	}
-	plain.Fprintf(cmd.OutOrStdout(), "%s: %d of %d pixels%s\n", f.out, result.Mask.Count(), m.W*m.H, beside)
+	if f.asJSON {
+		report := r.Report(found)
+		report.Image, report.Output, report.Overlay, report.Engine, report.Load = f.image, f.out, f.overlay, p.Engine(), loaded
+		return writeJSON(cmd.OutOrStdout(), report)
+	}
+	plain.Fprintf(cmd.OutOrStdout(), "%s: %s", f.out, r.Summary(found))
+	if f.overlay != "" {
+		plain.Fprintf(cmd.OutOrStdout(), "; overlay %s", f.overlay)
+	}
+	plain.Fprintf(cmd.OutOrStdout(), "\n")
 	return nil
 }
 
-func parsePrompt(box string, points []string) (prompt.Prompt, []pictures.Mark, error) {
-	var p prompt.Prompt
-	var marks []pictures.Mark
-	if box == "" && len(points) == 0 {
-		return p, nil, fmt.Errorf("--box or --point: one is needed")
+// outputs says what is written where.
+func (f *runFlags) outputs(dir string) error {
+	if f.image == "" || f.out == "" {
+		return fmt.Errorf("--image and -o: both are needed")
 	}
-	if box != "" {
-		v, err := numbers(box, 4, 4)
-		if err != nil {
-			return p, nil, fmt.Errorf("--box: %w", err)
-		}
-		if v[0] >= v[2] || v[1] >= v[3] {
-			return p, nil, fmt.Errorf("--box: have %s, want x0 < x1 and y0 < y1", box)
-		}
-		corners := [4]float64(v)
-		p.Box = &corners
-		marks = append(marks, pictures.Mark{X0: v[0], Y0: v[1], X1: v[2], Y1: v[3]})
+	f.kind = volumes.KindOf(f.out)
+	if f.overlay == "" && f.kind == volumes.PNG && !output.Special(f.out) { // nothing can lie beside a device
+		f.overlay = strings.TrimSuffix(f.out, filepath.Ext(f.out)) + ".overlay.png"
 	}
-	for _, s := range points {
-		v, err := numbers(s, 2, 3)
-		if err != nil {
-			return p, nil, fmt.Errorf("--point: %w", err)
-		}
-		label := 1
-		if len(v) == 3 {
-			if v[2] != 0 && v[2] != 1 {
-				return p, nil, fmt.Errorf("--point: have label %g, want 0 or 1", v[2])
-			}
-			label = int(v[2])
-		}
-		p.Points, p.Labels = append(p.Points, [2]float64{v[0], v[1]}), append(p.Labels, label)
-		marks = append(marks, pictures.Mark{X0: v[0], Y0: v[1], X1: v[0], Y1: v[1], Label: label})
+	if f.overlay == "" {
+		return nil
 	}
-	return p, marks, nil
+	return inputs.Apart([]string{f.out, f.overlay}, []string{dir, f.image})
 }
 
-func numbers(s string, least, most int) ([]float64, error) {
-	parts := strings.Split(s, ",")
-	if len(parts) < least || len(parts) > most {
-		return nil, fmt.Errorf("have %q, want %d numbers", s, least)
+// request says what is to be segmented.
+func (f *runFlags) request() (r volumes.Request, err error) {
+	if r.Objects, err = f.words.Objects(); err != nil {
+		return r, err
 	}
-	var v []float64
-	for _, p := range parts {
-		x, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
-		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
-			return nil, fmt.Errorf("have %q, want numbers", s)
-		}
-		v = append(v, x)
+	if r.Scan, err = pictures.OpenScan(f.image); err != nil {
+		return r, err
 	}
-	return v, nil
-}
-
-// inside refuses prompts that do not lie on the image.
-func inside(m *pictures.Image, marks []pictures.Mark) error {
-	for _, k := range marks {
-		if k.X0 < 0 || k.Y0 < 0 || k.X1 > float64(m.W) || k.Y1 > float64(m.H) {
-			return fmt.Errorf("a prompt at %g,%g,%g,%g is outside its %d x %d pixels", k.X0, k.Y0, k.X1, k.Y1, m.W, m.H)
-		}
+	r.Propagate, r.Grow = f.propagate, f.grow
+	if err = r.Choose(f.slices); err == nil {
+		err = r.Check()
 	}
-	return nil
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", f.image, err)
+	}
+	if err = r.Writable(f.out, f.kind); err == nil && f.overlay != "" && r.To-r.From > 1 {
+		err = fmt.Errorf("--overlay: it shows one slice, have %d", r.To-r.From)
+	}
+	return r, err
 }

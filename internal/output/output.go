@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // File writes a file through a temporary one beside it, so that path holds all of it or what it held before.
@@ -124,6 +126,16 @@ func special(path string) (io.WriteCloser, error) {
 func Special(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0
+}
+
+// EndsAs refuses a name whose ending is none of some: it says that the file is another kind than what is written. A name without an ending says
+// nothing, nor does a device's.
+func EndsAs(path string, endings ...string) error {
+	name := strings.ToLower(filepath.Base(path))
+	if filepath.Ext(name) == "" || Special(path) || slices.ContainsFunc(endings, func(end string) bool { return strings.HasSuffix(name, end) }) {
+		return nil
+	}
+	return fmt.Errorf("%s: have the ending %s, want %s, which is what is written", path, filepath.Ext(name), strings.Join(endings, ", "))
 }
 
 // pathless takes the path out of an error of the file system.

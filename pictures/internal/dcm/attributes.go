@@ -22,6 +22,25 @@ func (t Tag) String() string {
 const (
 	TransferSyntaxUID            = Tag(0x00020010)
 	SOPInstanceUID               = Tag(0x00080018)
+	SpecificCharacterSet         = Tag(0x00080005)
+	SOPClassUID                  = Tag(0x00080016)
+	StudyDate                    = Tag(0x00080020)
+	StudyTime                    = Tag(0x00080030)
+	AccessionNumber              = Tag(0x00080050)
+	ReferringPhysicianName       = Tag(0x00080090)
+	StudyDescription             = Tag(0x00081030)
+	PatientName                  = Tag(0x00100010)
+	PatientID                    = Tag(0x00100020)
+	IssuerOfPatientID            = Tag(0x00100021)
+	PatientBirthDate             = Tag(0x00100030)
+	PatientSex                   = Tag(0x00100040)
+	PatientAge                   = Tag(0x00101010)
+	SliceThickness               = Tag(0x00180050)
+	SpacingBetweenSlices         = Tag(0x00180088)
+	StudyInstanceUID             = Tag(0x0020000d)
+	StudyID                      = Tag(0x00200010)
+	FrameOfReferenceUID          = Tag(0x00200052)
+	PositionReferenceIndicator   = Tag(0x00201040)
 	SeriesInstanceUID            = Tag(0x0020000e)
 	InstanceNumber               = Tag(0x00200013)
 	ImagePosition                = Tag(0x00200032)
@@ -41,6 +60,7 @@ const (
 	PixelPaddingRangeLimit       = Tag(0x00280121)
 	FloatPixelPaddingValue       = Tag(0x00280122)
 	DoubleFloatPixelPaddingValue = Tag(0x00280123)
+	LossyImageCompression        = Tag(0x00282110)
 	WindowCenter                 = Tag(0x00281050)
 	WindowWidth                  = Tag(0x00281051)
 	RescaleIntercept             = Tag(0x00281052)
@@ -78,6 +98,25 @@ const (
 var attributes = map[Tag]struct{ name, vr string }{
 	TransferSyntaxUID:            {"Transfer Syntax UID", "UI"},
 	SOPInstanceUID:               {"SOP Instance UID", "UI"},
+	SpecificCharacterSet:         {"Specific Character Set", "CS"},
+	SOPClassUID:                  {"SOP Class UID", "UI"},
+	StudyDate:                    {"Study Date", "DA"},
+	StudyTime:                    {"Study Time", "TM"},
+	AccessionNumber:              {"Accession Number", "SH"},
+	ReferringPhysicianName:       {"Referring Physician's Name", "PN"},
+	StudyDescription:             {"Study Description", "LO"},
+	PatientName:                  {"Patient's Name", "PN"},
+	PatientID:                    {"Patient ID", "LO"},
+	IssuerOfPatientID:            {"Issuer of Patient ID", "LO"},
+	PatientBirthDate:             {"Patient's Birth Date", "DA"},
+	PatientSex:                   {"Patient's Sex", "CS"},
+	PatientAge:                   {"Patient's Age", "AS"},
+	SliceThickness:               {"Slice Thickness", "DS"},
+	SpacingBetweenSlices:         {"Spacing Between Slices", "DS"},
+	StudyInstanceUID:             {"Study Instance UID", "UI"},
+	StudyID:                      {"Study ID", "SH"},
+	FrameOfReferenceUID:          {"Frame of Reference UID", "UI"},
+	PositionReferenceIndicator:   {"Position Reference Indicator", "LO"},
 	SeriesInstanceUID:            {"Series Instance UID", "UI"},
 	InstanceNumber:               {"Instance Number", "IS"},
 	ImagePosition:                {"Image Position (Patient)", "DS"},
@@ -97,6 +136,7 @@ var attributes = map[Tag]struct{ name, vr string }{
 	PixelPaddingRangeLimit:       {"Pixel Padding Range Limit", "XS"},
 	FloatPixelPaddingValue:       {"Float Pixel Padding Value", "FL"},
 	DoubleFloatPixelPaddingValue: {"Double Float Pixel Padding Value", "FD"},
+	LossyImageCompression:        {"Lossy Image Compression", "CS"},
 	WindowCenter:                 {"Window Center", "DS"},
 	WindowWidth:                  {"Window Width", "DS"},
 	RescaleIntercept:             {"Rescale Intercept", "DS"},
