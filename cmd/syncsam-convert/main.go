@@ -124,6 +124,7 @@ func newRoot() *cobra.Command {
 		datasetCommand(),
 		pictureCommand(),
 		goldenCommand(),
+		serveCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

@@ -66,7 +66,7 @@ func (f *runFlags) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := inside(m, marks); err != nil {
+	if err := pr.Within(m.W, m.H); err != nil {
 		return fmt.Errorf("%s: %w", f.image, err)
 	}
 	p, err := segment.Open(dir, f.engine, f.options)
@@ -146,14 +146,4 @@ func numbers(s string, least, most int) ([]float64, error) {
 		v = append(v, x)
 	}
 	return v, nil
-}
-
-// inside refuses prompts that do not lie on the image.
-func inside(m *pictures.Image, marks []pictures.Mark) error {
-	for _, k := range marks {
-		if k.X0 < 0 || k.Y0 < 0 || k.X1 > float64(m.W) || k.Y1 > float64(m.H) {
-			return fmt.Errorf("a prompt at %g,%g,%g,%g is outside its %d x %d pixels", k.X0, k.Y0, k.X1, k.Y1, m.W, m.H)
-		}
-	}
-	return nil
 }

@@ -1,0 +1,229 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"syncsam-convert/engine"
+	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/memory"
+	"syncsam-convert/internal/onnxpb"
+	"syncsam-convert/ir/tensor"
+)
+
+// A Dim is one dimension of a tensor: a size, or a name under which it may have any. Without either it may have any.
+type Dim struct {
+	Size int64 // -1: any
+	Name string
+}
+
+// A Spec is what a model says of one of its tensors.
+type Spec struct {
+	Name     string
+	Datatype string
+	Also     []string // other datatypes that are taken, too
+	Dims     []Dim
+	Optional bool
+}
+
+// shape is the protocol's form of the dimensions.
+func (s Spec) shape() []int64 {
+	out := []int64{}
+	for _, d := range s.Dims {
+		out = append(out, d.Size)
+	}
+	return out
+}
+
+func namesOf(specs []Spec) string {
+	var names []string
+	for _, s := range specs {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// A Model is what the protocol calls one. It may be used from several goroutines.
+type Model interface {
+	// Platform says what runs it.
+	Platform() string
+	Inputs() []Spec
+	Outputs() []Spec
+	// Check refuses, before any work, inputs that the model does not have, or that its tensors do not fit.
+	Check(in map[string]*Value) error
+	// Infer gives at least the wanted outputs, and what else is to be said of them.
+	Infer(ctx context.Context, in map[string]*Value, want []string) (out map[string]*Value, parameters map[string]any, err error)
+}
+
+// Tensors reads the inputs and outputs of an ONNX file, in its order.
+func Tensors(path string) (inputs, outputs []Spec, err error) {
+	f, err := onnxpb.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	constant := map[string]bool{}
+	for _, i := range f.Initializers {
+		constant[i.Name] = true
+	}
+	for _, v := range f.Model.Graph.Input {
+		if constant[v.GetName()] {
+			continue
+		}
+		s, err := specOf(v)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: input %q: %w", path, v.GetName(), err)
+		}
+		inputs = append(inputs, s)
+	}
+	for _, v := range f.Model.Graph.Output {
+		s, err := specOf(v)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: output %q: %w", path, v.GetName(), err)
+		}
+		outputs = append(outputs, s)
+	}
+	return inputs, outputs, nil
+}
+
+func specOf(v *onnxpb.ValueInfoProto) (Spec, error) {
+	t := v.GetType().GetTensorType()
+	if t == nil || t.Shape == nil {
+		return Spec{}, errors.New("want a tensor whose number of dimensions is declared")
+	}
+	d, err := onnxpb.DTypeOf(t.GetElemType())
+	if err != nil {
+		return Spec{}, err
+	}
+	s := Spec{Name: v.GetName(), Datatype: DataType(d)}
+	for _, d := range t.Shape.Dim {
+		if size, ok := d.Value.(*onnxpb.TensorShapeProto_Dimension_DimValue); ok {
+			s.Dims = append(s.Dims, Dim{Size: size.DimValue})
+		} else {
+			s.Dims = append(s.Dims, Dim{Size: -1, Name: d.GetDimParam()})
+		}
+	}
+	return s, nil
+}
+
+// graph is a model that is one ONNX file.
+type graph struct {
+	session         engine.Session
+	engine          string
+	inputs, outputs []Spec
+	parallel        int64 // such runs share the memory
+}
+
+func (g *graph) Platform() string { return platform(g.engine) }
+
+// platform is the protocol's name of what runs a model.
+func platform(engineName string) string {
+	switch engineName {
+	case engine.ONNXRuntime:
+		return "onnxruntime_onnx"
+	case engine.TensorRT:
+		return "tensorrt_plan"
+	}
+	return "syncsam_onnx"
+}
+
+func (g *graph) Inputs() []Spec  { return g.inputs }
+func (g *graph) Outputs() []Spec { return g.outputs }
+
+func (g *graph) Check(in map[string]*Value) error {
+	sizes, err := fit(in, g.inputs)
+	if err != nil {
+		return err
+	}
+	// The embedded engine plans its own memory; of all engines the results must fit, and what they are made of.
+	const made = 16
+	total := int64(0)
+	for _, o := range g.outputs {
+		n := made * max(datatypes[o.Datatype].Size(), 1)
+		for _, d := range o.Dims {
+			size := d.Size
+			if size < 0 {
+				size = max(sizes[d.Name], 1)
+			}
+			if size > 0 && n > memory.Limit()/size {
+				n = memory.Limit() + 1
+				break
+			}
+			n *= size
+		}
+		total += n
+	}
+	if err := memory.Fits("the request's results", total, g.parallel); err != nil {
+		return &Error{413, err}
+	}
+	return nil
+}
+
+func (g *graph) Infer(ctx context.Context, in map[string]*Value, _ []string) (map[string]*Value, map[string]any, error) {
+	inputs, out := map[string]*tensor.Tensor{}, map[string]*Value{}
+	for name, v := range in {
+		inputs[name] = v.Numbers
+	}
+	results, err := running(func() (map[string]*tensor.Tensor, error) { return g.session.Run(ctx, inputs) })
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, t := range results {
+		out[name] = numbers(t)
+	}
+	return out, nil, nil
+}
+
+// running is what an engine gives for inputs that a request named: what it refuses is the request's fault, unless it broke down.
+func running[T any](run func() (T, error)) (out T, err error) {
+	broken := guard.Do(func() error {
+		out, err = run()
+		return nil
+	})
+	switch {
+	case broken != nil:
+		return out, broken
+	case err != nil && !errors.Is(err, context.Canceled):
+		return out, &Error{400, err}
+	}
+	return out, err
+}
+
+// fit wants every input that a model needs, and no other, with its datatype and dimensions; it gives the sizes of those that have names.
+func fit(in map[string]*Value, specs []Spec) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	for name := range in {
+		if !slices.ContainsFunc(specs, func(s Spec) bool { return s.Name == name }) {
+			return nil, bad("input %q: there is none, want %s", name, namesOf(specs))
+		}
+	}
+	for _, s := range specs {
+		v := in[s.Name]
+		switch {
+		case v == nil && s.Optional:
+			continue
+		case v == nil:
+			return nil, bad("input %q: it is missing", s.Name)
+		case v.datatype() != s.Datatype && !slices.Contains(s.Also, v.datatype()):
+			return nil, bad("input %q: have datatype %s, want %s", s.Name, v.datatype(), s.Datatype)
+		case len(v.Dims) != len(s.Dims):
+			return nil, bad("input %q: have shape %v, want %v", s.Name, v.Dims, s.shape())
+		}
+		for i, d := range s.Dims {
+			if d.Size >= 0 && v.Dims[i] != d.Size {
+				return nil, bad("input %q: have shape %v, want %v", s.Name, v.Dims, s.shape())
+			}
+			if d.Size >= 0 || d.Name == "" {
+				continue
+			}
+			if was, ok := sizes[d.Name]; ok && was != v.Dims[i] {
+				return nil, bad("input %q: have shape %v, but dimension %d, %s, is %d of another input", s.Name, v.Dims, i, d.Name, was)
+			}
+			sizes[d.Name] = v.Dims[i]
+		}
+	}
+	return sizes, nil
+}
