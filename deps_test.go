@@ -70,7 +70,8 @@ compile                  : artifact backends/onnx backends/tensorrt backends/ten
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
-serve                    : artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
+serve/page               :
+serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
 cmd/syncsam-convert      : serve
 `
 
