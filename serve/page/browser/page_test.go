@@ -69,7 +69,7 @@ func open(t *testing.T, url string, width, height int64, scale float64, phone, d
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	b := &browser{t, ctx, map[string]bool{}}
 	chromedp.ListenTarget(ctx, func(e any) {
@@ -86,8 +86,8 @@ func open(t *testing.T, url string, width, height int64, scale float64, phone, d
 	}
 	b.do(emulation.SetDeviceMetricsOverride(width, height, scale, phone), emulation.SetTouchEmulationEnabled(phone),
 		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-		network.Enable(), chromedp.Navigate(url), chromedp.WaitVisible("#empty"))
-	b.until("state.views.length > 0")
+		network.Enable(), chromedp.Navigate(url))
+	b.until("typeof state === 'object' && state.views.length > 0")
 	return b
 }
 
@@ -122,7 +122,7 @@ func (b *browser) until(script string) {
 
 func (b *browser) load(picture string) {
 	b.Helper()
-	b.do(chromedp.SetUploadFiles("#open", []string{picture}))
+	b.do(chromedp.SetUploadFiles("#open", []string{picture}, chromedp.ByQuery))
 	b.until(`$("status").textContent.startsWith("Ready")`)
 }
 
@@ -253,7 +253,7 @@ func TestPage(t *testing.T) {
 		b.asRun(0, a, picture)
 		b.asRun(1, int8, picture)
 
-		b.do(chromedp.SetUploadFiles("#truthfile", []string{truth}))
+		b.do(chromedp.SetUploadFiles("#truthfile", []string{truth}, chromedp.ByQuery))
 		b.until(`state.truth && state.views[0].cells.dsc.textContent !== "–"`)
 		_, _, have := b.mask(0)
 		both, sum := 0.0, 0.0
@@ -271,7 +271,7 @@ func TestPage(t *testing.T) {
 		if shown, want := text(b, "state.views[0].cells.dsc.textContent"), fmt.Sprintf("%.2f", 100*(2*both+1e-7)/(sum+1e-7)); shown != want {
 			t.Fatalf("DSC: have %s, want %s", shown, want)
 		}
-		b.do(chromedp.Click("#other"))
+		b.do(chromedp.Click("#other", chromedp.ByQuery))
 		b.shot("light")
 		b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}), chromedp.Sleep(100*time.Millisecond))
 		b.shot("dark")
@@ -290,14 +290,14 @@ func TestPage(t *testing.T) {
 		b.do(input.DispatchTouchEvent(input.TouchStart, []*input.TouchPoint{{X: px, Y: py}}), input.DispatchTouchEvent(input.TouchEnd, []*input.TouchPoint{}))
 		b.until(settled)
 		b.asRun(0, a, picture)
-		b.do(chromedp.Click("#back"))
+		b.do(chromedp.Click("#back", chromedp.ByQuery))
 		px, py = b.at(0, 200, 270)
 		b.do(input.DispatchTouchEvent(input.TouchStart, []*input.TouchPoint{{X: px, Y: py}}), input.DispatchTouchEvent(input.TouchEnd, []*input.TouchPoint{}))
 		b.until("state.steps.length === 2 && " + settled)
 		if p := strings.Join(b.prompt(), " "); !strings.HasSuffix(p, ",0") {
 			t.Fatalf("have %s, want a point outside", p)
 		}
-		b.do(chromedp.Click("#undo"))
+		b.do(chromedp.Click("#undo", chromedp.ByQuery))
 		b.until("state.steps.length === 1 && " + settled)
 		b.shot("phone")
 	})
@@ -305,7 +305,7 @@ func TestPage(t *testing.T) {
 	t.Run("keyboard", func(t *testing.T) {
 		b := open(t, url, 1280, 900, 1, false, true)
 		b.load(picture)
-		b.do(chromedp.Focus("canvas"), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown, chromedp.KeyModifiers(input.ModifierShift)), chromedp.KeyEvent(kb.Enter))
+		b.do(chromedp.Focus("canvas", chromedp.ByQuery), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown, chromedp.KeyModifiers(input.ModifierShift)), chromedp.KeyEvent(kb.Enter))
 		b.until(settled)
 		var size [2]float64
 		b.get("[state.bitmap.width, state.bitmap.height]", &size)
@@ -333,7 +333,7 @@ func TestPage(t *testing.T) {
 		b.get("state.bitmap.height", &h)
 		b.click(0, w/2, h/2)
 		b.asRun(0, a, fmt.Sprintf("%s#slice=%d", volume, slice))
-		b.do(chromedp.SetValue("#low", "-200"), chromedp.SetValue("#high", "300"), chromedp.Evaluate(`$("high").onchange()`, nil))
+		b.do(chromedp.SetValue("#low", "-200", chromedp.ByQuery), chromedp.SetValue("#high", "300", chromedp.ByQuery), chromedp.Evaluate(`$("high").onchange()`, nil))
 		b.until(`state.picture.part.includes("window") && ` + settled)
 		b.asRun(0, a, fmt.Sprintf("%s#slice=%d&window=-200:300", volume, slice))
 		b.shot("volume")
@@ -341,7 +341,7 @@ func TestPage(t *testing.T) {
 
 	t.Run("what is no picture", func(t *testing.T) {
 		b := open(t, url, 1280, 900, 1, false, false)
-		b.do(chromedp.SetUploadFiles("#open", []string{os.Args[0]}))
+		b.do(chromedp.SetUploadFiles("#open", []string{os.Args[0]}, chromedp.ByQuery))
 		b.until(`$("status").classList.contains("bad")`)
 		if s := text(b, `$("status").textContent`); !strings.Contains(s, "not a readable picture") || strings.Contains(s, os.TempDir()) {
 			t.Fatalf("the page says %q", s)
