@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -125,7 +126,12 @@ func (f *files) nameless(err error) error {
 	if err == nil || !strings.Contains(err.Error(), f.dir) {
 		return err
 	}
-	text := err.Error()
+	text := strings.TrimPrefix(err.Error(), f.dir) // who sent one file knows which
+	if len(text) < len(err.Error()) {
+		if _, why, ok := strings.Cut(text, ": "); ok {
+			text = why
+		}
+	}
 	for at := strings.Index(text, f.dir); at >= 0; at = strings.Index(text, f.dir) {
 		end := at + len(f.dir)
 		for end < len(text) && (text[end] == filepath.Separator || isHex(text[end])) {
@@ -133,7 +139,7 @@ func (f *files) nameless(err error) error {
 		}
 		text = text[:at] + "the picture" + text[end:]
 	}
-	return fmt.Errorf("%s", text)
+	return errors.New(text)
 }
 
 func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
