@@ -72,7 +72,8 @@ cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 serve/page               :
 serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
-cmd/syncsam-convert      : serve
+backends/triton          : artifact backends/tensorrt backends/tensorrt/plans engine internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir ir/tensor
+cmd/syncsam-convert      : backends/triton serve
 `
 
 const module = "syncsam-convert/"

@@ -14,18 +14,12 @@ import (
 	"syncsam-convert/ir/tensor"
 )
 
-// A Dim is one dimension of a tensor: a size, or a name under which it may have any. Without either it may have any.
-type Dim struct {
-	Size int64 // -1: any
-	Name string
-}
-
 // A Spec is what a model says of one of its tensors.
 type Spec struct {
 	Name     string
 	Datatype string
 	Also     []string // other datatypes that are taken, too
-	Dims     []Dim
+	Dims     []onnxpb.Dim
 	Optional bool
 }
 
@@ -58,55 +52,24 @@ type Model interface {
 	Infer(ctx context.Context, in map[string]*Value, want []string) (out map[string]*Value, parameters map[string]any, err error)
 }
 
-// Tensors reads the inputs and outputs of an ONNX file, in its order.
-func Tensors(path string) (inputs, outputs []Spec, err error) {
+// tensors reads the inputs and outputs of an ONNX file, in its order.
+func tensors(path string) (inputs, outputs []Spec, err error) {
 	f, err := onnxpb.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	constant := map[string]bool{}
-	for _, i := range f.Initializers {
-		constant[i.Name] = true
-	}
-	for _, v := range f.Model.Graph.Input {
-		if constant[v.GetName()] {
-			continue
-		}
-		s, err := specOf(v)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: input %q: %w", path, v.GetName(), err)
-		}
-		inputs = append(inputs, s)
-	}
-	for _, v := range f.Model.Graph.Output {
-		s, err := specOf(v)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: output %q: %w", path, v.GetName(), err)
-		}
-		outputs = append(outputs, s)
-	}
-	return inputs, outputs, nil
-}
-
-func specOf(v *onnxpb.ValueInfoProto) (Spec, error) {
-	t := v.GetType().GetTensorType()
-	if t == nil || t.Shape == nil {
-		return Spec{}, errors.New("want a tensor whose number of dimensions is declared")
-	}
-	d, err := onnxpb.DTypeOf(t.GetElemType())
+	in, out, err := f.Interface()
 	if err != nil {
-		return Spec{}, err
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := Spec{Name: v.GetName(), Datatype: DataType(d)}
-	for _, d := range t.Shape.Dim {
-		if size, ok := d.Value.(*onnxpb.TensorShapeProto_Dimension_DimValue); ok {
-			s.Dims = append(s.Dims, Dim{Size: size.DimValue})
-		} else {
-			s.Dims = append(s.Dims, Dim{Size: -1, Name: d.GetDimParam()})
+	specs := func(all []onnxpb.Declared) (s []Spec) {
+		for _, d := range all {
+			s = append(s, Spec{Name: d.Name, Datatype: DataType(d.DType), Dims: d.Dims})
 		}
+		return s
 	}
-	return s, nil
+	return specs(in), specs(out), nil
 }
 
 // graph is a model that is one ONNX file.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/onnxpb"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
 	"syncsam-convert/prompt"
@@ -25,6 +26,8 @@ const (
 	lowOutput   = "low_res_masks"
 )
 
+type dim = onnxpb.Dim
+
 // segmenter is the model that takes a picture and a prompt, and gives the mask: what the command run does.
 type segmenter struct {
 	p     *segment.Predictor
@@ -40,22 +43,22 @@ func newSegmenter(p *segment.Predictor, f *files, c *cache) *segmenter {
 func (s *segmenter) Platform() string { return platform(s.p.Engine()) }
 
 func (s *segmenter) Inputs() []Spec {
-	one, points, coordinates := Dim{Size: 1}, Dim{Size: -1, Name: "P"}, []string{"FP64", "INT64", "INT32"}
+	one, points, coordinates := dim{Size: 1}, dim{Size: -1, Name: "P"}, []string{"FP64", "INT64", "INT32"}
 	return []Spec{
-		{Name: imageInput, Datatype: textType, Dims: []Dim{one}},
-		{Name: partInput, Datatype: textType, Dims: []Dim{one}, Optional: true},
-		{Name: boxInput, Datatype: "FP32", Also: coordinates, Dims: []Dim{one, {Size: 4}}, Optional: true},
-		{Name: pointsInput, Datatype: "FP32", Also: coordinates, Dims: []Dim{points, {Size: 2}}, Optional: true},
-		{Name: labelsInput, Datatype: "INT64", Also: []string{"INT32"}, Dims: []Dim{points}, Optional: true},
-		{Name: logitsInput, Datatype: "FP32", Dims: []Dim{one, one, {Size: s.side}, {Size: s.side}}, Optional: true},
+		{Name: imageInput, Datatype: textType, Dims: []dim{one}},
+		{Name: partInput, Datatype: textType, Dims: []dim{one}, Optional: true},
+		{Name: boxInput, Datatype: "FP32", Also: coordinates, Dims: []dim{one, {Size: 4}}, Optional: true},
+		{Name: pointsInput, Datatype: "FP32", Also: coordinates, Dims: []dim{points, {Size: 2}}, Optional: true},
+		{Name: labelsInput, Datatype: "INT64", Also: []string{"INT32"}, Dims: []dim{points}, Optional: true},
+		{Name: logitsInput, Datatype: "FP32", Dims: []dim{one, one, {Size: s.side}, {Size: s.side}}, Optional: true},
 	}
 }
 
 func (s *segmenter) Outputs() []Spec {
-	one := Dim{Size: 1}
+	one := dim{Size: 1}
 	return []Spec{
-		{Name: maskOutput, Datatype: "UINT8", Dims: []Dim{{Size: -1, Name: "height"}, {Size: -1, Name: "width"}}},
-		{Name: lowOutput, Datatype: "FP32", Dims: []Dim{one, one, {Size: s.side}, {Size: s.side}}},
+		{Name: maskOutput, Datatype: "UINT8", Dims: []dim{{Size: -1, Name: "height"}, {Size: -1, Name: "width"}}},
+		{Name: lowOutput, Datatype: "FP32", Dims: []dim{one, one, {Size: s.side}, {Size: s.side}}},
 	}
 }
 

@@ -152,7 +152,7 @@ func (s *Server) add(dir, suffix string) error {
 			a.more = append(a.more, session)
 		}
 		g := &graph{session: session, engine: s.o.Engine, parallel: int64(s.o.Parallel)}
-		if g.inputs, g.outputs, err = Tensors(filepath.Join(dir, f.Name)); err != nil {
+		if g.inputs, g.outputs, err = tensors(filepath.Join(dir, f.Name)); err != nil {
 			return err
 		}
 		s.model(a, strings.TrimSuffix(f.Name, ".onnx")+suffix, g)

@@ -125,6 +125,7 @@ func newRoot() *cobra.Command {
 		pictureCommand(),
 		goldenCommand(),
 		serveCommand(),
+		exportCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
