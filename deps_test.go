@@ -70,6 +70,7 @@ compile                  : artifact backends/onnx backends/tensorrt backends/ten
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
+internal/families        : ir/tensor safetensors
 serve/page               :
 serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
 backends/triton          : artifact backends/tensorrt backends/tensorrt/plans engine internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir ir/tensor

@@ -1,6 +1,7 @@
 package triton
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,6 +48,9 @@ func batched(all []onnxpb.Declared) bool {
 
 // configure writes a model's configuration.
 func configure(name string, man *artifact.Manifest, s source, inputs, outputs []onnxpb.Declared, o Options) (string, error) {
+	if err := fits(s, inputs, o); err != nil {
+		return "", err
+	}
 	t := &text{}
 	t.WriteString(heading(man, s))
 	batch, first := int64(0), 0
@@ -149,9 +153,31 @@ func warm(s source, d onnxpb.Declared, sizes map[string]int64) (out []int64) {
 	return out
 }
 
-// profileOf is a plan's profile of an input; a recipe that is checked has one of each.
+// profileOf is a plan's profile of an input, which fits has found.
 func profileOf(s source, input string) tensorrt.Profile {
 	return s.profile[slices.IndexFunc(s.profile, func(p tensorrt.Profile) bool { return p.Name == input })]
+}
+
+// fits wants a plan's profile to be of the inputs that the model declares, and a plan to run on a GPU.
+func fits(s source, inputs []onnxpb.Declared, o Options) error {
+	if !s.plan {
+		return nil
+	}
+	if o.Device == "cpu" {
+		return errors.New("a plan runs on a GPU alone; --format onnx exports the model itself")
+	}
+	for _, in := range inputs {
+		i := slices.IndexFunc(s.profile, func(p tensorrt.Profile) bool { return p.Name == in.Name })
+		if i < 0 {
+			return fmt.Errorf("input %q: the recipe has no profile of it", in.Name)
+		}
+		for _, shape := range [][]int64{s.profile[i].Opt, s.profile[i].Max} {
+			if len(shape) != len(in.Dims) || slices.Min(append(shape, 1)) < 1 {
+				return fmt.Errorf("input %q: the recipe has the shape %v, want %d sizes", in.Name, shape, len(in.Dims))
+			}
+		}
+	}
+	return nil
 }
 
 func joined(all []int64) string {
