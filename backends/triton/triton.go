@@ -160,6 +160,9 @@ func plansOf(dir string, o Options) (map[string]source, error) {
 
 // written are the files that an earlier export of the same models left in a repository.
 func written(repository, prefix string, sources []source) (map[string]bool, error) {
+	if _, err := os.Lstat(filepath.Join(repository, artifact.ManifestName)); err == nil {
+		return nil, fmt.Errorf("%s: it is an artifact, and no model repository", repository)
+	}
 	files := map[string]bool{}
 	for _, s := range sources {
 		dir := filepath.Join(repository, prefix+s.name)

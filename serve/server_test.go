@@ -1,0 +1,169 @@
+package serve
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"syncsam-convert/artifact"
+)
+
+// counted is a model that takes its time and tells how many run.
+type counted struct {
+	mutex     sync.Mutex
+	now, most int
+	release   chan struct{}
+}
+
+func (c *counted) Platform() string              { return "test" }
+func (c *counted) Inputs() []Spec                { return nil }
+func (c *counted) Outputs() []Spec               { return nil }
+func (c *counted) Check(map[string]*Value) error { return nil }
+func (c *counted) Infer(ctx context.Context, _ map[string]*Value, _ []string) (map[string]*Value, map[string]any, error) {
+	c.mutex.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	c.mutex.Unlock()
+	select {
+	case <-c.release:
+	case <-ctx.Done():
+	}
+	c.mutex.Lock()
+	c.now--
+	c.mutex.Unlock()
+	return nil, nil, ctx.Err()
+}
+
+const anything = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}`
+
+// So many inferences run at a time as Options say; what waits ends with its client, and past a number is refused.
+func TestTurns(t *testing.T) {
+	s, h := opened(t, Options{Parallel: 3}, artifactOf(t))
+	slow := &counted{release: make(chan struct{})}
+	s.models["slow"] = slow
+	var all sync.WaitGroup
+	codes := make(chan int, mostWaiting+64)
+	for range mostWaiting + 10 {
+		all.Go(func() { codes <- call(h, "POST", "/v2/models/slow/infer", []byte(anything)).Code })
+	}
+	refused := 0
+	require.Eventually(t, func() bool {
+		for len(codes) > 0 {
+			require.Equal(t, http.StatusServiceUnavailable, <-codes)
+			refused++
+		}
+		return refused == 7 && s.measures.waiting.Load() == mostWaiting
+	}, 30*time.Second, 10*time.Millisecond)
+	close(slow.release)
+	all.Wait()
+	close(codes)
+	for code := range codes {
+		require.Equal(t, http.StatusOK, code)
+	}
+	require.Equal(t, 3, slow.most)
+	require.Zero(t, s.measures.waiting.Load())
+}
+
+// panics is a model that breaks down.
+type panics struct{ counted }
+
+func (p *panics) Infer(context.Context, map[string]*Value, []string) (map[string]*Value, map[string]any, error) {
+	panic("broken")
+}
+
+// A model that breaks down costs its request, and no turn.
+func TestBreakdown(t *testing.T) {
+	s, h := opened(t, Options{Parallel: 1}, artifactOf(t))
+	s.models["broken"] = &panics{}
+	for range 3 {
+		w := call(h, "POST", "/v2/models/broken/infer", []byte(anything))
+		require.Equal(t, http.StatusInternalServerError, w.Code)
+		require.Equal(t, "internal error: broken", reason(t, w))
+	}
+	require.Equal(t, http.StatusOK, call(h, "GET", "/v2/health/ready", nil).Code)
+}
+
+// The end: what runs is answered, what comes later is not taken, uploaded files are removed.
+func TestEnd(t *testing.T) {
+	s, err := Open([]string{artifactOf(t)}, Options{})
+	require.NoError(t, err)
+	slow := &counted{release: make(chan struct{})}
+	s.models["slow"] = slow
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	url := "http://" + l.Addr().String()
+	w, err := http.Post(url+"/page/picture", "", strings.NewReader("no picture"))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusBadRequest, w.StatusCode)
+	w.Body.Close()
+	status := make(chan int, 1)
+	go func() {
+		w, err := http.Post(url+"/v2/models/slow/infer", "application/json", strings.NewReader(anything))
+		if err != nil {
+			status <- 0
+			return
+		}
+		w.Body.Close()
+		status <- w.StatusCode
+	}()
+	require.Eventually(t, func() bool { return s.measures.running.Load() == 1 }, 10*time.Second, time.Millisecond)
+	end()
+	require.Eventually(t, func() bool {
+		_, err := net.Dial("tcp", l.Addr().String())
+		return err != nil
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, http.StatusServiceUnavailable, call(s.Handler(), "GET", "/v2/health/ready", nil).Code)
+	close(slow.release)
+	require.Equal(t, http.StatusOK, <-status)
+	require.NoError(t, <-ended)
+	dir := s.files.dir
+	require.NoError(t, s.Close())
+	require.NoDirExists(t, dir)
+}
+
+// A server of this machine alone answers no page of another host that leads here by a name of its own.
+func TestHost(t *testing.T) {
+	s, h := opened(t, Options{}, artifactOf(t))
+	s.local = true
+	for host, want := range map[string]int{"localhost:8000": 200, "127.0.0.1:8000": 200, "[::1]:8000": 200, "LOCALHOST": 200, "evil.example:8000": 403, "10.0.0.1": 403, "localhost.evil.example": 403} {
+		r := httptest.NewRequest("GET", "/v2", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, host)
+	}
+}
+
+// What is no artifact, or damaged, is refused before anything is served.
+func TestOpen(t *testing.T) {
+	for want, open := range map[string]func() (*Server, error){
+		"not an artifact":    func() (*Server, error) { return Open([]string{t.TempDir()}, Options{}) },
+		"have 0 artifacts":   func() (*Server, error) { return Open(nil, Options{}) },
+		"engine: have":       func() (*Server, error) { return Open([]string{artifactOf(t)}, Options{Engine: "x"}) },
+		"parallel: have -1":  func() (*Server, error) { return Open([]string{artifactOf(t)}, Options{Parallel: -1}) },
+		"request size: have": func() (*Server, error) { return Open([]string{artifactOf(t)}, Options{MaxRequest: -1}) },
+		"as in the manifest": func() (*Server, error) {
+			dir := t.TempDir()
+			require.NoError(t, os.CopyFS(dir, os.DirFS(artifactOf(t))))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "decoder.onnx"), []byte("x"), 0o644))
+			_, err := artifact.Read(dir)
+			require.NoError(t, err)
+			return Open([]string{dir}, Options{})
+		},
+	} {
+		_, err := open()
+		require.ErrorContains(t, err, want)
+	}
+}
