@@ -54,7 +54,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./internal/guard ./internal/output
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./internal/guard ./internal/output ./serve
 
 # Builds that are killed, and checkpoints that change, at random moments; many builds into one output. SEED=N takes other moments.
 kill:

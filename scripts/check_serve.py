@@ -1,6 +1,6 @@
-"""The real client of the Open Inference Protocol (PyPI tritonclient[http]) on `serve`: check_serve.py PROGRAM ARTIFACT FLOAT-AND-INT8... [-- FLAGS]
+"""The real client of the Open Inference Protocol (PyPI tritonclient[http]) on `serve`: check_serve.py PROGRAM IMAGES ARTIFACT [ARTIFACT2] [-- FLAGS]
 
-check_serve.py PROGRAM IMAGES ARTIFACT [ARTIFACT2] [-- FLAGS OF serve]: metadata beside the ONNX files, results beside `exec` and `run` to the bit,
+FLAGS are those of serve; REQUESTS=N and TIMES=N make it shorter. Metadata beside the ONNX files, results beside `exec` and `run` to the bit,
 binary data and JSON, packed and not; malformed requests; 200 requests from 8 clients; goroutines and memory before and after; the end on SIGTERM.
 Last the 99th percentiles of the encoder and the decoder beside ONNX Runtime alone.
 """
@@ -26,7 +26,7 @@ if "--" in arguments:
     at = arguments.index("--")
     arguments, flags = arguments[:at], arguments[at + 1:]
 program, images, *artifacts = arguments
-engine = [f for f in flags if not f.startswith("--listen")]
+requests, timings = int(os.environ.get("REQUESTS", 200)), int(os.environ.get("TIMES", 100))
 work = tempfile.mkdtemp()
 rng = np.random.default_rng(7)
 
@@ -113,6 +113,8 @@ for artifact, suffix in zip(artifacts, suffixes):
         for ours, theirs in ((have["inputs"], session.get_inputs()), (have["outputs"], session.get_outputs())):
             want = [{"name": t.name, "datatype": kinds[t.type], "shape": [d if isinstance(d, int) else -1 for d in t.shape]} for t in theirs]
             assert ours == want, (ours, want)
+        config = client.get_model_config(model)
+        assert [(t["name"], t["data_type"][5:], t["dims"]) for t in config["input"] + config["output"]] == [(t["name"], t["datatype"], t["shape"]) for t in have["inputs"] + have["outputs"]]
         cases[model] = []
         for sizes in ({"P": 2}, {"N": 2, "B": 3, "B_mask": 3, "P": 5, "T": 7}):
             values = random_inputs(path, sizes)
@@ -135,7 +137,7 @@ prompts = {
     "fractions": (["--point", "100.3,90.7"], {"points": np.array([[100.3, 90.7]], np.float64)}),
     "both": (["--box", "40,30,120,110", "--point", "60,60,0"], {"box": np.array([[40, 30, 120, 110]], np.float32), "points": np.array([[60, 60]], np.float32), "labels": np.array([0], np.int64)}),
 }
-pictures = sorted(f for f in os.listdir(images) if f.endswith(".png"))[:3]
+pictures = sorted(f for f in os.listdir(images) if f.endswith(".png"))[:3 if requests >= 200 else 1]
 segments = []
 for artifact, suffix in zip(artifacts, suffixes):
     for picture in pictures:
@@ -261,12 +263,12 @@ def state():
 
 
 client.close()
-load(200, 8)
+load(requests, 8)
 before = state()
 for _ in range(3):
-    took = load(200, 8)
+    took = load(requests, 8)
 after = state()
-print(f"200 requests from 8 clients, 40 of them malformed, four times: all right to the bit; p50 {np.percentile(took, 50) * 1e3:.0f} ms, p99 {np.percentile(took, 99) * 1e3:.0f} ms")
+print(f"{requests} requests from 8 clients, {requests // 5} of them malformed, four times: all right to the bit; p50 {np.percentile(took, 50) * 1e3:.0f} ms, p99 {np.percentile(took, 99) * 1e3:.0f} ms")
 print(f"after the first round and the last: goroutines {before[0]:.0f} and {after[0]:.0f}, memory {before[1]:.0f} and {after[1]:.0f} MB, open files {before[2]:.0f} and {after[2]:.0f}")
 assert before[2] > 3 and after[0] <= before[0] + 8 and after[1] < before[1] * 1.25 + 64 and after[2] <= before[2] + 4
 assert server.poll() is None
@@ -280,7 +282,7 @@ for model in [m for m in cases if not m.endswith("_2")]:
     for run in (lambda: infer(client, model, values), lambda: session.run(None, values)):
         run()
         t = []
-        for _ in range(100):
+        for _ in range(timings):
             begun = time.perf_counter()
             run()
             t.append(time.perf_counter() - begun)

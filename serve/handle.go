@@ -24,7 +24,7 @@ import (
 // name is the server's, extensions are what it knows of the protocol's.
 const name = "syncsam-convert"
 
-var extensions = []string{"binary_tensor_data"}
+var extensions = []string{"binary_tensor_data", "model_configuration", "model_repository"}
 
 // Handler answers requests.
 func (s *Server) Handler() http.Handler {
@@ -54,6 +54,7 @@ func (s *Server) Handler() http.Handler {
 	for _, at := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
 		get(at, s.metadata)
 		get(at+"/ready", s.modelReady)
+		get(at+"/config", s.config)
 		mux.Handle("POST "+at+"/infer", s.answer(s.infer))
 	}
 	get("/v2/models", func(*http.Request) (any, error) { return map[string]any{"models": s.names}, nil })
@@ -203,6 +204,32 @@ func (s *Server) metadata(r *http.Request) (any, error) {
 	return map[string]any{"name": name, "versions": []string{Version}, "platform": m.Platform(), "inputs": tensors(m.Inputs()), "outputs": tensors(m.Outputs())}, nil
 }
 
+// config is a model's configuration, as Triton's extension gives it: no model is batched.
+func (s *Server) config(r *http.Request) (any, error) {
+	name, m, err := s.modelOf(r)
+	if err != nil {
+		return nil, err
+	}
+	type tensorConfig struct {
+		Name     string  `json:"name"`
+		DataType string  `json:"data_type"`
+		Dims     []int64 `json:"dims"`
+		Optional bool    `json:"optional,omitempty"`
+	}
+	tensors := func(specs []Spec) []tensorConfig {
+		out := []tensorConfig{}
+		for _, t := range specs {
+			kind := "TYPE_" + t.Datatype
+			if t.Datatype == textType {
+				kind = "TYPE_STRING"
+			}
+			out = append(out, tensorConfig{t.Name, kind, t.shape(), t.Optional})
+		}
+		return out
+	}
+	return map[string]any{"name": name, "platform": m.Platform(), "max_batch_size": 0, "input": tensors(m.Inputs()), "output": tensors(m.Outputs())}, nil
+}
+
 // index lists the models, as Triton's extension does.
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) error {
 	models := []map[string]string{}
@@ -222,8 +249,10 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if packed == "" && r.ContentLength >= 0 {
 		n = r.ContentLength
 	}
-	if err := s.bodies.Acquire(r.Context(), n); err != nil {
-		return nil, nil, err
+	waiting, stop := context.WithTimeout(r.Context(), patience)
+	defer stop()
+	if err := s.bodies.Acquire(waiting, n); err != nil {
+		return nil, nil, refuse(http.StatusServiceUnavailable, "other requests take all the memory that there is for them")
 	}
 	release = func() { s.bodies.Release(n) }
 	defer func() {

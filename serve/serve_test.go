@@ -298,7 +298,7 @@ func TestMetadata(t *testing.T) {
 	dir := artifactOf(t)
 	_, h := opened(t, Options{}, dir, dir)
 	for path, want := range map[string]string{
-		"/v2":                                 `"extensions":["binary_tensor_data"]`,
+		"/v2":                                 `"extensions":["binary_tensor_data","model_configuration","model_repository"]`,
 		"/v2/health/live":                     `{"live":true}`,
 		"/v2/health/ready":                    `{"ready":true}`,
 		"/v2/models/encoder":                  `"inputs":[{"name":"image","datatype":"FP32","shape":[-1,3,256,256]}]`,
@@ -306,6 +306,7 @@ func TestMetadata(t *testing.T) {
 		"/v2/models/decoder_2":                `{"name":"point_coords","datatype":"FP32","shape":[-1,-1,2]}`,
 		"/v2/models/segment_2/versions/1":     `{"name":"mask","datatype":"UINT8","shape":[-1,-1]}`,
 		"/v2/models/segment/versions/1/ready": `"name":"segment"`,
+		"/v2/models/segment/config":           `{"name":"part","data_type":"TYPE_STRING","dims":[1],"optional":true}`,
 		"/metrics":                            "# TYPE syncsam_embedding_cache_hits_total counter",
 		"/page/artifacts":                     `"segment":"segment_2"`,
 	} {
