@@ -300,6 +300,12 @@ func TestPage(t *testing.T) {
 		b.do(chromedp.Click("#undo", chromedp.ByQuery))
 		b.until("state.steps.length === 1 && " + settled)
 		b.shot("phone")
+		px, py = b.at(0, 256, 256)
+		two := func(d float64) []*input.TouchPoint {
+			return []*input.TouchPoint{{X: px - d, Y: py, ID: 1}, {X: px + d, Y: py, ID: 2}}
+		}
+		b.do(input.DispatchTouchEvent(input.TouchStart, two(20)), input.DispatchTouchEvent(input.TouchMove, two(30)), input.DispatchTouchEvent(input.TouchMove, two(60)), input.DispatchTouchEvent(input.TouchEnd, []*input.TouchPoint{}))
+		b.until("state.zoom.k > 1.5 && state.steps.length === 1") // two fingers mark nothing
 	})
 
 	t.Run("keyboard", func(t *testing.T) {
@@ -317,6 +323,30 @@ func TestPage(t *testing.T) {
 		if p := strings.Join(b.prompt(), " "); !strings.HasSuffix(p, ",0") {
 			t.Fatalf("have %s, want a point outside", p)
 		}
+	})
+
+	t.Run("closer", func(t *testing.T) {
+		b := open(t, url, 1280, 900, 1, false, true)
+		b.load(picture)
+		px, py := b.at(0, 300.5, 215.5)
+		for range 8 {
+			b.do(input.DispatchMouseEvent(input.MouseWheel, px, py).WithDeltaX(0).WithDeltaY(-100))
+		}
+		b.until("state.zoom.k > 6")
+		b.do(chromedp.MouseClickXY(px, py))
+		b.until("state.steps.length === 1 && " + settled)
+		var x, y float64
+		if _, err := fmt.Sscanf(b.prompt()[1], "%g,%g", &x, &y); err != nil || math.Hypot(x-300.5, y-215.5) > 1 { // what is under the mouse stays there
+			t.Fatalf("have a click at %v, want 300.5,215.5", b.prompt())
+		}
+		b.asRun(0, a, picture)
+		b.shot("closer")
+		b.get("state.zoom.x", &x)
+		b.do(chromedp.MouseEvent(input.MousePressed, px, py, chromedp.ButtonMiddle, chromedp.ClickCount(1)), chromedp.MouseEvent(input.MouseMoved, px-50, py, chromedp.ButtonMiddle),
+			chromedp.MouseEvent(input.MouseReleased, px-50, py, chromedp.ButtonMiddle, chromedp.ClickCount(1)))
+		b.until(fmt.Sprintf("state.zoom.x > %g && state.steps.length === 1", x))
+		b.do(chromedp.KeyEvent("0"))
+		b.until("state.zoom.k === 1 && $('whole').hidden")
 	})
 
 	t.Run("volume", func(t *testing.T) {
