@@ -116,17 +116,18 @@ func (s *Server) answer(f func(w http.ResponseWriter, r *http.Request) error) ht
 	})
 }
 
-// own refuses, where the server listens to this machine alone, what a page of another host sends here under that host's name.
+// own refuses what a page of another host sends from a browser; where the server listens to this machine alone, also what is sent under the name of
+// another host, which such a page can make lead here.
 func (s *Server) own(r *http.Request) error {
-	if !s.local {
-		return nil
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return refuse(http.StatusForbidden, "%w", err)
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.Trim(host, "[]")
-	if ip := net.ParseIP(host); strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback() || host == "" {
+	if ip := net.ParseIP(host); !s.local || strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback() || host == "" {
 		return nil
 	}
 	return refuse(http.StatusForbidden, "host: have %q, want localhost: the server is for this machine alone", host)

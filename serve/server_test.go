@@ -144,6 +144,11 @@ func TestHost(t *testing.T) {
 		h.ServeHTTP(w, r)
 		require.Equal(t, want, w.Code, host)
 	}
+	for origin, want := range map[string]int{"": 200, "http://localhost": 200, "https://evil.example": 403, "null": 403} {
+		headers := []string{"Origin", origin}[:2*min(len(origin), 1)]
+		require.Equal(t, want, call(h, "POST", "/v2/repository/index", nil, headers...).Code, origin)
+	}
+	require.Equal(t, 403, call(h, "POST", "/v2/repository/index", nil, "Sec-Fetch-Site", "cross-site").Code)
 }
 
 // What is no artifact, or damaged, is refused before anything is served.

@@ -366,6 +366,16 @@ func TestPage(t *testing.T) {
 		b.do(chromedp.SetValue("#low", "-200", chromedp.ByQuery), chromedp.SetValue("#high", "300", chromedp.ByQuery), chromedp.Evaluate(`$("high").onchange()`, nil))
 		b.until(`state.picture.part.includes("window") && ` + settled)
 		b.asRun(0, a, fmt.Sprintf("%s#slice=%d&window=-200:300", volume, slice))
+		b.do(chromedp.SetUploadFiles("#truthfile", []string{filepath.Join(filepath.Dir(volume), "labels.nii.gz")}, chromedp.ByQuery))
+		b.until(`state.truth && !$("labellabel").hidden`)
+		var all, one int
+		b.get("count(state.truth)", &all)
+		b.do(chromedp.Evaluate(`$("label").value = "2"; $("label").onchange()`, nil))
+		b.until("state.truth && state.truth.count === undefined")
+		b.get("count(state.truth)", &one)
+		if one < 1 || one >= all {
+			t.Fatalf("label 2 has %d pixels of %d", one, all)
+		}
 		b.shot("volume")
 	})
 
