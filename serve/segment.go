@@ -49,7 +49,7 @@ func (s *segmenter) Inputs() []Spec {
 		{Name: partInput, Datatype: textType, Dims: []dim{one}, Optional: true},
 		{Name: boxInput, Datatype: "FP32", Also: coordinates, Dims: []dim{one, {Size: 4}}, Optional: true},
 		{Name: pointsInput, Datatype: "FP32", Also: coordinates, Dims: []dim{points, {Size: 2}}, Optional: true},
-		{Name: labelsInput, Datatype: "INT64", Also: []string{"INT32"}, Dims: []dim{points}, Optional: true},
+		{Name: labelsInput, Datatype: "INT64", Also: []string{"INT32", "FP32", "FP64"}, Dims: []dim{points}, Optional: true},
 		{Name: logitsInput, Datatype: "FP32", Dims: []dim{one, one, {Size: s.side}, {Size: s.side}}, Optional: true},
 	}
 }
@@ -62,7 +62,22 @@ func (s *segmenter) Outputs() []Spec {
 	}
 }
 
+// plain gives or takes a leading dimension of 1 where a client has counted it otherwise: a box is [4] or [1,4], points are [P,2] or [1,P,2].
+func (s *segmenter) plain(in map[string]*Value) {
+	for _, spec := range s.Inputs() {
+		v := in[spec.Name]
+		switch {
+		case v == nil:
+		case len(v.Dims) == len(spec.Dims)+1 && v.Dims[0] == 1:
+			v.Dims = v.Dims[1:]
+		case len(v.Dims) == len(spec.Dims)-1 && spec.Dims[0].Size == 1:
+			v.Dims = append([]int64{1}, v.Dims...)
+		}
+	}
+}
+
 func (s *segmenter) Check(in map[string]*Value) error {
+	s.plain(in)
 	if _, err := fit(in, s.Inputs()); err != nil {
 		return err
 	}
@@ -110,13 +125,13 @@ func promptOf(in map[string]*Value) (prompt.Prompt, error) {
 		}
 	}
 	if v := in[labelsInput]; v != nil {
-		labels := v.Numbers.Int64s()
+		labels := float64s(v.Numbers)
 		if len(labels) != len(p.Points) {
 			return p, bad("input %q: have %d labels of %d points", labelsInput, len(labels), len(p.Points))
 		}
 		for i, l := range labels {
 			if l != 0 && l != 1 {
-				return p, bad("input %q: have label %d, want 0 or 1", labelsInput, l)
+				return p, bad("input %q: have label %g, want 0 or 1", labelsInput, l)
 			}
 			p.Labels[i] = int(l)
 		}

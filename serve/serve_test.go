@@ -293,6 +293,35 @@ func TestAllFamilies(t *testing.T) {
 	}
 }
 
+// A prompt is the same however its client counts dimensions and spells its numbers.
+func TestSpellings(t *testing.T) {
+	_, h := opened(t, Options{}, artifactOf(t))
+	file, err := os.ReadFile(picture)
+	require.NoError(t, err)
+	var first []byte
+	for _, spelling := range []struct{ image, points, labels, box []int64 }{
+		{[]int64{1}, []int64{2, 2}, []int64{2}, []int64{1, 4}}, {[]int64{1, 1}, []int64{1, 2, 2}, []int64{1, 2}, []int64{4}},
+	} {
+		for _, wide := range []bool{false, true} {
+			in := map[string]*Value{
+				imageInput: {Dims: spelling.image, Texts: [][]byte{file}}, pointsInput: numbers(tensor.FromFloat32(spelling.points, []float32{300, 215, 20, 30})),
+				labelsInput: numbers(tensor.FromInt64(spelling.labels, []int64{1, 0})), boxInput: numbers(tensor.FromFloat32(spelling.box, []float32{280, 200, 330, 240})),
+			}
+			if wide {
+				in[pointsInput] = numbers(tensor.FromFloat64(spelling.points, []float64{300, 215, 20, 30}))
+				in[labelsInput] = numbers(tensor.FromFloat32(spelling.labels, []float32{1, 0}))
+				in[boxInput] = numbers(tensor.FromInt64(spelling.box, []int64{280, 200, 330, 240}))
+			}
+			body, header := message(in, true, map[string]any{"outputs": []map[string]any{{"name": "low_res_masks", "parameters": map[string]any{"binary_data": true}}}})
+			have := answered(t, call(h, "POST", "/v2/models/segment/infer", body, headerLength, header))[lowOutput].Numbers.Bytes()
+			if first == nil {
+				first = have
+			}
+			require.True(t, bytes.Equal(first, have), "%v", spelling)
+		}
+	}
+}
+
 // What the protocol's clients ask about the server and its models.
 func TestMetadata(t *testing.T) {
 	dir := artifactOf(t)
