@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -101,28 +103,34 @@ func (g *graph) Check(in map[string]*Value) error {
 	if err != nil {
 		return err
 	}
-	// The embedded engine plans its own memory; of all engines the results must fit, and what they are made of.
-	const made = 16
-	total := int64(0)
+	// The embedded engine plans its own memory; of all engines the results must fit, and what they are made of. What is not much more than the least
+	// that the model gives is always tried.
+	const made, much = 16, 4
+	if total := g.results(sizes); total > much*g.results(nil) {
+		if err := memory.Fits("the request's results", made*min(total, math.MaxInt64/made), g.parallel); err != nil {
+			return &Error{http.StatusRequestEntityTooLarge, err}
+		}
+	}
+	return nil
+}
+
+// results is how many bytes a model gives where its named dimensions have these sizes, 1 where they have none.
+func (g *graph) results(sizes map[string]int64) (total int64) {
 	for _, o := range g.outputs {
-		n := made * max(datatypes[o.Datatype].Size(), 1)
+		n := datatypes[o.Datatype].Size()
 		for _, d := range o.Dims {
 			size := d.Size
 			if size < 0 {
 				size = max(sizes[d.Name], 1)
 			}
-			if size > 0 && n > memory.Limit()/size {
-				n = memory.Limit() + 1
-				break
+			if size > 0 && n > math.MaxInt32*int64(1<<16)/size {
+				return math.MaxInt64
 			}
 			n *= size
 		}
 		total += n
 	}
-	if err := memory.Fits("the request's results", total, g.parallel); err != nil {
-		return &Error{413, err}
-	}
-	return nil
+	return total
 }
 
 func (g *graph) Infer(ctx context.Context, in map[string]*Value, _ []string) (map[string]*Value, map[string]any, error) {
@@ -150,7 +158,7 @@ func running[T any](run func() (T, error)) (out T, err error) {
 	case broken != nil:
 		return out, broken
 	case err != nil && !errors.Is(err, context.Canceled):
-		return out, &Error{400, err}
+		return out, &Error{http.StatusBadRequest, err}
 	}
 	return out, err
 }

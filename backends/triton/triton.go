@@ -55,7 +55,6 @@ type source struct {
 	onnx    string // file that declares its tensors
 	file    string // file that Triton runs
 	sum     string
-	beside  []string
 	plan    bool
 	release string // of TensorRT that built the plan
 	profile []tensorrt.Profile
@@ -74,7 +73,7 @@ func Export(dir, to string, o Options) (models []Model, err error) {
 	case o.Device != "" && o.Device != "gpu" && o.Device != "cpu":
 		return nil, fmt.Errorf("device: have %q, want gpu or cpu", o.Device)
 	case o.Prefix != "" && strings.Trim(o.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" || strings.HasPrefix(o.Prefix, "."):
-		return nil, fmt.Errorf("prefix: have %q, want letters, digits, _, - and .", o.Prefix)
+		return nil, fmt.Errorf("prefix: have %q, want letters, digits and _-. alone", o.Prefix)
 	}
 	man, err := engine.OpenArtifact(dir, (*artifact.Manifest).Graphs)
 	if err != nil {
