@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -258,14 +259,24 @@ def load(n, clients):
 
 
 def state():
-    time.sleep(0.5)
+    time.sleep(1)
     return gauge(address, "go_goroutines"), gauge(address, "process_resident_memory_bytes") / 1e6, gauge(address, "process_open_fds")
+
+
+def cut_off():
+    """A client that goes away in the middle of its request, before its answer, and one that says nothing."""
+    host, port = address.rsplit(":", 1)
+    for said in (b"", b"POST /v2/models/segment/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{", b"POST /v2/models/segment/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx",
+                 b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\x02" * 50):
+        with socket.create_connection((host, int(port))) as s:
+            s.sendall(said)
 
 
 client.close()
 load(requests, 8)
 before = state()
 for _ in range(3):
+    [cut_off() for _ in range(10)]
     took = load(requests, 8)
 after = state()
 print(f"{requests} requests from 8 clients, {requests // 5} of them malformed, four times: all right to the bit; p50 {np.percentile(took, 50) * 1e3:.0f} ms, p99 {np.percentile(took, 99) * 1e3:.0f} ms")

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/png"
@@ -12,8 +14,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
 	"syncsam-convert/segment"
 	"syncsam-convert/serve/page"
 )
@@ -85,6 +89,41 @@ func TestFiles(t *testing.T) {
 	left, err := os.ReadDir(f.dir)
 	require.NoError(t, err)
 	require.Len(t, left, 1)
+}
+
+// Whatever file a picture comes in, and whichever of its slices is meant, the mask is that of a prediction on what package pictures reads.
+func TestFilesOfAllKinds(t *testing.T) {
+	dir := artifactOf(t)
+	_, h := opened(t, Options{}, dir)
+	p, err := segment.Open(dir, engine.Embedded, engine.Options{})
+	require.NoError(t, err)
+	defer p.Close()
+	for _, c := range []struct{ file, part string }{
+		{"volumes/ct.nii.gz", "slice=1&window=-100:200"}, {"volumes/ct.nii.gz", "slice=2"}, {"volumes/frames.dcm", "slice=2"}, {"volumes/colour.dcm", ""},
+		{"grey16.tiff", ""}, {"grey16.png", "window=0:30000"}, {"rgb.gif", ""}, {"cmyk.jpg", ""}, {"palette.png", ""}, {"one_bit.png", ""},
+	} {
+		name := "../pictures/testdata/" + c.file
+		file, err := os.ReadFile(name)
+		require.NoError(t, err)
+		m, err := pictures.Read(name + "#" + c.part)
+		if c.part == "" {
+			m, err = pictures.Read(name)
+		}
+		require.NoError(t, err)
+		e, err := p.Embed(context.Background(), m)
+		require.NoError(t, err)
+		x, y := float64(m.W)/2, float64(m.H)/3
+		want, err := p.Predict(context.Background(), e, prompt.Prompt{Points: [][2]float64{{x, y}}, Labels: []int{1}})
+		require.NoError(t, err)
+		in := map[string]*Value{imageInput: {Dims: []int64{1}, Texts: [][]byte{file}}, pointsInput: numbers(tensor.FromFloat64([]int64{1, 2}, []float64{x, y}))}
+		if c.part != "" {
+			in[partInput] = &Value{Dims: []int64{1}, Texts: [][]byte{[]byte(c.part)}}
+		}
+		body, header := message(in, true, nil)
+		out := answered(t, call(h, "POST", "/v2/models/segment/infer", body, headerLength, header))
+		require.Equal(t, []int64{int64(m.H), int64(m.W)}, out[maskOutput].Dims, c.file)
+		require.True(t, bytes.Equal(tensor.FromFloat32([]int64{int64(len(want.Logits))}, want.Logits).Bytes(), out[lowOutput].Numbers.Bytes()), "%v", c)
+	}
 }
 
 func samePixels(a, b image.Image) bool {

@@ -185,8 +185,8 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Serve answers until ctx ends; then it takes no more requests, and waits for those that it answers. What a client sends or takes too slowly is cut
-// off. It closes the listener.
+// Serve answers until ctx ends; then it takes no more requests, and waits for those that it answers: when it returns, nothing is running. What a
+// client sends or takes too slowly is cut off. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if a, ok := l.Addr().(*net.TCPAddr); ok {
 		s.local = a.IP.IsLoopback()
@@ -201,6 +201,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go func() { done <- guard.Do(func() error { return h.Serve(l) }) }()
 	select {
 	case err := <-done:
+		cancel()
+		h.Close()
+		s.answering.Wait()
 		return err
 	case <-ctx.Done():
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -46,10 +47,7 @@ docs/serve.md has the tensors. It ends on SIGINT and SIGTERM, when the requests 
 			if !quiet {
 				plain.Fprintf(cmd.OutOrStdout(), "serving %s at http://%s\n", strings.Join(s.Models(), ", "), l.Addr())
 			}
-			if err := s.Serve(cmd.Context(), l); err != nil {
-				return err // what is still running uses what Close would take away
-			}
-			return s.Close()
+			return errors.Join(s.Serve(cmd.Context(), l), s.Close())
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8000", "address and port to listen at; with 0.0.0.0 other machines reach it, too")
