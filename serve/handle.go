@@ -136,12 +136,9 @@ func (s *Server) own(r *http.Request) error {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	var known *Error
-	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &known):
 		status = known.Status
-	case errors.As(err, &large):
-		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status, err = http.StatusServiceUnavailable, errors.New("the request ended, or the server did")
 	}
@@ -241,10 +238,11 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // take reads a request's body, unpacked. What it takes of the memory that all bodies share is given back by release.
-func (s *Server) take(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+func (s *Server) take(r *http.Request) (body []byte, release func(), err error) {
 	most, packed := s.o.MaxRequest, r.Header.Get("Content-Encoding")
 	if r.ContentLength > most {
-		return nil, nil, refuse(http.StatusRequestEntityTooLarge, "request: have %d bytes, want at most %d", r.ContentLength, most)
+		s.drain(r)
+		return nil, nil, refuse(http.StatusRequestEntityTooLarge, "request: have %d bytes, want at most %d; --max-request allows more", r.ContentLength, most)
 	}
 	n := most
 	if packed == "" && r.ContentLength >= 0 {
@@ -255,13 +253,27 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if err := s.bodies.Acquire(waiting, n); err != nil {
 		return nil, nil, refuse(http.StatusServiceUnavailable, "other requests take all the memory that there is for them")
 	}
-	release = func() { s.bodies.Release(n) }
-	defer func() {
-		if err != nil {
-			release()
+	if body, err = unpacked(r, packed, most); err != nil {
+		s.bodies.Release(n)
+		if e := (&Error{}); errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge {
+			s.drain(r)
 		}
-	}()
-	var from io.Reader = http.MaxBytesReader(w, r.Body, most)
+		return nil, nil, err
+	}
+	return body, func() { s.bodies.Release(n) }, nil
+}
+
+// drain reads what a client goes on sending of a request that is too large, up to a bound: who is cut off while it sends does not read the answer.
+func (s *Server) drain(r *http.Request) {
+	if r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxRequest) // whatever comes of it, the answer is the same
+	}
+}
+
+// unpacked reads a body of so many bytes at most.
+func unpacked(r *http.Request, packed string, most int64) ([]byte, error) {
+	var from io.Reader = io.LimitReader(r.Body, most+1)
+	var err error
 	switch packed {
 	case "", "identity":
 	case "gzip":
@@ -269,22 +281,20 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	case "deflate":
 		from, err = zlib.NewReader(from)
 	default:
-		err = refuse(http.StatusUnsupportedMediaType, "Content-Encoding: have %q, want gzip, deflate or none", packed)
+		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding: have %q, want gzip, deflate or none", packed)
 	}
+	var b bytes.Buffer
 	if err == nil {
-		var b bytes.Buffer
 		b.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, most)))
-		if _, err = b.ReadFrom(io.LimitReader(from, most+1)); err == nil && int64(b.Len()) > most {
-			err = refuse(http.StatusRequestEntityTooLarge, "request: have more than %d bytes unpacked", most)
-		}
-		body = b.Bytes()
+		_, err = b.ReadFrom(io.LimitReader(from, most+1))
 	}
-	var known *Error
-	var large *http.MaxBytesError
-	if err != nil && !errors.As(err, &known) && !errors.As(err, &large) {
-		err = bad("request: %w", err)
+	switch {
+	case err != nil:
+		return nil, bad("request: %w", err)
+	case int64(b.Len()) > most:
+		return nil, refuse(http.StatusRequestEntityTooLarge, "request: have more than %d bytes unpacked; --max-request allows more", most)
 	}
-	return body, release, err
+	return b.Bytes(), nil
 }
 
 // turn waits until an inference may run.
@@ -308,7 +318,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, release, err := s.take(w, r)
+	body, release, err := s.take(r)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (s *Server) pageHandlers(mux *http.ServeMux) {
 		return writeJSON(w, http.StatusOK, all)
 	}))
 	mux.Handle("POST /page/picture", s.answer(func(w http.ResponseWriter, r *http.Request) error {
-		body, release, err := s.take(w, r)
+		body, release, err := s.take(r)
 		if err != nil {
 			return err
 		}

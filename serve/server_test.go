@@ -1,7 +1,10 @@
 package serve
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/internal/memory"
 )
 
 // counted is a model that takes its time and tells how many run.
@@ -132,6 +136,41 @@ func TestEnd(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoDirExists(t, dir)
 }
+
+// Who sends too much reads why, whether it says how much beforehand or not; who goes away costs nothing.
+func TestTooLarge(t *testing.T) {
+	s, err := Open([]string{artifactOf(t)}, Options{MaxRequest: 1 << 20})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	for _, body := range []io.Reader{bytes.NewReader(make([]byte, 7<<20)), io.LimitReader(zeros{}, 7<<20)} {
+		w, err := http.Post("http://"+l.Addr().String()+"/v2/models/segment/infer", "", body)
+		require.NoError(t, err)
+		text, err := io.ReadAll(w.Body)
+		require.NoError(t, err)
+		w.Body.Close()
+		require.Equal(t, http.StatusRequestEntityTooLarge, w.StatusCode)
+		require.Contains(t, string(text), "--max-request allows more")
+	}
+	for range 20 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(c, "POST /v2/models/segment/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n{", 1<<20)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	}
+	end()
+	require.NoError(t, <-ended)
+	require.True(t, s.bodies.TryAcquire(max(memory.Limit()/2, 1<<20)), "all memory was given back")
+	require.NoError(t, s.Close())
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // A server of this machine alone answers no page of another host that leads here by a name of its own.
 func TestHost(t *testing.T) {
