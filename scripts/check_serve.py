@@ -222,7 +222,12 @@ for case in malformed:
     refuse(case)
 status, text = raw("POST", "/v2/models/segment/infer", b"", {"Content-Length": str(1 << 40)})
 assert status == 413 and json.loads(text)["error"], (status, text)
-print(f"{len(malformed) + 1} malformed requests refused with 400, 404, 413 or 415, each with its reason")
+try:
+    infer(client, "segment", {"image": np.array([bytes(129 << 20)], dtype=object), "box": np.array([[1, 2, 3, 4]], np.float32)})
+    raise SystemExit("129 MB were taken")
+except InferenceServerException as e:
+    assert e.status() == "413" and "--max-request" in e.message(), e
+print(f"{len(malformed) + 2} malformed requests refused with 400, 404, 413 or 415, each with its reason")
 
 
 def load(n, clients):

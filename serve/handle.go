@@ -84,6 +84,9 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap gives package http what is below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
@@ -103,6 +106,7 @@ func (s *Server) answer(f func(w http.ResponseWriter, r *http.Request) error) ht
 			err = guard.Do(func() error { return f(w, r) })
 		}
 		if err != nil && w.status == 0 {
+			s.drain(w, r)
 			s.fail(w, r, err)
 		}
 		model := r.PathValue("model")
@@ -241,7 +245,6 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) take(r *http.Request) (body []byte, release func(), err error) {
 	most, packed := s.o.MaxRequest, r.Header.Get("Content-Encoding")
 	if r.ContentLength > most {
-		s.drain(r)
 		return nil, nil, refuse(http.StatusRequestEntityTooLarge, "request: have %d bytes, want at most %d; --max-request allows more", r.ContentLength, most)
 	}
 	n := most
@@ -255,18 +258,27 @@ func (s *Server) take(r *http.Request) (body []byte, release func(), err error) 
 	}
 	if body, err = unpacked(r, packed, most); err != nil {
 		s.bodies.Release(n)
-		if e := (&Error{}); errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge {
-			s.drain(r)
-		}
 		return nil, nil, err
 	}
 	return body, func() { s.bodies.Release(n) }, nil
 }
 
-// drain reads what a client goes on sending of a request that is too large, up to a bound: who is cut off while it sends does not read the answer.
-func (s *Server) drain(r *http.Request) {
-	if r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxRequest) // whatever comes of it, the answer is the same
+// drain reads what a client goes on sending of a request that is refused, up to a bound and as long as it sends: who is cut off while it sends does
+// not read the answer.
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
+	const silence, piece = 2 * time.Second, 1 << 20
+	most := 8 * s.o.MaxRequest
+	if r.Header.Get("Expect") != "" || r.ContentLength == 0 || r.ContentLength > most {
+		return
+	}
+	connection := http.NewResponseController(w)
+	for total := int64(0); total < most; total += piece {
+		if connection.SetReadDeadline(time.Now().Add(silence)) != nil {
+			return // not a connection
+		}
+		if _, err := io.CopyN(io.Discard, r.Body, piece); err != nil {
+			return // the end, or whatever it is: the answer is the same
+		}
 	}
 }
 

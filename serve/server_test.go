@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -154,6 +155,22 @@ func TestTooLarge(t *testing.T) {
 		w.Body.Close()
 		require.Equal(t, http.StatusRequestEntityTooLarge, w.StatusCode)
 		require.Contains(t, string(text), "--max-request allows more")
+	}
+	w, err := http.Post("http://"+l.Addr().String()+"/v2/models/nope/infer", "", bytes.NewReader(make([]byte, 7<<20)))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusNotFound, w.StatusCode)
+	w.Body.Close()
+	for _, size := range []int64{2 << 20, 1 << 40} { // it says that it will send, and does not
+		c, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(c, "POST /v2/models/segment/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n{", size)
+		require.NoError(t, err)
+		require.NoError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+		w, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusRequestEntityTooLarge, w.StatusCode)
+		w.Body.Close()
+		c.Close()
 	}
 	for range 20 {
 		c, err := net.Dial("tcp", l.Addr().String())
