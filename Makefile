@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -54,7 +54,7 @@ vuln:
 
 # The packages that start goroutines.
 race:
-	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./internal/guard ./internal/output
+	$(GO) test -race ./ir/... ./frontends/checkpoint ./passes ./calib/... ./engine ./compile ./golden/... ./internal/guard ./internal/output ./serve
 
 # Builds that are killed, and checkpoints that change, at random moments; many builds into one output. SEED=N takes other moments.
 kill:
@@ -170,6 +170,32 @@ test-volumes: build
 	sh scripts/venv.sh numpy pillow nibabel==5.4.2 pydicom==3.0.2 highdicom==0.28.2
 	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/check/34 --force >/dev/null
 	build/venv/bin/python scripts/check_volumes.py $(BIN) build/check/34
+# What the targets below serve and export: the small model in float and INT8.
+build/serve/int8/manifest.json: build
+	@test -f build/serve/float/manifest.json || $(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/serve/float --force >/dev/null
+	@test -f $@ || $(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/serve/int8 --force --precision int8 --calib golden/data/calibration --rounding nearest >/dev/null
+
+# serve beside PyPI's tritonclient, exec, run and ONNX Runtime, with both engines: 200 requests from 8 clients, malformed ones among them; needs python3.
+test-serve: build/serve/int8/manifest.json onnxruntime
+	sh scripts/venv.sh numpy pillow safetensors onnxruntime==1.32.0 'tritonclient[http]==2.73.0'
+	build/venv/bin/python scripts/check_serve.py $(BIN) golden/data/dataset/images build/serve/float build/serve/int8
+	build/venv/bin/python scripts/check_serve.py $(BIN) golden/data/dataset/images build/serve/float build/serve/int8 -- --engine onnxruntime
+
+# Model repositories beside Triton's own messages and ONNX Runtime; needs python3.
+test-triton: build/serve/int8/manifest.json
+	sh scripts/venv.sh numpy onnx==1.23.0 onnxruntime==1.32.0 'tritonclient[grpc]==2.73.0'
+	rm -rf build/serve/repository
+	$(BIN) export triton build/serve/float -o build/serve/repository
+	$(BIN) export triton build/serve/int8 -o build/serve/repository --prefix int8_ --force
+	build/venv/bin/python scripts/check_triton.py build/serve/repository build/serve/float
+	build/venv/bin/python scripts/check_triton.py build/serve/repository build/serve/int8 int8_
+
+# The page in a real browser (Debian's chromium, or any Chrome in PATH): clicks make the masks of run; screenshots are left in build/serve/shots.
+test-page: build/serve/int8/manifest.json
+	@mkdir -p build/serve/shots
+	cd serve/page/browser && PROGRAM=$(CURDIR)/$(BIN) ARTIFACT=$(CURDIR)/build/serve/float INT8=$(CURDIR)/build/serve/int8 SHOTS=$(CURDIR)/build/serve/shots \
+	  PICTURE=$(CURDIR)/$(IMAGE) TRUTH=$(CURDIR)/golden/data/dataset/masks/amos_0004_75_aorta_000.png VOLUME=$(CURDIR)/pictures/testdata/volumes/ct.nii.gz \
+	  $(GO) test -count=1 -v .
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine

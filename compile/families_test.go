@@ -2,11 +2,8 @@ package compile
 
 import (
 	"context"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -14,44 +11,14 @@ import (
 
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/portable"
+	"syncsam-convert/internal/families"
 	"syncsam-convert/ir"
-	"syncsam-convert/ir/tensor"
-	"syncsam-convert/safetensors"
 )
 
 // family writes a small checkpoint of random weights from a list of its tensors' shapes.
 func family(t *testing.T, list string) string {
-	text, err := os.ReadFile(list)
-	require.NoError(t, err)
-	r := rand.New(rand.NewPCG(1, 2))
-	var all []safetensors.Named
-	for line := range strings.Lines(string(text)) {
-		name, sizes, ok := strings.Cut(strings.TrimSpace(line), " ")
-		require.True(t, ok, line)
-		dims, n, fan := []int64{}, 1, 1
-		for i, s := range strings.Split(strings.Trim(sizes, "-"), "x") {
-			if s != "" {
-				d, err := strconv.Atoi(s)
-				require.NoError(t, err)
-				dims, n = append(dims, int64(d)), n*d
-				if i > 0 {
-					fan *= d
-				}
-			}
-		}
-		x := make([]float32, n)
-		for i := range x {
-			switch {
-			case strings.HasSuffix(name, "running_var") || strings.HasSuffix(name, "weight") && len(dims) == 1:
-				x[i] = 1 + 0.1*r.Float32()
-			default:
-				x[i] = float32(r.NormFloat64() / math.Sqrt(float64(fan)))
-			}
-		}
-		all = append(all, safetensors.Named{Name: name, Tensor: tensor.FromFloat32(dims, x)})
-	}
 	path := filepath.Join(t.TempDir(), "m.safetensors")
-	require.NoError(t, safetensors.WriteFile(path, all, nil))
+	require.NoError(t, families.Write(list, path))
 	return path
 }
 

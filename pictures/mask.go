@@ -116,12 +116,15 @@ func bilinear(x []float32, w, h, stride, ow, oh int, emit func(y int, row []floa
 }
 
 // WriteMask writes a mask as a grey PNG of 0 and 255.
-func WriteMask(path string, m *Mask) error {
+func WriteMask(path string, m *Mask) error { return writePNG(path, m.Picture()) }
+
+// Picture is a mask as grey values of 0 and 255.
+func (m *Mask) Picture() image.Image {
 	g := image.NewGray(image.Rect(0, 0, m.W, m.H))
 	for i, p := range m.Pix {
 		g.Pix[i] = p * 255
 	}
-	return writePNG(path, g)
+	return g
 }
 
 // WriteLabels writes the labels of w x h pixels as a grey PNG of these values.
@@ -130,13 +133,16 @@ func WriteLabels(path string, w, h int, labels []uint8) error {
 }
 
 // WriteImage writes an image as an RGB PNG of 8 bits.
-func WriteImage(path string, m *Image) error {
+func WriteImage(path string, m *Image) error { return writePNG(path, m.Picture()) }
+
+// Picture is an image as the standard library has them.
+func (m *Image) Picture() image.Image {
 	out := image.NewNRGBA(image.Rect(0, 0, m.W, m.H))
 	for i := range m.W * m.H {
 		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
 		out.Pix[4*i+3] = 255
 	}
-	return writePNG(path, out)
+	return out
 }
 
 // A Mark is something drawn on an overlay, in original-image pixels.

@@ -257,6 +257,15 @@ func Slices(path string) (int, error) {
 	return v.d, nil
 }
 
+// Extent is how many slices, pages or frames a volume of a file has, and how many volumes the file. Errors name the file.
+func Extent(path string) (slices, volumes int, err error) {
+	v, err := open(path, Part{Slice: new(int)})
+	if err != nil {
+		return 0, 0, err
+	}
+	return max(v.d, v.frames), max(v.n, 1), nil
+}
+
 // maxLabels is how many labels a slice may have, maxMasks how many masks a file: what has more is no file of labels.
 const maxLabels, maxMasks = 1 << 16, 1 << 20
 

@@ -35,6 +35,25 @@ func (p Prompt) check(logits int64) error {
 	return nil
 }
 
+// Within refuses a prompt that does not lie on an image of w x h pixels.
+func (p Prompt) Within(w, h int) error {
+	inside := func(x0, y0, x1, y1 float64) error {
+		if x0 >= 0 && y0 >= 0 && x1 <= float64(w) && y1 <= float64(h) {
+			return nil
+		}
+		return fmt.Errorf("a prompt at %g,%g,%g,%g is outside its %d x %d pixels", x0, y0, x1, y1, w, h)
+	}
+	for _, xy := range p.Points {
+		if err := inside(xy[0], xy[1], xy[0], xy[1]); err != nil {
+			return err
+		}
+	}
+	if b := p.Box; b != nil {
+		return inside(b[0], b[1], b[2], b[3])
+	}
+	return nil
+}
+
 // Probes are prompts that fit any image and together reach every part of a model: a box around its middle half, a click in its centre,
 // and the click as background with the logits that the second one gave (Probes(f, nil) leaves them out).
 func Probes(f pictures.Frame, logits []float32) []Prompt {

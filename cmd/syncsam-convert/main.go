@@ -125,6 +125,8 @@ func newRoot() *cobra.Command {
 		datasetCommand(),
 		pictureCommand(),
 		goldenCommand(),
+		serveCommand(),
+		exportCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

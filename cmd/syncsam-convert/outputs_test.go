@@ -129,6 +129,9 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"verify", x.artifact, "--golden", "paper:2/SyncSAM-SAMed-50", "--data", x.data, "--junit", image},
 		{"verify", x.artifact, "--golden", x.golden, "--items", image},
 		{"verify", x.artifact, "--golden", x.golden, "--json", "NEW", "--junit", "NEW"},
+		{"export", "triton", x.artifact, "-o", x.checkpoint},
+		{"export", "triton", x.artifact, "-o", encoder, "--force"},
+		{"export", "triton", x.artifact, "-o", x.artifact, "--force"},
 		{"verify", x.artifact, "--golden", x.golden, "--html", x.golden, "--json", filepath.Join(x.golden, "golden.json")},
 	} {
 		for i := range args {
@@ -142,7 +145,7 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		}
 		r := command(args...)
 		require.Equal(t, 2, r.code, "%v\n%s", args, r.err)
-		require.Regexp(t, `^syncsam-convert: [^\n]*(the input|is not a folder|not an artifact|two outputs)[^\n]*\n$`, r.err, args)
+		require.Regexp(t, `^syncsam-convert: [^\n]*(the input|is not a folder|not an artifact|two outputs|no model repository)[^\n]*\n$`, r.err, args)
 	}
 	require.Equal(t, before, sums(t, x.dir), "no input was touched, nothing was left")
 	for _, c := range newRoot().Commands() {

@@ -67,6 +67,15 @@ var units = []struct {
 
 // Set reads a size, such as 2GB or 512MB.
 func (Flag) Set(text string) error {
+	n, err := Bytes(text, least)
+	if err == nil {
+		Set(n)
+	}
+	return err
+}
+
+// Bytes reads a size, such as 2GB or 512MB, of so many bytes at least.
+func Bytes(text string, least int64) (int64, error) {
 	number, unit := strings.TrimSpace(strings.ToUpper(strings.Replace(strings.ToUpper(text), "IB", "B", 1))), 1.0
 	for _, u := range units {
 		if s, ok := strings.CutSuffix(number, u.suffix); ok {
@@ -74,9 +83,8 @@ func (Flag) Set(text string) error {
 		}
 	}
 	x, err := strconv.ParseFloat(number, 64)
-	if err != nil || math.IsNaN(x) || x*unit < least || x*unit > math.MaxInt64/2 {
-		return fmt.Errorf("have %q, want a size of at least %d MB, such as 2GB", text, least>>20)
+	if err != nil || math.IsNaN(x) || x*unit < float64(least) || x*unit > math.MaxInt64/2 {
+		return 0, fmt.Errorf("have %q, want a size of at least %d MB, such as 2GB", text, least>>20)
 	}
-	Set(int64(x * unit))
-	return nil
+	return int64(x * unit), nil
 }
