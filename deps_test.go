@@ -54,6 +54,7 @@ backends/tensorrt        : internal/onnxgraph internal/onnxpb internal/trthost i
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/portable        : backends/tensorrt frontends/onnx internal/guard internal/onnxgraph internal/onnxpb internal/plain ir/tensor
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
+clients                  : artifact backends/onnx ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
@@ -69,7 +70,9 @@ golden                   : artifact dataset engine golden/clicks golden/groups g
 compile                  : artifact backends/onnx backends/tensorrt backends/tensorrt/plans calib calib/reconstruct engine frontends frontends/blocks frontends/checkpoint golden internal/guard internal/mapfile internal/onnxpb internal/output internal/plain internal/version ir ir/quant ir/tensor passes pictures quantizer segment
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
+compile                  : clients
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
+cmd/syncsam-convert      : clients
 `
 
 const module = "syncsam-convert/"

@@ -26,6 +26,7 @@ const ManifestName = "manifest.json"
 type Manifest struct {
 	Tool    version.Tool `json:"tool"` // the program that built it
 	ir.Meta              // family, config, preprocess, postprocess
+	Client  string       `json:"client,omitempty"` // whose graphs' inputs and outputs these are; "": the program's own
 	Target  string       `json:"target"`
 	// Precision is fp32, fp16 or int8.
 	Precision    string          `json:"precision"`
