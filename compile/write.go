@@ -38,7 +38,7 @@ func (c *Compiled) write(ctx context.Context, dir string, client *clients.Plan) 
 	if err != nil {
 		return nil, err
 	}
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Client: c.o.Client, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Client: c.o.Client, Interface: clients.Interface(client, m), Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
 	var audit errgroup.Group
 	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, names, client, man), audit.Wait()); err != nil {
@@ -134,6 +134,7 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, na
 			return err
 		}
 		man.Values[name] = written.Of
+		man.Interface.Graphs = append(man.Interface.Graphs, clients.Describe(name, written))
 		for _, p := range written.Files {
 			done := make(chan result, 1)
 			pending = append(pending, done)

@@ -48,8 +48,10 @@ func (p *ImageEdge) write(s scribe) (string, error) {
 		return s.do("Unsqueeze", "image", s.do("Sub", "centred", x, mean), s.e.int64s(0)), nil
 	}
 	height, width := s.dim(x, "height", 1), s.dim(x, "width", 2)
-	rows, cols := s.e.int64s(p.Size), s.e.int64s(p.Size)
-	if !p.Stretch {
+	var rows, cols string
+	if p.Stretch {
+		rows, cols = s.e.int64s(p.Size), s.e.int64s(p.Size)
+	} else {
 		longest := s.do("Max", "longest", height, width)
 		rows, cols = s.inside(height, longest, "rows", p.Size), s.inside(width, longest, "columns", p.Size)
 	}
