@@ -65,7 +65,7 @@ func Make(o Options, m *ir.Module) (*Plan, error) {
 	if m.Graph("text_encoder") != nil && o.Client != "" {
 		p.Notes = append(p.Notes, fmt.Sprintf("--client %s takes no text: the graphs for text prompts are as they are without a client", o.Client))
 	}
-	if err := p.image(m.Meta.Preprocess, fail2(fail)); err != nil {
+	if err := p.image(m.Meta.Family, m.Meta.Preprocess, fail2(fail)); err != nil {
 		return nil, err
 	}
 	if err := p.carry(encoder, decoder, fail2(fail)); err != nil {
@@ -92,7 +92,7 @@ func fail2(f func(string, ...any) (*Plan, error)) refusal {
 var imageNetMean, imageNetStd = [3]float64{123.675, 116.28, 103.53}, [3]float64{58.395, 57.12, 57.375}
 
 // image plans the encoder's input.
-func (p *Plan) image(pre ir.Preprocess, fail refusal) error {
+func (p *Plan) image(family string, pre ir.Preprocess, fail refusal) error {
 	row := p.Profile
 	if row.ImageNet && (pre.Normalize != "" || pre.Channels != "RGB" || pre.Mean != imageNetMean || pre.Std != imageNetStd) {
 		return fail("the client subtracts %v from RGB and divides by %v, the model's preprocessing is channels %s, normalize %q, mean %v, std %v", imageNetMean, imageNetStd, pre.Channels, pre.Normalize, pre.Mean, pre.Std)
@@ -105,7 +105,7 @@ func (p *Plan) image(pre ir.Preprocess, fail refusal) error {
 	}
 	if row.Image == Normalized {
 		if row.Name != "" && row.Name != Official && !row.Stretches && pre.Resize == "stretch" {
-			p.Notes = append(p.Notes, fmt.Sprintf("--client %s keeps a picture's aspect and pads it, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, "the model"))
+			p.Notes = append(p.Notes, fmt.Sprintf("--client %s keeps a picture's aspect and pads it, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, family))
 		}
 		return nil
 	}
@@ -117,12 +117,12 @@ func (p *Plan) image(pre ir.Preprocess, fail refusal) error {
 		edge.Mean[i] = float32(x)
 	}
 	if row.Image == UnitSquare {
-		edge.DType, edge.Layout, edge.Unit, edge.Frame, edge.Interpolation = tensor.Float32, "NCHW", true, row.Frame, "antialias"
+		edge.DType, edge.Layout, edge.Unit, edge.Frame = tensor.Float32, "NCHW", true, row.Frame
 	} else {
 		edge.DType, edge.Layout = forms[row.Image].dtype, forms[row.Image].layout
 	}
 	switch {
-	case edge.Interpolation == "pil_bilinear" || edge.Interpolation == "antialias":
+	case edge.Interpolation == "pil_bilinear":
 	case edge.Stretch && (edge.Interpolation == "nearest" || edge.Interpolation == "pil_nearest"):
 	default:
 		return fail("its resizing (%s, %s) has no form in a graph", pre.Resize, pre.Interpolation)

@@ -13,11 +13,11 @@ type ImageEdge struct {
 	Name          string
 	DType         tensor.DType // uint8 or float32
 	Layout        string       // "HWC", "CHW", or "NCHW" with N = 1
-	Unit          bool         // values are 0 to 1, not 0 to 255
+	Unit          bool         // values are those of 8 bits divided by 255, not 0 to 255
 	Frame         int64        // the picture is always a square of this side; 0: of any size
 	Size          int64        // S
 	Stretch       bool         // to S x S; else the longer side becomes S
-	Interpolation string       // "pil_bilinear", "pil_nearest", "nearest" (OpenCV's), or "antialias": PIL's bilinear filter without rounding to 8 bits
+	Interpolation string       // "pil_bilinear", "pil_nearest" or "nearest" (OpenCV's)
 	Mean          [3]float32
 }
 
@@ -41,7 +41,7 @@ func (p *ImageEdge) write(s scribe) (string, error) {
 		x = s.do("Reshape", "planes", x, s.e.int64s(3, p.Frame, p.Frame))
 	}
 	if p.Unit {
-		x = s.do("Mul", "bytes", x, s.scalar(255))
+		x = s.do("Floor", "bytes", s.do("Add", "half_up", s.do("Mul", "times_255", x, s.scalar(255)), s.scalar(0.5)))
 	}
 	mean := s.e.constant(s.place+"mean", tensor.FromFloat32([]int64{3, 1, 1}, p.Mean[:]))
 	if p.Frame == p.Size { // it is as large as it should be
@@ -81,14 +81,6 @@ var filters = map[string]func(s scribe, p *ImageEdge, x, height, width, rows, co
 		x = s.rounded("columns", s.do("MatMul", "columns_upper", x, upper), s.do("MatMul", "columns_lower", x, lower))
 		upper, lower = s.split("height", s.triangle("height", p.Size, height, rows), false)
 		return s.rounded("rows", s.do("MatMul", "rows_upper", upper, x), s.do("MatMul", "rows_lower", lower, x))
-	},
-	"antialias": func(s scribe, p *ImageEdge, x, height, width, rows, cols string) string {
-		share := func(axis, in, out string) string {
-			weights, sum := s.weights(axis, p.Size, in, out)
-			return s.do("Div", axis+"_filter", s.cast(weights, axis+"_shares", tensor.Float32), s.cast(sum, axis+"_total", tensor.Float32))
-		}
-		x = s.do("MatMul", "columns", x, s.op("Transpose", "width_columns", nil, share("width", width, cols)))
-		return s.do("MatMul", "rows", share("height", height, rows), x)
 	},
 	"pil_nearest": func(s scribe, p *ImageEdge, x, height, width, _, _ string) string {
 		at := func(axis, in string) string {
