@@ -265,8 +265,7 @@ func unstack(g *ir.Graph) error {
 	old.Name = "interm_embeddings.of_the_model"
 	b := g.Before(old, rule).As("")
 	all := b.Input("interm_embeddings", tensor.Float32, append([]tensor.Dim{tensor.Symbol("K")}, old.Type.Shape...)...)
-	first := b.As("interm_embeddings.first").Slice(all, 0, 0, 1)
-	first = b.As("interm_embeddings.first").Reshape(first, old.Type.Shape...)
+	first := b.As("interm_embeddings.first").Op(ir.Gather, all, b.As("interm_embeddings.number").Const(tensor.FromInt64([]int64{}, []int64{0})))
 	if err := b.Err(); err != nil {
 		return err
 	}

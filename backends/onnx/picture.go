@@ -49,9 +49,9 @@ func (p *ImageEdge) write(s scribe) (string, error) {
 	}
 	height, width := s.dim(x, "height", 1), s.dim(x, "width", 2)
 	var rows, cols string
-	if p.Stretch {
+	if p.Stretch && p.Interpolation == "pil_bilinear" {
 		rows, cols = s.e.int64s(p.Size), s.e.int64s(p.Size)
-	} else {
+	} else if !p.Stretch {
 		longest := s.do("Max", "longest", height, width)
 		rows, cols = s.inside(height, longest, "rows", p.Size), s.inside(width, longest, "columns", p.Size)
 	}
