@@ -153,6 +153,9 @@ func (o Options) Validate() error {
 		if _, err := find(o.Client); err != nil {
 			return err
 		}
+		if o.Postprocess && o.Client != Official {
+			return fmt.Errorf("--decoder-postprocess: not with --client %s, whose masks are resized where it wants them", o.Client)
+		}
 		if o.ImageInput != "" {
 			return fmt.Errorf("--image-input: not with --client, whose encoder takes pictures in its own form")
 		}

@@ -21,7 +21,7 @@ var meanings = map[string]string{
 	"point_labels": "a code of each point, see labels", "input_labels": "a code of each point, see labels",
 	"mask_input": "logits of the prediction before, see mask_input", "has_mask_input": "1 where mask_input counts, 0 where there is none",
 	"orig_im_size": "height and width of the original picture", "masks": "logits at the original picture's size, above the threshold foreground",
-	"low_res_masks": "logits of M masks", "pred_masks": "logits of M masks", "iou_predictions": "predicted quality of each mask", "iou_scores": "predicted quality of each mask",
+	"low_res_masks": "logits of M masks", "low_res_logits": "logits of M masks", "pred_masks": "logits of M masks", "iou_predictions": "predicted quality of each mask", "iou_scores": "predicted quality of each mask",
 	"semantic_pred": "class scores of each mask", "text_embedding": "the text encoder's output", "input_ids": "tokens of a text",
 	"xtl": "first column of the cropped mask", "ytl": "first row of the cropped mask", "xbr": "last column of the cropped mask", "ybr": "last row of the cropped mask",
 	"input": "planes: the grey picture (0 to 1), the box filled with 1, positive clicks, negative clicks, logits of the prediction before", "logits": "logits of the mask",
@@ -91,6 +91,9 @@ func Interface(p *Plan, m *ir.Module) *artifact.Interface {
 }
 
 func (p *Plan) describeImage(pre ir.Preprocess) artifact.ImageInterface {
+	if p.keepsAspect() {
+		pre.Resize, pre.Interpolation = "longest_side", "pil_bilinear"
+	}
 	i := artifact.ImageInterface{Input: p.Profile.ImageName, Layout: "NCHW", Channels: pre.Channels, Values: "normalized", ResizedBy: "caller", Side: pre.Size, Frame: pre.Size, Resize: pre.Resize,
 		Rounding: "int(side * (Side / longer side) + 0.5), at least 1", Interpolation: pre.Interpolation, Mean: pre.Mean, Std: pre.Std, Padding: "zeros right of and below the picture, after normalisation"}
 	i.Rounding = strings.Replace(i.Rounding, "Side /", fmt.Sprint(pre.Size)+" /", 1)

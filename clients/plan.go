@@ -17,6 +17,7 @@ type Plan struct {
 	Encoder  onnx.Edges
 	Decoder  onnx.Edges
 	Features []Feature // what the encoder gives, in the order in which it is packed; nil: nothing is
+	Low      string    // name of low_res_masks in the file; "": it
 	Rule     string    // how one mask is chosen: "" not at all, OneSAM, or a word of ir.Postprocess.Mask
 	Notes    []string  // for the user
 }
@@ -104,7 +105,7 @@ func (p *Plan) image(family string, pre ir.Preprocess, fail refusal) error {
 		return fail("the client stretches pictures to the square, the model keeps their aspect; --client samexporter does")
 	}
 	if row.Image == Normalized {
-		if row.Name != "" && row.Name != Official && !row.Stretches && pre.Resize == "stretch" {
+		if p.keepsAspect() && pre.Resize == "stretch" {
 			p.Notes = append(p.Notes, fmt.Sprintf("--client %s keeps a picture's aspect and pads it, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, family))
 		}
 		return nil
@@ -129,6 +130,12 @@ func (p *Plan) image(family string, pre ir.Preprocess, fail refusal) error {
 	}
 	p.Encoder.Image = edge
 	return nil
+}
+
+// keepsAspect reports whether the client resizes pictures outside in its own way, whatever the model's is.
+func (p *Plan) keepsAspect() bool {
+	row := p.Profile
+	return row.Image == Normalized && row.Name != "" && row.Name != Official && !row.Stretches && !row.TransformersFiles
 }
 
 // carry plans what goes from encoder to decoder.
@@ -220,6 +227,11 @@ func (p *Plan) prompts(meta ir.Meta) {
 		masks.Crop = !(stretch && (row.Stretches || row.Image != Normalized))
 		masks.Shift = row.Foreground - threshold(post, masks.Sigmoid)
 	}
+	if stretch && row.Name == "samexporter" { // samexporter's own class would crop low_res_masks to a kept aspect; without the name it takes masks
+		p.Low = "low_res_logits"
+		masks.Outputs = []string{"masks", "iou_predictions", p.Low}
+	}
+	masks.Low = p.Low
 	p.Decoder.Masks = masks
 }
 

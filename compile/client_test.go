@@ -168,7 +168,9 @@ func sameMasks(t *testing.T, plain, b built) {
 			have := b.run(t, 1, clientPrompt(b, encoded, frame, pr, pad, square))
 			logits := have[b.man.Interface.Mask.Output]
 			if b.man.Interface.Mask.Output == "masks" {
-				logits = have["low_res_masks"]
+				if logits = have["low_res_masks"]; logits == nil {
+					logits = have["low_res_logits"]
+				}
 				sameMask(t, b, have, want, frame, square)
 			}
 			side := int(iface.Side())

@@ -19,6 +19,7 @@ type Postprocess struct {
 	Outputs []string // of the file, in this order; nil: masks, the graph's others, low_res_masks
 	Beside  bool     // executors of the graph may leave masks out: they are made of low_res_masks, which is there
 	Boxed   bool     // masks are uint8 0 and 1 cropped to the smallest box around the foreground, whose first and last pixels are xtl, ytl, xbr and ybr (int64 [1])
+	Low     string   // the name under which low_res_masks are an output; "": that one
 	LowSide int64    // low_res_masks have this side: each logit a square of pixels; 0: as they are
 }
 
@@ -65,6 +66,10 @@ func (p *Postprocess) write(e *emission) error {
 	names["masks"] = undeclared("masks", dtype, dims[0], dims[1], symbolDim("height"), symbolDim("width"))
 	if p.LowSide > 0 {
 		names[low] = p.enlarge(s, names[low])
+	}
+	if p.Low != "" {
+		e.node("Identity", s.place+p.Low, []string{low}, []string{p.Low}, nil)
+		names[p.Low] = undeclared(p.Low, tensor.Float32, names[low].GetType().GetTensorType().GetShape().GetDim()...)
 	}
 	order := p.Outputs
 	if order == nil { // clients unpack masks, iou_predictions, low_res_masks in this order

@@ -56,6 +56,7 @@ class Client:
             x = all_masks[1 + out["iou_predictions"][0, 1:].argmax()]
         elif mask["choose"] == "first_plus_hq" and mask["masks"] > 1:
             x = x + all_masks[-1]
+        self.low = x  # a mask_input for the next prompt
         for step in mask["steps"]:
             w, h = {"square": (self.call["image"]["side"],) * 2, "resized": self.resized(*self.size), "original": self.size}[step.get("to", "original")]
             x = {"bilinear": bilinear, "crop": lambda x, w, h: x[:h, :w], "sigmoid": lambda x, w, h: sigmoid(x)}[step["do"]](x, w, h)
