@@ -38,7 +38,10 @@ func (c *Compiled) write(ctx context.Context, dir string, client *clients.Plan) 
 	if err != nil {
 		return nil, err
 	}
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Client: c.o.Client, Interface: clients.Interface(client, m), Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Interface: clients.Interface(client, m), Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
+	if client != nil {
+		man.Client = c.o.Client
+	}
 	var audit errgroup.Group
 	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
 	if err := cmp.Or(c.writeGraphs(ctx, dir, m, names, client, man), audit.Wait()); err != nil {
