@@ -79,6 +79,7 @@ def module(path, name, package=None):
                                            "anylabeling.views.labeling.shape", "anylabeling.views.labeling.logger", "anylabeling.views.labeling.utils", "anylabeling.views.labeling.utils.opencv",
                                            "kit", "kit.lru_cache", "kit.model", "kit.types", "kit.__base__", "kit.__base__.clip", "kit.runtime")}
     stubs["kit.model"].Model = object
+    stubs["anylabeling.app_info"] = types.SimpleNamespace(__preferred_device__="CPU")
     import onnxruntime
     stubs["kit.runtime"].create_inference_session = lambda path: onnxruntime.InferenceSession(path)
     with mock.patch.dict(sys.modules, stubs):
