@@ -1,6 +1,6 @@
 // The JavaScript clients on artifacts of build --client: node check_clients.mjs transformers FOLDER PICTURE.png POINTS.json OUT
 //                                                        node check_clients.mjs cornerstone FOLDER CANVAS.rgba POINTS.json OUT
-// POINTS.json: [{points, labels}]. transformers writes OUT.pixels (what its processor makes of the picture, float32) and OUT.N (masks of 0 and 1);
+// POINTS.json: [{points, labels}]. transformers writes OUT.pixels (what its processor makes of the picture, float32), OUT.size (the height and width that it resized to) and OUT.N (masks of 0 and 1);
 // cornerstone loads the controller's own class with stand-ins for the browser, and writes OUT.N, the RGBA picture that it makes labels of.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire, register } from 'node:module';
@@ -20,6 +20,7 @@ async function transformers() {
   for (const [i, { points, labels }] of asked.entries()) {
     const inputs = await processor(image, { input_points: [[points]], input_labels: [[labels]] });
     if (i === 0) writeFileSync(`${out}.pixels`, Buffer.from(inputs.pixel_values.data.buffer));
+    writeFileSync(`${out}.size`, JSON.stringify(inputs.reshaped_input_sizes[0]));
     const result = await model(inputs);
     const masks = await processor.post_process_masks(result.pred_masks, inputs.original_sizes, inputs.reshaped_input_sizes);
     writeFileSync(`${out}.${i}`, Uint8Array.from(masks[0].data));

@@ -223,6 +223,8 @@ def transformers(folder, plain, picture, points, labels):
     node("transformers", folder, out + ".png", [(points, labels)], out)
     ref = Reference(plain)
     ref.size, side = picture.shape[1::-1], ref.call["image"]["side"]
+    theirs = tuple(json.load(open(out + ".size"))[::-1])  # its rounding is not always the model's
+    ref.resized = lambda w, h: theirs
     pixels = np.fromfile(out + ".pixels", np.float32).reshape(1, 3, side, side)
     ref.features = dict(zip([o.name for o in ref.encoder.get_outputs()], ref.encoder.run(None, {"image": pixels})))
     return np.fromfile(out + ".0", np.uint8).reshape(picture.shape[:2]) > 0, ref.predict(points, labels) > 0
