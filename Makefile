@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -128,6 +128,16 @@ test-tract: build
 	sh scripts/venv.sh numpy pillow onnx==1.23.2 onnxruntime==1.32.0
 	cargo build --release --quiet --manifest-path scripts/tract/Cargo.toml --target-dir build/tract/target
 	build/venv/bin/python scripts/check_tract.py $(BIN) build/tract/target/release/tract-runner
+# Other people's clients on artifacts of build --client, and our examples/clients, beside run; needs python3, npm and node, and 2 GB for their packages.
+# ITEMS=N takes so many golden pictures (20), MODELS="name=checkpoint ..." other models, CLIENTS=name,name those clients alone.
+test-clients: build
+	test -x build/clients/py/bin/python || python3 -m venv build/clients/py
+	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx
+	build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps osam==0.8.1 rembg==2.0.86 samexporter==0.5.0
+	test -d build/clients/any || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/any anylabeling==0.4.43
+	test -d build/clients/xany || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/xany x-anylabeling-cvhub==4.2.1
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/clients/npm @cornerstonejs/ai@4.19.0 @huggingface/transformers@4.3.1 onnxruntime-node@1.30.0 onnxruntime-web@1.30.0
+	build/clients/py/bin/python scripts/check_clients.py $(BIN) build/clients $(MODELS)
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build

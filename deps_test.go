@@ -54,6 +54,7 @@ backends/tensorrt        : internal/onnxgraph internal/onnxpb internal/trthost i
 backends/tensorrt/plans  : artifact backends/tensorrt internal/mapfile internal/trthost
 backends/portable        : backends/tensorrt frontends/onnx internal/guard internal/onnxgraph internal/onnxpb internal/plain ir/tensor
 backends/onnx            : internal/mapfile internal/onnxpb internal/output ir ir/tensor
+clients                  : artifact backends/onnx ir ir/tensor
 engine                   : artifact backends/onnx frontends/onnx internal/onnxpb internal/output internal/trthost internal/version ir ir/kernel ir/tensor passes safetensors
 segment                  : artifact engine ir/tensor pictures prompt
 bench                    : engine frontends/onnx internal/plain ir ir/kernel ir/tensor
@@ -82,6 +83,9 @@ serve/page               :
 serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
 backends/triton          : artifact backends/tensorrt backends/tensorrt/plans engine internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir ir/tensor
 cmd/syncsam-convert      : backends/triton serve
+compile                  : clients
+cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
+cmd/syncsam-convert      : clients
 `
 
 const module = "syncsam-convert/"

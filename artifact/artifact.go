@@ -26,6 +26,7 @@ const ManifestName = "manifest.json"
 type Manifest struct {
 	Tool    version.Tool `json:"tool"` // the program that built it
 	ir.Meta              // family, config, preprocess, postprocess
+	Client  string       `json:"client,omitempty"` // whose graphs' inputs and outputs these are; "": the program's own
 	Target  string       `json:"target"`
 	// Precision is fp32, fp16 or int8.
 	Precision    string          `json:"precision"`
@@ -37,6 +38,7 @@ type Manifest struct {
 	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
 	Criterion    *Criterion      `json:"criterion,omitempty"`    // by which it was accepted, and is judged again
 	Verification json.RawMessage `json:"verification,omitempty"`
+	Interface    *Interface      `json:"interface,omitempty"` // how the graphs are called
 	// Values are identities of values by file and name: what is the same value in two artifacts of one checkpoint has the same.
 	Values map[string]map[string]string `json:"values,omitempty"`
 }

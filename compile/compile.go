@@ -163,11 +163,36 @@ func (c *Calibrated) publish(ctx context.Context, target string, plan *quant.Pla
 	if err != nil {
 		return nil, err
 	}
+	if c.client != nil && !c.client.Plain() && c.o.Golden != "" {
+		return c.publishProved(ctx, m, dir)
+	}
 	man, err := m.Write(ctx, dir)
 	if err != nil || c.o.Golden == "" {
 		return man, err
 	}
 	return man, c.o.prove(ctx, dir, man, golden.Settings{Modes: golden.Modes})
+}
+
+// publishProved proves the graphs with their own inputs and outputs, in a folder that goes away, and writes those for the client.
+func (c *Calibrated) publishProved(ctx context.Context, m *Compiled, dir string) (*artifact.Manifest, error) {
+	scratch, remove, err := output.Scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	proved, err := m.write(ctx, scratch, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.o.prove(ctx, scratch, proved, golden.Settings{Modes: golden.Modes}); err != nil {
+		return proved, err
+	}
+	man, err := m.Write(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	man.Verification = proved.Verification
+	return man, man.Write(dir)
 }
 
 // prove verifies the artifact in a folder and adds the result to its manifest.

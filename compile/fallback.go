@@ -45,7 +45,7 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &search{ctx: ctx, c: c, dir: dir, modes: golden.Modes, started: time.Now()}
+	s := &search{ctx: ctx, c: c, dir: tmp, modes: golden.Modes, started: time.Now()}
 	float := func(n int) *quant.Plan {
 		plan := c.Plan.Clone()
 		for _, cost := range costs[:n] {
@@ -165,7 +165,7 @@ func (c *Calibrated) proveFloat(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	man, err := m.Write(ctx, dir)
+	man, err := m.write(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (s *search) try(plan *quant.Plan) (holds bool, how string, err error) {
 	if err != nil {
 		return false, "", err
 	}
-	man, err := m.Write(s.ctx, s.dir)
+	man, err := m.write(s.ctx, s.dir, nil)
 	if err != nil {
 		return false, "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
 	"syncsam-convert/calib"
+	"syncsam-convert/clients"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/golden"
@@ -64,6 +65,9 @@ type Options struct {
 	Opset        int64  // ONNX operator set; 0: onnx.DefaultOpset
 	ExternalData bool   // large tensors in a file beside the model (by itself past 2 GiB)
 	Postprocess  bool   // resize masks inside the decoder, as SAM's official export does
+	Client       string // graph interface of a client: one of clients.Names; "": the program's own
+	OneMask      string // "": as the client has it; clients.OneModel or clients.OneSAM: the decoder chooses one mask itself
+	ImageInput   string // form of the encoder's input: one of clients.ImageInputs; "": as the client has it
 	Profile      string // of TensorRT: sizes of dynamic dimensions, "N=1:1:4,B=1:1:32"
 
 	Calibration string   // pictures, a data set, or files of statistics (comma-separated)
@@ -209,6 +213,12 @@ func (o Options) Validate() error {
 	case o.Runtime.Threads < 0:
 		return fmt.Errorf("--threads: have %d, want 0 or more", o.Runtime.Threads)
 	}
+	if err := o.edges().Validate(); err != nil {
+		return err
+	}
+	if o.Target == TensorRT && o.edges().Any() && o.edges() != (clients.Options{Postprocess: true}) {
+		return fmt.Errorf("--client, --one-mask, --image-input: not with --target %s, whose plans have the graphs' own inputs", TensorRT)
+	}
 	if _, err := o.spans(); err != nil {
 		return err
 	}
@@ -219,6 +229,11 @@ func (o Options) Validate() error {
 	}
 	_, err := o.debug("")
 	return err
+}
+
+// edges are what the options ask of the graphs' inputs and outputs.
+func (o Options) edges() clients.Options {
+	return clients.Options{Client: o.Client, OneMask: o.OneMask, ImageInput: o.ImageInput, Postprocess: o.Postprocess}
 }
 
 // criterion is how the artifact is judged, then and later; nil: item by item, or not at all.

@@ -8,6 +8,7 @@ import (
 
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
+	"syncsam-convert/clients"
 	"syncsam-convert/engine"
 	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/checkpoint"
@@ -77,7 +78,8 @@ type Lowered struct {
 	trt *passes.Run // of the one for TensorRT; nil where none is asked for
 	f32 *passes.Run // of the float one, that INT8 is held against when it may fall back; nil where it may not
 
-	replayed string // the scope of a plan that was read
+	client   *clients.Plan // nil: graphs have their own inputs and outputs
+	replayed string        // the scope of a plan that was read
 }
 
 // load recognises the model family and builds its graphs; the notes say what was chosen, assumed and dropped.
@@ -87,6 +89,10 @@ func (s *Source) load() (*ir.Module, []string, error) {
 		err = fmt.Errorf("%s: %w", s.o.Checkpoint, err)
 	}
 	return m, notes, err
+}
+
+func hasLowResMasks(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" })
 }
 
 // Lower recognises the model family and builds and simplifies its graphs.
@@ -115,6 +121,14 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 		return nil, err
 	}
 	l := &Lowered{Source: s}
+	if s.o.edges().Any() {
+		if l.client, err = clients.Make(s.o.edges(), m); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.o.Checkpoint, err)
+		}
+		for _, note := range l.client.Notes {
+			s.o.Note("note: " + note)
+		}
+	}
 	if l.run, err = passes.Start(m, s.o.pipeline(ONNX, s.o.Precision), debug); err != nil {
 		return nil, err
 	}

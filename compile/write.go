@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -14,6 +16,7 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/backends/onnx"
 	"syncsam-convert/backends/tensorrt"
+	"syncsam-convert/clients"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/onnxpb"
@@ -26,12 +29,22 @@ import (
 // Write emits the model and its manifest into a folder that is there. Meanwhile a model in float16 is run on some calibration pictures: a NaN or
 // an infinity is an error that names the first value that is one.
 func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, error) {
+	return c.write(ctx, dir, c.client)
+}
+
+func (c *Compiled) write(ctx context.Context, dir string, client *clients.Plan) (*artifact.Manifest, error) {
 	c.o.Progress(Event{Stage: "write"})
-	m := c.run.Module
-	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
+	m, names, err := c.forClient(client)
+	if err != nil {
+		return nil, err
+	}
+	man := &artifact.Manifest{Tool: version.Get(), Meta: m.Meta, Interface: clients.Interface(client, m), Target: c.Target, Precision: c.Precision, Opset: c.o.Opset, Criterion: c.o.criterion(), Passes: []artifact.Pass{}}
+	if client != nil {
+		man.Client = c.o.Client
+	}
 	var audit errgroup.Group
 	audit.Go(guard.Func(func() error { return c.audit(ctx) }))
-	if err := cmp.Or(c.writeGraphs(ctx, dir, m, man), audit.Wait()); err != nil {
+	if err := cmp.Or(c.writeGraphs(ctx, dir, m, names, client, man), audit.Wait()); err != nil {
 		return nil, err
 	}
 	if c.Target == TensorRT {
@@ -44,6 +57,11 @@ func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, e
 		return nil, err
 	}
 	man.Source = artifact.Source{SHA256: sum, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
+	if client != nil && client.Profile.TransformersFiles {
+		if err := c.writeProcessor(dir, man); err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range c.run.Results {
 		man.Passes = append(man.Passes, artifact.Pass{Name: r.Name, Changed: r.Changed})
 	}
@@ -94,12 +112,8 @@ func (c *Compiled) float16() *artifact.Float16 {
 	return h
 }
 
-func hasLowResMasks(g *ir.Graph) bool {
-	return slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == "low_res_masks" })
-}
-
 // writeGraphs emits every graph, and hashes each file while the next is written.
-func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, man *artifact.Manifest) error {
+func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, names map[string]string, client *clients.Plan, man *artifact.Manifest) error {
 	man.Values = map[string]map[string]string{}
 	type result struct {
 		file artifact.File
@@ -111,20 +125,28 @@ func (c *Compiled) writeGraphs(ctx context.Context, dir string, m *ir.Module, ma
 			return err
 		}
 		o := onnx.Options{Opset: c.o.Opset, External: c.o.ExternalData, NonFinite: c.o.AllowNonFinite, Metadata: map[string]string{"family": m.Meta.Family, "precision": c.Precision}}
-		if c.o.Postprocess && hasLowResMasks(g) {
-			o.Postprocess = &onnx.Postprocess{Size: m.Meta.Preprocess.Size, Crop: m.Meta.Preprocess.Resize == "longest_side"}
+		if client != nil {
+			o.Edges = client.Edges(g)
 		}
-		written, err := onnx.WriteFile(filepath.Join(dir, g.Name+".onnx"), g, o)
+		name := names[g.Name]
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o777); err != nil {
+			return err
+		}
+		written, err := onnx.WriteFile(filepath.Join(dir, name), g, o)
 		if err != nil {
 			return err
 		}
-		man.Values[g.Name+".onnx"] = written.Of
+		man.Values[name] = written.Of
+		man.Interface.Graphs = append(man.Interface.Graphs, clients.Describe(name, written))
 		for _, p := range written.Files {
 			done := make(chan result, 1)
 			pending = append(pending, done)
 			go func() {
 				var r result
-				r.err = guard.Do(func() (err error) { r.file, err = artifact.Describe(dir, filepath.Base(p)); return err })
+				r.err = guard.Do(func() (err error) {
+					r.file, err = artifact.Describe(dir, path.Join(path.Dir(name), filepath.Base(p)))
+					return err
+				})
 				done <- r
 			}()
 		}

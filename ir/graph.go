@@ -73,6 +73,16 @@ func (g *Graph) Inputs() []*Value {
 	return in
 }
 
+// Output is the value of a named result, nil when the graph has none of it.
+func (g *Graph) Output(name string) *Value {
+	for _, o := range g.Outputs {
+		if o.Name == name {
+			return o.Value
+		}
+	}
+	return nil
+}
+
 // IsConst reports whether v is a Constant.
 func (v *Value) IsConst() bool { return v != nil && v.Op == opConstant }
 

@@ -37,19 +37,14 @@ func (p Prompt) check(logits int64) error {
 
 // Within refuses a prompt that does not lie on an image of w x h pixels.
 func (p Prompt) Within(w, h int) error {
-	inside := func(x0, y0, x1, y1 float64) error {
-		if x0 >= 0 && y0 >= 0 && x1 <= float64(w) && y1 <= float64(h) {
-			return nil
-		}
-		return fmt.Errorf("a prompt at %g,%g,%g,%g is outside its %d x %d pixels", x0, y0, x1, y1, w, h)
-	}
-	for _, xy := range p.Points {
-		if err := inside(xy[0], xy[1], xy[0], xy[1]); err != nil {
-			return err
-		}
-	}
+	corners := slices.Clone(p.Points)
 	if b := p.Box; b != nil {
-		return inside(b[0], b[1], b[2], b[3])
+		corners = append(corners, [2]float64{b[0], b[1]}, [2]float64{b[2], b[3]})
+	}
+	for _, c := range corners {
+		if !(c[0] >= 0 && c[1] >= 0 && c[0] <= float64(w) && c[1] <= float64(h)) {
+			return fmt.Errorf("a prompt at %g,%g is outside its %d x %d pixels", c[0], c[1], w, h)
+		}
 	}
 	return nil
 }

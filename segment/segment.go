@@ -29,7 +29,14 @@ type Predictor struct {
 
 // Open loads an artifact's graphs with an engine, after its files were held against the manifest's hashes.
 func Open(dir, engineName string, o engine.Options) (*Predictor, error) {
-	man, err := engine.OpenArtifact(dir, func(m *artifact.Manifest) []string { return append(m.Graphs(), m.Texts()...) })
+	man, err := artifact.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := ours(dir, man); err != nil {
+		return nil, err
+	}
+	man, err = engine.OpenArtifact(dir, func(m *artifact.Manifest) []string { return append(m.Graphs(), m.Texts()...) })
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +80,11 @@ type Embedded struct {
 
 // Embed runs the encoder on an image.
 func (p *Predictor) Embed(ctx context.Context, m *pictures.Image) (*Embedded, error) {
-	x, frame, err := pictures.Prepare(m, p.man.Preprocess)
-	if err != nil {
-		return nil, err
-	}
 	if p.prompts.OneGraph {
-		return &Embedded{frame, map[string]*tensor.Tensor{"image": x}}, nil
+		x, frame, err := pictures.Prepare(m, p.man.Preprocess)
+		return &Embedded{frame, map[string]*tensor.Tensor{"image": x}}, err
 	}
-	inputs, err := p.prompts.Image(x, frame)
+	inputs, frame, err := encoderInputs(m, p.man)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +175,50 @@ func errNoText(man *artifact.Manifest) error {
 
 // EncoderInputs prepares a picture for the graph of an artifact that reads it; where prompts are planes, with a box around its middle half.
 func EncoderInputs(m *pictures.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, error) {
+	inputs, _, err := encoderInputs(m, man)
+	return inputs, err
+}
+
+func encoderInputs(m *pictures.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, pictures.Frame, error) {
+	if i := man.Interface; i != nil && i.Image.ResizedBy == "graph" {
+		return asItIs(m, man)
+	}
 	x, f, err := pictures.Prepare(m, man.Preprocess)
 	if err != nil {
-		return nil, err
+		return nil, f, err
 	}
-	return prompt.Of(man.Meta, man.Encoder() == artifact.OneGraph).Image(x, f, prompt.Probes(f, nil)[0])
+	inputs, err := prompt.Of(man.Meta, man.Encoder() == artifact.OneGraph).Image(x, f, prompt.Probes(f, nil)[0])
+	return inputs, f, err
+}
+
+// asItIs gives a picture to a graph that resizes and normalises inside.
+func asItIs(m *pictures.Image, man *artifact.Manifest) (map[string]*tensor.Tensor, pictures.Frame, error) {
+	how, s := man.Interface.Image, int(man.Preprocess.Size)
+	f := pictures.NewFrame(m.W, m.H, s)
+	if man.Preprocess.Resize == "stretch" {
+		f.InW, f.InH = s, s
+	}
+	x, err := tensor.New(tensor.Uint8, []int64{int64(m.H), int64(m.W), 3}, m.Pix)
+	if err == nil && how.Layout == "CHW" {
+		x, err = tensor.Transpose(x, 2, 0, 1)
+	}
+	if err != nil {
+		return nil, f, err
+	}
+	for _, g := range man.Interface.Graphs {
+		for _, in := range g.Inputs {
+			if in.Name == how.Input && in.DType == tensor.Float32.String() {
+				x = tensor.Cast(x, tensor.Float32)
+			}
+		}
+	}
+	return map[string]*tensor.Tensor{how.Input: tensor.Dense(x)}, f, nil
+}
+
+// ours refuses graphs that a client calls in its own way.
+func ours(dir string, man *artifact.Manifest) error {
+	if man.Client == "" || man.Client == "official" {
+		return nil
+	}
+	return fmt.Errorf("%s: its graphs have the inputs of --client %s, which runs them; to run, verify or serve the model here build it without --client too", dir, man.Client)
 }

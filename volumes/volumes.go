@@ -88,14 +88,8 @@ func (r Request) Check() error {
 		if o.Label < 1 || o.Label > mostLabel {
 			return fmt.Errorf("label %d: want 1 to %d", o.Label, mostLabel)
 		}
-		var corners [][2]float64
-		if b := o.Prompt.Box; b != nil {
-			corners = [][2]float64{{b[0], b[1]}, {b[2], b[3]}}
-		}
-		for _, c := range append(corners, o.Prompt.Points...) {
-			if !(c[0] >= 0 && c[1] >= 0 && c[0] <= float64(w) && c[1] <= float64(h)) {
-				return fmt.Errorf("a prompt at %g,%g is outside its %d x %d pixels", c[0], c[1], w, h)
-			}
+		if err := o.Prompt.Within(w, h); err != nil {
+			return err
 		}
 	}
 	return memory.Fits(fmt.Sprintf("%d masks of %d slices of %d x %d pixels", len(r.Objects), r.To-r.From, w, h), int64(len(r.Objects))*int64(r.To-r.From)*int64((w*h+7)/8), 2)

@@ -52,6 +52,9 @@ type emission struct {
 	taken  map[string]int       // names in use, with the last suffix given
 	inputs []*ir.Value
 	sizes  map[string]string // shape vectors written so far: text of a dim -> name
+	edges  *Edges
+	labels string                   // what the edge of prompts made of point_labels
+	later  []*onnxpb.ValueInfoProto // inputs that stand behind the graph's
 }
 
 func newEmission(g *ir.Graph, opset int64) *emission {
@@ -168,6 +171,10 @@ func plain(e *emission, v *ir.Value) error {
 }
 
 func emitInput(e *emission, v *ir.Value) error {
+	if made, ok, err := e.edge(v.Name); ok || err != nil {
+		e.names[v] = made
+		return err
+	}
 	e.names[v] = v.Name
 	e.graph.Input = append(e.graph.Input, valueInfo(v.Name, v.Type))
 	return nil
@@ -323,7 +330,7 @@ func (e *emission) size(d tensor.Dim) (string, error) {
 	for _, in := range e.inputs {
 		if axis := slices.Index(in.Type.Shape, symbol); axis >= 0 && name == "" {
 			name = e.unique("size." + d.Sym)
-			e.node("Shape", name, []string{in.Name}, []string{name}, []*onnxpb.AttributeProto{intAttr("start", int64(axis)), intAttr("end", int64(axis+1))})
+			e.node("Shape", name, []string{e.names[in]}, []string{name}, []*onnxpb.AttributeProto{intAttr("start", int64(axis)), intAttr("end", int64(axis+1))})
 			e.sizes[d.Sym] = name
 		}
 	}

@@ -31,7 +31,7 @@ type Options struct {
 
 	NonFinite bool // constants may be NaN or infinite
 
-	Postprocess *Postprocess // nil: none; only for a graph with an output low_res_masks
+	Edges *Edges // nil: none
 }
 
 // externalThreshold is the size from which a tensor is worth a place in the data file.
@@ -39,8 +39,9 @@ const externalThreshold = 1 << 10
 
 // Written lists what WriteFile wrote.
 type Written struct {
-	Files []string          // the model first
-	Of    map[string]string // identities (ir.Value.Of) by the names that values have in the file
+	Files           []string          // the model first
+	Of              map[string]string // identities (ir.Value.Of) by the names that values have in the file
+	Inputs, Outputs []Port
 }
 
 // WriteFile writes graph g to path. The model appears whole, after its data file, or nothing does.
@@ -49,8 +50,9 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
+	written := Written{[]string{path}, of, ports(model.Graph.Input), ports(model.Graph.Output)}
 	if !opts.External && onnxpb.Size(model, inits) <= onnxpb.MaxInline {
-		return Written{[]string{path}, of}, output.Part(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil, opts.check()) })
+		return written, output.Part(path, func(w io.Writer) error { return onnxpb.Write(w, model, inits, nil, opts.check()) })
 	}
 	data, placed := path+".data", false
 	err = output.Part(path, func(w io.Writer) error {
@@ -63,7 +65,8 @@ func WriteFile(path string, g *ir.Graph, opts Options) (Written, error) {
 	if err != nil && placed {
 		os.Remove(data)
 	}
-	return Written{[]string{path, data}, of}, err
+	written.Files = []string{path, data}
+	return written, err
 }
 
 // check is where constants that no arithmetic gives a meaning end: whatever made them, they are not written.
@@ -89,6 +92,7 @@ func emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, 
 		return nil, nil, nil, fmt.Errorf("opset: have %d, want %d to %d", opset, MinOpset, MaxOpset)
 	}
 	e := newEmission(g, opset)
+	e.edges = opts.Edges
 	for _, v := range g.Values {
 		if err := e.value(v); err != nil {
 			return nil, nil, nil, fmt.Errorf("graph %s: %s: %w", g.Name, v, err)
@@ -100,13 +104,18 @@ func emit(g *ir.Graph, opts Options) (*onnxpb.ModelProto, []onnxpb.Initializer, 
 		}
 		e.graph.Output = append(e.graph.Output, valueInfo(o.Name, o.Value.Type))
 	}
-	if opts.Postprocess != nil {
-		e.postprocess(opts.Postprocess)
-		if opts.Metadata = maps.Clone(opts.Metadata); opts.Metadata == nil {
-			opts.Metadata = map[string]string{}
+	if e.edges != nil && e.edges.Masks != nil {
+		if err := e.edges.Masks.write(e); err != nil {
+			return nil, nil, nil, fmt.Errorf("graph %s: %w", g.Name, err)
 		}
-		opts.Metadata[onnxpb.PostprocessKey] = "masks"
+		if e.edges.Masks.Beside {
+			if opts.Metadata = maps.Clone(opts.Metadata); opts.Metadata == nil {
+				opts.Metadata = map[string]string{}
+			}
+			opts.Metadata[onnxpb.PostprocessKey] = "masks"
+		}
 	}
+	e.graph.Input = append(e.graph.Input, e.later...)
 	irVersion := int64(8)
 	if opset > 18 {
 		irVersion = 10

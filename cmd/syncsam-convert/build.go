@@ -3,14 +3,25 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/clients"
 	"syncsam-convert/compile"
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/plain"
 )
+
+// buildHelp says what build does, and for whom.
+var buildHelp = `Reads a PyTorch (zip or legacy) or safetensors checkpoint without executing any of it, recognises the model family,
+and writes encoder.onnx, decoder.onnx and manifest.json. With --golden the artifact is verified before it is published:
+when its Dice results do not hold, nothing is left at -o and the exit status is 1.
+
+With --client the graphs have the inputs and outputs of a program that runs models as graphs of their own (docs/clients.md); --golden then proves the
+same model with its own inputs. The clients:
+` + clients.Help()
 
 func buildCommand() *cobra.Command {
 	var o compile.Options
@@ -20,9 +31,7 @@ func buildCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "build CHECKPOINT -o DIR [flags]",
 		Short: "Compile a checkpoint into an artifact",
-		Long: `Reads a PyTorch (zip or legacy) or safetensors checkpoint without executing any of it, recognises the model family,
-and writes encoder.onnx, decoder.onnx and manifest.json. With --golden the artifact is verified before it is published:
-when its Dice results do not hold, nothing is left at -o and the exit status is 1.`,
+		Long: buildHelp,
 		Example: "  syncsam-convert build syncsam-50.pth -o artifact\n  syncsam-convert build tiny.pth -o artifact --golden golden/data/syncsam-tiny-34",
 		Args:    exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,7 +58,7 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	f.StringVar(&o.Target, "target", compile.ONNX, "onnx; openvino, which takes the same models; or tensorrt for a folder plan/ beside them")
 	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, or int8 for what --quantize says")
 	addModel(c, &o)
-	f.BoolVar(&o.Postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
+	addClient(c, &o)
 	f.Int64Var(&o.Opset, "opset", 0, "ONNX operator set, 17 to 26 (default 17)")
 	f.StringVar(&o.Profile, "profile", "", "with tensorrt: sizes of dynamic dimensions, as in N=1:1:4,B=1:1:32,P=2:2:16 (least:tuned for:most)")
 	f.BoolVar(&o.ExternalData, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
@@ -70,6 +79,15 @@ when its Dice results do not hold, nothing is left at -o and the exit status is 
 	addJSON(c, &asJSON, "the manifest")
 	addProgress(c, &progress)
 	return c
+}
+
+func addClient(c *cobra.Command, o *compile.Options) {
+	f := c.Flags()
+	f.BoolVar(&o.Postprocess, "decoder-postprocess", false, "resize masks inside the decoder, as SAM's official export does: input orig_im_size, output masks")
+	f.StringVar(&o.Client, "client", "", "graph interface of a client: "+strings.Join(clients.Names(), ", "))
+	f.StringVar(&o.OneMask, "one-mask", "", "the decoder chooses one mask itself: as run does (model, the default of the bare flag), or as SAM's export does (sam)")
+	f.Lookup("one-mask").NoOptDefVal = clients.OneModel
+	f.StringVar(&o.ImageInput, "image-input", "", "what the encoder takes: normalized [N,3,S,S] (default), or a picture of any size as it is, resized and normalised inside: "+strings.Join(clients.ImageInputs()[1:], ", "))
 }
 
 func addDebug(c *cobra.Command, o *compile.Options) {
