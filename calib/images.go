@@ -1,17 +1,19 @@
 package calib
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/pictures"
+	"syncsam-convert/shards"
 )
 
 // volumeSlices is how many slices of a volume calibrate, evenly spaced.
@@ -116,23 +118,25 @@ func addPictures(found map[string]bool, dir string) error {
 	return nil
 }
 
-// Shard takes the images i, i+n, i+2n, ... (i from 1) of a list; shard is "i/n", "" for all.
-func Shard(images []string, shard string) ([]string, error) {
-	if shard == "" {
-		return images, nil
+// Shard takes a shard's images of a list.
+func Shard(images []string, s shards.Shard) (out []string) {
+	for k, name := range images {
+		if s.Takes(k) {
+			out = append(out, name)
+		}
 	}
-	first, last, _ := strings.Cut(shard, "/")
-	i, err1 := strconv.Atoi(first)
-	n, err2 := strconv.Atoi(last)
-	if err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
-		return nil, fmt.Errorf("have %q, want i/n with 1 <= i <= n", shard)
+	return out
+}
+
+// Fingerprint names a list of images by their names within a folder: the same wherever the folder lies.
+func Fingerprint(root string, images []string) (string, error) {
+	h := sha256.New()
+	for _, name := range images {
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%q\n", filepath.ToSlash(rel))
 	}
-	var out []string
-	for k := i - 1; k < len(images); k += n {
-		out = append(out, images[k])
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s of %d images is none", shard, len(images))
-	}
-	return out, nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -3,10 +3,15 @@ package compile
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"syncsam-convert/calib"
+	"syncsam-convert/engine"
 	"syncsam-convert/internal/guard"
+	"syncsam-convert/internal/version"
 	"syncsam-convert/passes"
+	"syncsam-convert/shards"
 )
 
 // Statistics runs the float model over one shard ("i/n", "" for all) of the calibration pictures, and gives what build takes in their
@@ -15,12 +20,13 @@ func Statistics(ctx context.Context, o Options, shard string) (*calib.Stats, err
 	if o.Calibration == "" {
 		return nil, fmt.Errorf("--calib: missing, want calibration pictures")
 	}
+	part, err := shards.Parse(shard)
+	if err != nil {
+		return nil, fmt.Errorf("--shard: %w", err)
+	}
 	images, err := calib.Images(o.Calibration)
 	if err != nil {
 		return nil, err
-	}
-	if images, err = calib.Shard(images, shard); err != nil {
-		return nil, fmt.Errorf("--shard: %w", err)
 	}
 	o.Precision, o.Target, o.Rounding = INT8, ONNX, RoundNearest
 	o.narrow = true // the statistics serve float16, too
@@ -31,13 +37,13 @@ func Statistics(ctx context.Context, o Options, shard string) (*calib.Stats, err
 	defer source.Close()
 	var s *calib.Stats
 	err = source.settle(ctx, guard.Do(func() (err error) {
-		s, err = source.statistics(ctx, images)
+		s, err = source.statistics(ctx, images, part)
 		return err
 	}))
 	return s, err
 }
 
-func (s *Source) statistics(ctx context.Context, images []string) (*calib.Stats, error) {
+func (s *Source) statistics(ctx context.Context, images []string, part shards.Shard) (*calib.Stats, error) {
 	l, err := s.Lower(ctx)
 	if err != nil {
 		return nil, err
@@ -49,5 +55,31 @@ func (s *Source) statistics(ctx context.Context, images []string) (*calib.Stats,
 	if err != nil {
 		return nil, err
 	}
-	return l.observe(ctx, sum, images, l.Scope(), true)
+	run, err := l.runOf(sum, images)
+	if err != nil {
+		return nil, err
+	}
+	stats, err := l.observe(ctx, sum, calib.Shard(images, part), l.Scope(), true)
+	if err == nil {
+		stats.Run, stats.Shard = run, part
+	}
+	return stats, err
+}
+
+// runOf names everything that statistics depend on.
+func (l *Lowered) runOf(source string, images []string) (map[string]any, error) {
+	root := l.o.Calibration
+	if info, err := os.Stat(root); err == nil && !info.IsDir() {
+		root = filepath.Dir(root)
+	}
+	list, err := calib.Fingerprint(root, images)
+	if err != nil {
+		return nil, err
+	}
+	engineVersion, err := engine.Version(l.o.Engine, l.o.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"checkpoint": source, "images": len(images), "images_sha256": list, "quantize": l.Scope().Name(), "family": l.run.Module.Meta.Family,
+		"weights": l.o.Model.Weights, "image_size": l.o.Model.ImageSize, "engine": l.o.Engine, "engine_version": engineVersion, "version": version.Get()}, nil
 }

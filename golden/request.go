@@ -2,7 +2,6 @@ package golden
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,10 +11,12 @@ import (
 	"time"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden/groups"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/segment"
+	"syncsam-convert/shards"
 )
 
 // PaperScheme starts the name of a published result: "paper:2/SyncSAM-SAMed-50".
@@ -45,6 +46,7 @@ type Request struct {
 	Groups    string                // a table (CSV) of what items belong to
 	Items     string                // a file (.csv, .jsonl) for results as they come
 	Resume    bool                  // go on with the file of a run that broke
+	Shard     string                // "i/n": measure only part i of n, into Items, which merge puts together; "": all
 	Keep      int                   // how many items keep pictures for the report
 	Progress  func(done, total int) // of masks; total is -1 where it is not known
 	Note      func(string)          // is told what a reader should know at once; nil: nobody
@@ -105,6 +107,10 @@ func (r Request) Check(two bool) error {
 		return fmt.Errorf("--judge: needs --max-dsc-drop of more than 0, which is its margin")
 	case r.Resume && r.Items == "":
 		return fmt.Errorf("--resume: needs --items, the file to go on with")
+	case r.Shard != "" && r.Items == "":
+		return fmt.Errorf("--shard: needs --items, the file that merge takes")
+	case r.Shard != "" && (r.Tolerance != nil || r.MaxDrop != nil || r.MinDSC != nil):
+		return fmt.Errorf("--tolerance, --max-dsc-drop, --min-dsc: not with --shard: a part is measured, the merged file is judged (verify --items FILE --resume)")
 	case r.Options.Threads < 0:
 		return fmt.Errorf("--threads: have %d, want 0 or more", r.Options.Threads)
 	}
@@ -129,6 +135,9 @@ func (r Request) settings(man *artifact.Manifest) (s Settings, err error) {
 			least /= 100
 		}
 		s.MinDSC = &least
+	}
+	if s.shard, err = shards.Parse(r.Shard); err != nil {
+		return s, fmt.Errorf("--shard: %w", err)
 	}
 	if r.Prompts != "" {
 		if s.Modes, err = ParseModes(r.Prompts); err != nil {
@@ -214,7 +223,12 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	if err := r.open(v, dirs); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, v.s.rows.close()) }()
+	defer func() {
+		if err == nil {
+			err = v.s.rows.end()
+		}
+		err = errors.Join(err, v.s.rows.close())
+	}()
 	if file != nil {
 		err = v.golden(ctx, file)
 	} else {
@@ -270,6 +284,10 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 		v.r.judge(ByComparison)
 		v.r.golden, v.r.Reference = nil, fmt.Sprintf("A, %s (%s, %s)", ev.First.Path, ev.First.Family, ev.First.Precision)
 	}
+	if v.s.shard.N > 0 {
+		v.r.Shard, v.r.golden = v.s.shard.String(), nil
+		v.r.judge(ByNothing)
+	}
 	v.s.Seen = func() {
 		done++
 		if r.Progress != nil {
@@ -323,19 +341,20 @@ func (r Request) open(v *verification, dirs []string) error {
 	if r.Items == "" {
 		return nil
 	}
-	data, err := fingerprint(v.data, r.Items, r.Items+".run", r.Items+".unstable")
-	if err != nil {
-		return err
-	}
 	ev := v.r.Evidence
-	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "data": data, "version": ev.Tool}
+	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "closed_loop": r.Closed,
+		"stability": v.s.Stability, "version": ev.Tool}
 	if ev.First != nil {
 		run["artifact_a"] = ev.First.SHA256
 	}
 	if ev.Golden != nil {
 		run["golden"] = ev.Golden.SHA256
+	} else if layout, sum, err := dataset.Fingerprint(v.data); err != nil {
+		return err
+	} else {
+		run["layout"], run["data"] = layout, sum
 	}
-	text, err := json.Marshal(run)
+	text, err := shards.Text(run, v.s.shard)
 	if err != nil {
 		return err
 	}

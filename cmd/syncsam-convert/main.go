@@ -117,6 +117,7 @@ func newRoot() *cobra.Command {
 		execCommand(),
 		runCommand(),
 		calibrateCommand(),
+		mergeCommand(),
 		compareCommand(),
 		benchCommand(),
 		planCommand(),
