@@ -76,10 +76,10 @@ func (l *Lowered) runOf(source string, images []string) (map[string]any, error) 
 	if err != nil {
 		return nil, err
 	}
-	engineVersion, err := engine.Version(l.o.Engine, l.o.Runtime)
-	if err != nil {
-		return nil, err
+	run := map[string]any{"checkpoint": source, "images": len(images), "images_sha256": list, "quantize": l.Scope().Name(), "family": l.run.Module.Meta.Family,
+		"weights": l.o.Model.Weights, "image_size": l.o.Model.ImageSize, "engine": l.o.Engine, "version": version.Get()}
+	if l.o.Engine != engine.Embedded { // which gives the same bits on every processor, and is of the tool's version
+		run["engine_version"], err = engine.Version(l.o.Engine, l.o.Runtime)
 	}
-	return map[string]any{"checkpoint": source, "images": len(images), "images_sha256": list, "quantize": l.Scope().Name(), "family": l.run.Module.Meta.Family,
-		"weights": l.o.Model.Weights, "image_size": l.o.Model.ImageSize, "engine": l.o.Engine, "engine_version": engineVersion, "version": version.Get()}, nil
+	return run, err
 }

@@ -21,6 +21,9 @@ import (
 // order of the files. A shard that is there twice counts once. Shards of different runs, that did not end or are missing are errors that name
 // them. It gives the number of items. Memory does not grow with the files.
 func Merge(paths []string, out string) (int, error) {
+	if err := items.CheckName(out); err != nil {
+		return 0, err
+	}
 	parts, sums, bare := []shards.Part{}, map[string]bool{}, []error{}
 	var copies []string // without a run of their own
 	for _, path := range paths {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"math"
 	"os"
@@ -116,32 +117,38 @@ type recorder struct {
 	n     int
 }
 
-// newRecorder starts a file, or goes on with one: a torn line at its end is cut off.
-func newRecorder(path string, resume bool) (*recorder, error) {
-	flags := os.O_RDWR | os.O_CREATE
-	if !resume {
-		flags |= os.O_TRUNC
+// readRecorded is what a run left: its records, and how long the file is up to the last whole one.
+func readRecorded(path string) (known map[[2]int]Record, whole int64, err error) {
+	known = map[[2]int]Record{}
+	f, err := mapfile.Reader(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return known, 0, nil
+	} else if err != nil {
+		return nil, 0, err
 	}
-	f, err := os.OpenFile(path, flags, 0o666)
+	defer f.Close()
+	for line, err := range recordLines(f) {
+		if err != nil || line.record == nil {
+			break // the end, a torn line, or what a lost block left: measured again
+		}
+		known[line.record.At], whole = *line.record, line.end
+	}
+	return known, whole, nil
+}
+
+// newRecorder goes on with a file, of which whole bytes are kept.
+func newRecorder(path string, known map[[2]int]Record, whole int64) (*recorder, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	r := &recorder{f: f, known: map[[2]int]Record{}}
-	whole := int64(0)
-	for line, err := range recordLines(f) {
-		if err == nil && line.record != nil {
-			r.known[line.record.At] = *line.record
-			r.n++
-			whole = line.end
-			continue
-		}
-		break // the end, a torn line, or what a lost block left: measured again
+	if err = f.Truncate(whole); err == nil {
+		_, err = f.Seek(whole, io.SeekStart)
 	}
-	if err := f.Truncate(whole); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	_, err = f.Seek(whole, io.SeekStart)
-	return r, err
+	return &recorder{f: f, known: known, n: len(known)}, nil
 }
 
 func (r *recorder) write(x Record) error {

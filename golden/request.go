@@ -342,8 +342,11 @@ func (r Request) open(v *verification, dirs []string) error {
 		return nil
 	}
 	ev := v.r.Evidence
-	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "closed_loop": r.Closed,
+	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "modes": v.s.Modes, "closed_loop": r.Closed,
 		"stability": v.s.Stability, "version": ev.Tool}
+	if r.Engine != engine.Embedded { // which gives the same bits on every processor, and is of the tool's version
+		run["engine_version"] = ev.EngineVersion
+	}
 	if ev.First != nil {
 		run["artifact_a"] = ev.First.SHA256
 	}

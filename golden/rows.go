@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"reflect"
 
 	"syncsam-convert/golden/items"
@@ -21,35 +20,50 @@ type rows struct {
 // openRows starts a file, or goes on with one that a run of that name left.
 func openRows(path string, resume bool, artifacts int, run string) (r *rows, err error) {
 	r = &rows{path: path}
-	if resume && ended(measuredPath(path)) {
-		r.whole = true
-		return r, r.check(artifacts, run)
-	}
 	if !resume {
-		if err := os.Remove(measuredPath(path)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if r.w, err = items.Create(path, artifacts, run); err != nil {
 			return nil, err
 		}
-		r.w, err = items.Create(path, artifacts, run)
-	} else {
-		r.w, err = items.Resume(path, artifacts, run, func(items.Row) error { return nil })
+		if r.log, err = newRecorder(measuredPath(path), nil, 0); err != nil {
+			return nil, errors.Join(err, r.w.Close())
+		}
+		return r, nil
 	}
+	if ended(measuredPath(path)) {
+		if err := items.SameRun(path, run); err != nil {
+			return nil, err
+		}
+		if _, err := checkRows(path, artifacts); err == nil {
+			r.whole = true
+			return r, nil
+		}
+	}
+	known, whole, err := readRecorded(measuredPath(path))
 	if err != nil {
 		return nil, err
 	}
-	if r.log, err = newRecorder(measuredPath(path), resume); err != nil {
+	want := map[string]items.Row{}
+	for _, rec := range known {
+		for _, row := range rec.rows() {
+			want[rowName(row)] = row
+		}
+	}
+	r.w, err = items.Resume(path, artifacts, run, func(row items.Row) error {
+		if was, ok := want[rowName(row)]; ok && !sameRow(row, was) {
+			return fmt.Errorf("%s: %s %s: the row is not as it was measured", path, row.Mask, row.Mode)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.log, err = newRecorder(measuredPath(path), known, whole); err != nil {
 		return nil, errors.Join(err, r.w.Close())
 	}
 	return r, nil
 }
 
-// check holds a file whose run has ended against its records, and its run against the one that is wanted.
-func (r *rows) check(artifacts int, run string) error {
-	if err := items.SameRun(r.path, run); err != nil {
-		return err
-	}
-	_, err := checkRows(r.path, artifacts)
-	return err
-}
+func rowName(r items.Row) string { return r.Image + "\n" + r.Mask + "\n" + r.Mode }
 
 // checkRows holds the rows of a file against its records, and gives the number of items.
 func checkRows(path string, artifacts int) (n int, err error) {

@@ -121,6 +121,7 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"verify", x.artifact, "--golden", x.golden, "--junit", image},
 		{"verify", x.artifact, "--golden", "paper:2/SyncSAM-SAMed-50", "--data", x.data, "--junit", image},
 		{"verify", x.artifact, "--golden", x.golden, "--items", image},
+		{"merge", x.picture, x.tensors, "-o", x.tensors},
 		{"verify", x.artifact, "--golden", x.golden, "--json", "NEW", "--junit", "NEW"},
 		{"verify", x.artifact, "--golden", x.golden, "--html", x.golden, "--json", filepath.Join(x.golden, "golden.json")},
 	} {

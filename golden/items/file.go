@@ -377,6 +377,12 @@ func start(format format, line []byte) (artifacts int, header bool, err error) {
 	return 0, false, fmt.Errorf("have %.200q, want the columns %s or %s", line, strings.Join(Columns(1), ","), strings.Join(Columns(2), ","))
 }
 
+// CheckName is an error for a file whose ending tells no format.
+func CheckName(path string) error {
+	_, err := formatOf(path)
+	return err
+}
+
 // WriteFile writes a whole file and the name of its run, each all or none.
 func WriteFile(path string, artifacts int, run string, rows iter.Seq2[Row, error]) error {
 	format, err := formatOf(path)
