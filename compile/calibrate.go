@@ -3,8 +3,6 @@ package compile
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"syncsam-convert/calib"
 	"syncsam-convert/engine"
@@ -24,7 +22,7 @@ func Statistics(ctx context.Context, o Options, shard string) (*calib.Stats, err
 	if err != nil {
 		return nil, fmt.Errorf("--shard: %w", err)
 	}
-	images, err := calib.Images(o.Calibration)
+	images, sum, err := calib.ImagesOf(o.Calibration, part)
 	if err != nil {
 		return nil, err
 	}
@@ -37,13 +35,13 @@ func Statistics(ctx context.Context, o Options, shard string) (*calib.Stats, err
 	defer source.Close()
 	var s *calib.Stats
 	err = source.settle(ctx, guard.Do(func() (err error) {
-		s, err = source.statistics(ctx, images, part)
+		s, err = source.statistics(ctx, images, sum, part)
 		return err
 	}))
 	return s, err
 }
 
-func (s *Source) statistics(ctx context.Context, images []string, part shards.Shard) (*calib.Stats, error) {
+func (s *Source) statistics(ctx context.Context, images []string, imagesSum string, part shards.Shard) (*calib.Stats, error) {
 	l, err := s.Lower(ctx)
 	if err != nil {
 		return nil, err
@@ -55,11 +53,11 @@ func (s *Source) statistics(ctx context.Context, images []string, part shards.Sh
 	if err != nil {
 		return nil, err
 	}
-	run, err := l.runOf(sum, images)
+	run, err := l.runOf(sum, imagesSum)
 	if err != nil {
 		return nil, err
 	}
-	stats, err := l.observe(ctx, sum, calib.Shard(images, part), l.Scope(), true)
+	stats, err := l.observe(ctx, sum, images, l.Scope(), true)
 	if err == nil {
 		stats.Run, stats.Shard = run, part
 	}
@@ -67,17 +65,10 @@ func (s *Source) statistics(ctx context.Context, images []string, part shards.Sh
 }
 
 // runOf names everything that statistics depend on.
-func (l *Lowered) runOf(source string, images []string) (map[string]any, error) {
-	root := l.o.Calibration
-	if info, err := os.Stat(root); err == nil && !info.IsDir() {
-		root = filepath.Dir(root)
-	}
-	list, err := calib.Fingerprint(root, images)
-	if err != nil {
-		return nil, err
-	}
-	run := map[string]any{"checkpoint": source, "images": len(images), "images_sha256": list, "quantize": l.Scope().Name(), "family": l.run.Module.Meta.Family,
+func (l *Lowered) runOf(source, images string) (map[string]any, error) {
+	run := map[string]any{"checkpoint": source, "images": images, "quantize": l.Scope().Name(), "family": l.run.Module.Meta.Family,
 		"weights": l.o.Model.Weights, "image_size": l.o.Model.ImageSize, "engine": l.o.Engine, "version": version.Get()}
+	var err error
 	if l.o.Engine != engine.Embedded { // which gives the same bits on every processor, and is of the tool's version
 		run["engine_version"], err = engine.Version(l.o.Engine, l.o.Runtime)
 	}

@@ -113,22 +113,38 @@ func Fingerprint(dir string) (layout, sum string, err error) {
 	if err != nil {
 		return "", "", err
 	}
+	if index != "" {
+		sum, err = Sum(index)
+		return l.name, sum, err
+	}
 	h := sha256.New()
-	if index == "" {
-		for _, p := range pairs {
-			fmt.Fprintf(h, "%q %q\n", p.Mask, p.Image)
-		}
-	} else {
-		f, err := mapfile.Reader(index)
-		if err != nil {
-			return "", "", err
-		}
-		defer f.Close()
-		if _, err := io.Copy(h, f); err != nil {
-			return "", "", err
-		}
+	for _, p := range pairs {
+		fmt.Fprintf(h, "%q %q\n", p.Mask, p.Image)
 	}
 	return l.name, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Sum names an index: the SHA-256 of its file.
+func Sum(index string) (string, error) {
+	f, err := mapfile.Reader(index)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// Picked leaves the pairs out whose image is not picked.
+func Picked(pairs iter.Seq2[Item, error], pick func(image string) bool) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for p, err := range pairs {
+			if (err != nil || pick == nil || pick(p.Image)) && !yield(p, err) {
+				return
+			}
+		}
+	}
 }
 
 // find finds a data set's layout, with its index or with the pairs of its files.
@@ -293,10 +309,7 @@ func each(pairs []Item) iter.Seq2[Item, error] {
 func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		var checked Item
-		for p, err := range pairs {
-			if err == nil && o.Pick != nil && !o.Pick(p.Image) {
-				continue
-			}
+		for p, err := range Picked(pairs, o.Pick) {
 			if err == nil {
 				err = l.expand(dir, p, o, &checked, func(p Item) bool { return yield(p, nil) })
 			}
