@@ -107,13 +107,20 @@ func (p *picker) pick(image string) bool {
 	h := fnv.New64a()
 	io.WriteString(h, name)
 	k, ok := p.at[h.Sum64()]
-	if !ok {
+	switch {
+	case ok:
+	case len(p.at) < mostNumbered:
 		k = int32(len(p.at))
 		p.at[h.Sum64()] = k
+	default:
+		k = int32(h.Sum64() >> 33)
 	}
 	p.image, p.take = image, p.shard.Takes(int(k))
 	return p.take
 }
+
+// mostNumbered bounds the images that are numbered; those behind them go by their hashes.
+const mostNumbered = 1 << 20
 
 // leaveMasks takes from the pictures in a folder those that are the masks of others.
 func leaveMasks(found map[string]bool, root string, items iter.Seq2[dataset.Item, error]) error {
