@@ -177,49 +177,11 @@ func (r Request) Compare(ctx context.Context, a, b string) (*Report, error) {
 }
 
 func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error) {
-	two := len(dirs) == 2
-	if err := r.Check(two); err != nil {
-		return nil, err
-	}
-	file, err := r.file()
+	v, file, err := r.start(dirs)
 	if err != nil {
 		return nil, err
 	}
-	last, err := artifact.Read(dirs[len(dirs)-1])
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.settings(last)
-	if err != nil {
-		return nil, err
-	}
-	ev := &Evidence{Tool: version.Get(), Host: here(), Started: time.Now().UTC().Truncate(time.Second)}
-	var p []*segment.Predictor
-	for i, dir := range dirs {
-		one, err := segment.Open(dir, r.Engine, r.Options)
-		if err != nil {
-			return nil, err
-		}
-		defer one.Close()
-		h, err := describe(dir, one.Manifest())
-		if err != nil {
-			return nil, err
-		}
-		if p = append(p, one); i == len(dirs)-1 {
-			ev.Artifact = h
-		} else {
-			ev.First = h
-		}
-	}
-	if ev.EngineVersion, err = engine.Version(r.Engine, r.Options); err != nil {
-		return nil, err
-	}
-	s.Stability = two || !r.published() && last.Precision == "fp32"
-	v := newVerification(p, r.Data, s)
-	v.r.Evidence, v.files = ev, newDigest()
-	if err := r.against(v, file, last, ev); err != nil {
-		return nil, err
-	}
+	defer v.close()
 	if err := r.open(v, dirs); err != nil {
 		return nil, err
 	}
@@ -234,8 +196,64 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	} else {
 		err = v.overData(ctx)
 	}
-	ev.Data, ev.Finished = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second)
+	v.r.Data, v.r.Finished = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second)
 	return v.r, err
+}
+
+// start opens the artifacts, and the golden file where the request names one.
+func (r Request) start(dirs []string) (_ *verification, _ *File, err error) {
+	two := len(dirs) == 2
+	if err := r.Check(two); err != nil {
+		return nil, nil, err
+	}
+	file, err := r.file()
+	if err != nil {
+		return nil, nil, err
+	}
+	last, err := artifact.Read(dirs[len(dirs)-1])
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := r.settings(last)
+	if err != nil {
+		return nil, nil, err
+	}
+	ev := &Evidence{Tool: version.Get(), Host: here(), Started: time.Now().UTC().Truncate(time.Second)}
+	var p []*segment.Predictor
+	defer func() {
+		if err != nil {
+			(&verification{p: p}).close()
+		}
+	}()
+	for i, dir := range dirs {
+		one, err := segment.Open(dir, r.Engine, r.Options)
+		if err != nil {
+			return nil, nil, err
+		}
+		p = append(p, one)
+		h, err := describe(dir, one.Manifest())
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == len(dirs)-1 {
+			ev.Artifact = h
+		} else {
+			ev.First = h
+		}
+	}
+	if ev.EngineVersion, err = engine.Version(r.Engine, r.Options); err != nil {
+		return nil, nil, err
+	}
+	s.Stability = two || !r.published() && last.Precision == "fp32"
+	v := newVerification(p, r.Data, s)
+	v.r.Evidence, v.files = ev, newDigest()
+	return v, file, r.against(v, file, last, ev)
+}
+
+func (v *verification) close() {
+	for _, p := range v.p {
+		p.Close()
+	}
 }
 
 // file is the golden file that the request names, nil where it names none.
@@ -336,11 +354,25 @@ func (f *File) SameCheckpoint(family, sha256 string) (bool, error) {
 	return false, nil
 }
 
-// open starts or resumes the file of items. Its run is named by everything that scores depend on.
+// open starts or resumes the file of items.
 func (r Request) open(v *verification, dirs []string) error {
 	if r.Items == "" {
 		return nil
 	}
+	run, err := r.runOf(v)
+	if err != nil {
+		return err
+	}
+	text, err := shards.Text(run, v.s.shard)
+	if err != nil {
+		return err
+	}
+	v.s.rows, err = openRows(r.Items, r.Resume, len(dirs), string(text))
+	return err
+}
+
+// runOf names everything that scores depend on.
+func (r Request) runOf(v *verification) (map[string]any, error) {
 	ev := v.r.Evidence
 	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "modes": v.s.Modes, "closed_loop": r.Closed,
 		"stability": v.s.Stability, "version": ev.Tool}
@@ -353,14 +385,9 @@ func (r Request) open(v *verification, dirs []string) error {
 	if ev.Golden != nil {
 		run["golden"] = ev.Golden.SHA256
 	} else if layout, sum, err := dataset.Fingerprint(v.data); err != nil {
-		return err
+		return nil, err
 	} else {
 		run["layout"], run["data"] = layout, sum
 	}
-	text, err := shards.Text(run, v.s.shard)
-	if err != nil {
-		return err
-	}
-	v.s.rows, err = openRows(r.Items, r.Resume, len(dirs), string(text))
-	return err
+	return run, nil
 }

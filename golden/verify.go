@@ -103,20 +103,22 @@ func (f *File) groups() []group {
 	return list
 }
 
-// A picker takes from a data set's pairs those of a shard's images, before their files are opened, and numbers the images. Pairs of one image that
+// A picker takes from a data set's pairs those of some images, before their files are opened, and numbers the images. Pairs of one image that
 // follow one another are together.
 type picker struct {
-	shard shards.Shard
+	take  func(k int) bool
 	image string
 	at    int // of the pair that is being listed
+	taken bool
 }
 
 func (p *picker) pick(image string) bool {
 	if p.image != image {
 		p.image = image
 		p.at++
+		p.taken = p.take(p.at)
 	}
-	return p.shard.Takes(p.at)
+	return p.taken
 }
 
 // grouped puts pairs that follow one another and have one image together.
@@ -501,7 +503,7 @@ func readMask(data, name, imageName string, image *loaded) (*pictures.Mask, erro
 
 // overData goes over a user's own data set (closed loop, the prompts are made from the masks). Empty masks are counted and left out.
 func (v *verification) overData(ctx context.Context) error {
-	p := &picker{shard: v.s.shard, at: -1}
+	p := &picker{take: v.s.shard.Takes, at: -1}
 	layout, pairs, err := dataset.Open(v.data, dataset.Options{Pick: p.pick})
 	if err != nil {
 		return err

@@ -80,18 +80,20 @@ wait_for() { # JOB... until all are complete
   echo "job $1 does not end"; squeue; exit 1
 }
 job=$(sbatch --parsable --mem=0 --output="$dir/task-%a.log" "$here/examples/cluster/slurm/verify.sbatch")
-task() { # PART: the process that writes it
+task() { # TASK: the process that measures it
   for p in /proc/[0-9]*; do
-    tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -qF -- "verify $artifact --data $data --shard $1/16 " && echo "${p#/proc/}" && return
+    { tr '\0' ' ' <"$p/cmdline" | grep -qF -- "verify $artifact --data $data --shard $1/16 "; } 2>/dev/null && echo "${p#/proc/}" && return
   done
 }
 kill_in_the_middle() { # TASK HOW: when some of its items are measured; it stands still until then
-  part=out/part-$1.csv.measured
-  for i in $(seq 3000); do
-    test -s "$part" && break
-    sleep 0.02
+  part=out/part-$1.csv.measured pid=
+  for i in $(seq 1000); do
+    pid=$(task "$1")
+    test -n "$pid" && break
+    sleep 0.05
   done
-  pid=$(task "$1") && kill -STOP "$pid"
+  for i in $(seq 100000); do test -s "$part" && break; done
+  kill -STOP "$pid"
   case $2 in
   requeue) scontrol requeue "${job}_$1" ;;
   kill)
@@ -101,7 +103,7 @@ kill_in_the_middle() { # TASK HOW: when some of its items are measured; it stand
     ;;
   esac
   if grep -q '^{"items":' "$part"; then echo "task $1 had ended before it was killed"; exit 1; fi
-  echo "task $1: killed ($2) with $(wc -l <"$part") items, requeued"
+  echo "task $1, process $pid: killed ($2) with $(wc -l <"$part") items, requeued"
 }
 kill_in_the_middle 2 requeue
 kill_in_the_middle 5 kill
