@@ -1,17 +1,21 @@
 package calib
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/pictures"
+	"syncsam-convert/shards"
 )
 
 // volumeSlices is how many slices of a volume calibrate, evenly spaced.
@@ -20,46 +24,103 @@ const volumeSlices = 8
 // Images lists the calibration images that a path names: a folder's pictures and slices of its volumes, the images of a data set index,
 // or those of a data set's folder; each once, sorted.
 func Images(path string) ([]string, error) {
+	images, _, err := ImagesOf(path, shards.Shard{})
+	return images, err
+}
+
+// ImagesOf lists a shard's calibration images, and names all of them: the same wherever their folder lies. Of a data set's index memory holds the
+// shard's images and a few bytes of each other.
+func ImagesOf(path string, s shards.Shard) (images []string, sum string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	root := path
+	if !info.IsDir() {
+		root = filepath.Dir(path)
+	} else if images, err = besideOthers(path); err != nil {
+		return nil, "", err
+	}
+	if len(images) > 0 {
+		sum, err := fingerprint(root, images)
+		return Shard(images, s), sum, err
+	}
+	p := picker{shard: s, at: map[uint64]int32{}}
+	items := dataset.Picked(dataset.Items(path), p.pick)
+	if !info.IsDir() {
+		sum, err = dataset.Sum(path)
+	} else if _, items, err = dataset.Open(root, dataset.Options{Whole: true, Pick: p.pick}); err != nil {
+		return nil, "", fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
+	} else {
+		_, sum, err = dataset.Fingerprint(root)
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	found := map[string]bool{}
-	items, root := dataset.Items(path), filepath.Dir(path)
-	if info.IsDir() {
-		if dataset.IsMaskFolder(path) {
-			return nil, fmt.Errorf("%s: by its name it holds masks; calibration needs the images", path)
+	for pair, err := range items {
+		if err != nil {
+			return nil, "", err
 		}
-		if err := addPictures(found, path); err != nil {
+		image, err := dataset.Path(root, pair.Image)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: %w", path, err)
+		}
+		found[image] = true
+	}
+	if len(p.at) == 0 {
+		return nil, "", fmt.Errorf("%s: it lists no pictures", path)
+	}
+	return slices.Sorted(maps.Keys(found)), sum, nil
+}
+
+// besideOthers are the pictures that lie in a folder, without the masks of others; none where the folder is a data set alone.
+func besideOthers(path string) ([]string, error) {
+	if dataset.IsMaskFolder(path) {
+		return nil, fmt.Errorf("%s: by its name it holds masks; calibration needs the images", path)
+	}
+	found := map[string]bool{}
+	if err := addPictures(found, path); err != nil || len(found) == 0 {
+		return nil, err
+	}
+	if _, items, err := dataset.Open(path, dataset.Options{Whole: true}); err == nil {
+		if err := leaveMasks(found, path, items); err != nil {
 			return nil, err
 		}
-		root = path
-		if _, items, err = dataset.Open(root, dataset.Options{Whole: true}); err != nil && len(found) == 0 {
-			return nil, fmt.Errorf("it has no pictures (%s): %w", strings.Join(slices.Concat(pictures.PictureTypes, pictures.VolumeTypes()), ", "), err)
-		}
-		if len(found) > 0 && err == nil {
-			if err := leaveMasks(found, root, items); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(found) == 0 {
-		for pair, err := range items {
-			if err != nil {
-				return nil, err
-			}
-			image, err := dataset.Path(root, pair.Image)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-			found[image] = true
-		}
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: it lists no pictures", path)
 	}
 	return slices.Sorted(maps.Keys(found)), nil
 }
+
+// A picker takes a shard's images of a data set, each with all that is made of its file. Images whose names have one hash go together.
+type picker struct {
+	shard shards.Shard
+	at    map[uint64]int32 // an image's number, by the hash of its file's name
+	image string           // the last one
+	take  bool
+}
+
+func (p *picker) pick(image string) bool {
+	if image == p.image && len(p.at) > 0 {
+		return p.take
+	}
+	name, _, _ := strings.Cut(image, "#")
+	h := fnv.New64a()
+	io.WriteString(h, name)
+	k, ok := p.at[h.Sum64()]
+	switch {
+	case ok:
+	case len(p.at) < mostNumbered:
+		k = int32(len(p.at))
+		p.at[h.Sum64()] = k
+	default:
+		k = int32(h.Sum64() >> 33)
+	}
+	p.image, p.take = image, p.shard.Takes(int(k))
+	return p.take
+}
+
+// mostNumbered bounds the images that are numbered; those behind them go by their hashes.
+const mostNumbered = 1 << 20
 
 // leaveMasks takes from the pictures in a folder those that are the masks of others.
 func leaveMasks(found map[string]bool, root string, items iter.Seq2[dataset.Item, error]) error {
@@ -116,23 +177,25 @@ func addPictures(found map[string]bool, dir string) error {
 	return nil
 }
 
-// Shard takes the images i, i+n, i+2n, ... (i from 1) of a list; shard is "i/n", "" for all.
-func Shard(images []string, shard string) ([]string, error) {
-	if shard == "" {
-		return images, nil
+// Shard takes a shard's images of a list.
+func Shard(images []string, s shards.Shard) (out []string) {
+	for k, name := range images {
+		if s.Takes(k) {
+			out = append(out, name)
+		}
 	}
-	first, last, _ := strings.Cut(shard, "/")
-	i, err1 := strconv.Atoi(first)
-	n, err2 := strconv.Atoi(last)
-	if err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
-		return nil, fmt.Errorf("have %q, want i/n with 1 <= i <= n", shard)
+	return out
+}
+
+// fingerprint names a list of images by their names within a folder.
+func fingerprint(root string, images []string) (string, error) {
+	h := sha256.New()
+	for _, name := range images {
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%q\n", filepath.ToSlash(rel))
 	}
-	var out []string
-	for k := i - 1; k < len(images); k += n {
-		out = append(out, images[k])
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s of %d images is none", shard, len(images))
-	}
-	return out, nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -14,6 +14,7 @@ import (
 	"syncsam-convert/ir/quant"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/shards"
 )
 
 // meanUnit is the resolution of channel means. They are summed as integers, so that merging is exact in any order.
@@ -32,6 +33,8 @@ type Stats struct {
 
 	Source string // sha256 of the checkpoint
 	Images int64
+	Run    map[string]any // everything that they depend on, by name; nil of files that do not say
+	Shard  shards.Shard   // the part of the run's images
 	Values map[string]*Series
 	Peaks  map[string]float32 // largest amplitude by key, of every floating-point value that was watched for float16's range
 }
@@ -226,7 +229,15 @@ func (s *Stats) WriteFile(path string) error {
 	for _, key := range slices.Sorted(maps.Keys(s.Peaks)) {
 		all = append(all, safetensors.Named{Name: key + "/peak", Tensor: tensor.FromFloat32([]int64{1}, []float32{s.Peaks[key]})})
 	}
-	return safetensors.WriteFile(path, all, map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)})
+	meta := map[string]string{"format": statsFormat, "source": s.Source, "images": strconv.FormatInt(s.Images, 10)}
+	if s.Run != nil {
+		text, err := shards.Text(s.Run, s.Shard)
+		if err != nil {
+			return err
+		}
+		meta["run"] = string(text)
+	}
+	return safetensors.WriteFile(path, all, meta)
 }
 
 // IsStatistics reports whether a file holds statistics, by its content.
@@ -250,11 +261,24 @@ func ReadFile(path string) (*Stats, error) {
 	}
 	defer f.Close()
 	images, err := strconv.ParseInt(f.Metadata["images"], 10, 64)
-	if f.Metadata["format"] != statsFormat || err != nil || images <= 0 {
+	if f.Metadata["format"] != statsFormat || err != nil || images < 0 {
 		return nil, fmt.Errorf("%s: not a calibration file", path)
 	}
 	s := NewStats(f.Metadata["source"])
 	s.Images = images
+	if text, ok := f.Metadata["run"]; ok {
+		part, err := shards.Read(path, []byte(text))
+		if err != nil {
+			return nil, err
+		}
+		s.Shard, s.Run = part.Shard, map[string]any{}
+		for name, value := range part.Run {
+			s.Run[name] = value
+		}
+	}
+	if images == 0 && (s.Shard.N == 0 || len(f.Tensors) > 0) {
+		return nil, fmt.Errorf("%s: have statistics of no images", path)
+	}
 	for _, t := range f.Tensors {
 		if key, ok := strings.CutSuffix(t.Name, "/peak"); ok {
 			if t.Tensor.DType() != tensor.Float32 || t.Tensor.Len() != 1 || !isAmplitude(t.Tensor.Float32s()[0]) {

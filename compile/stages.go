@@ -221,17 +221,11 @@ func (l *Lowered) stats(ctx context.Context, source string) (*calib.Stats, error
 		}
 		return l.observe(ctx, source, images, l.scope8(), l.o.Target == TensorRT || l.o.Precision == FP16)
 	}
-	s := calib.NewStats(source)
-	for _, path := range strings.Split(l.o.Calibration, ",") {
-		other, err := calib.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.Merge(other); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+	s, missing, err := calib.Union(strings.Split(l.o.Calibration, ","), source)
+	for _, line := range missing {
+		l.o.Note("warning: " + line)
 	}
-	return s, nil
+	return s, err
 }
 
 // scope8 is the scope of a build to INT8, and none of others.

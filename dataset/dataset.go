@@ -27,47 +27,12 @@ func Items(index string) iter.Seq2[Item, error] {
 			return
 		}
 		defer f.Close()
-		d := newTokens(f)
-		fail := func(err error) {
+		s := newScanner(f)
+		if err := s.pairs(func(i Item) bool { return yield(i, nil) }); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			yield(Item{}, fmt.Errorf("%s: at byte %d: %w", index, d.InputOffset(), err))
-		}
-		t, err := d.Token()
-		if err != nil {
-			fail(err)
-			return
-		}
-		if t != json.Delim('{') {
-			fail(fmt.Errorf("have %v, want an object {mask: image}", t))
-			return
-		}
-		for d.More() {
-			var pair [2]string
-			for i := range pair {
-				t, err := d.Token()
-				if err != nil {
-					fail(err)
-					return
-				}
-				s, ok := t.(string)
-				if !ok {
-					fail(fmt.Errorf("mask %q: have %v, want an image's name", pair[0], t))
-					return
-				}
-				pair[i] = s
-			}
-			if pair[0] == "" || pair[1] == "" {
-				fail(fmt.Errorf("mask %q: have %q, want names", pair[0], pair[1]))
-				return
-			}
-			if !yield(Item{pair[0], pair[1]}, nil) {
-				return
-			}
-		}
-		if _, err := d.Token(); err != nil {
-			fail(err)
+			yield(Item{}, fmt.Errorf("%s: at byte %d: %w", index, s.at, err))
 		}
 	}
 }
@@ -119,7 +84,7 @@ func (t tokens) More() bool {
 }
 
 // text reads a file without the byte order mark that some editors put first.
-func text(f io.Reader) io.Reader {
+func text(f io.Reader) *bufio.Reader {
 	r := bufio.NewReaderSize(f, 1<<20)
 	if mark, _ := r.Peek(3); string(mark) == "\xef\xbb\xbf" {
 		r.Discard(3)

@@ -3,6 +3,8 @@ package dataset
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -83,22 +85,82 @@ type Options struct {
 	Volume    *int   // of images that have several; nil: they have one
 	Ignore    *int   // a label that is no foreground
 	Whole     bool   // masks that are pictures are not looked into for labels: one item each
+	// Pick, where there is one, is asked for the image of each pair, in the order of the data set and before a file of it is opened: false
+	// leaves the pair out.
+	Pick func(image string) bool
 }
 
 // Open finds a data set in a folder and lists its pairs: a mask for each label of each slice where labels are volumes. Pairs of one
 // image follow each other. Memory grows with the number of files where there is no index. Names are relative to dir.
 func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err error) {
-	if info, err := os.Stat(dir); err != nil {
+	l, index, pairs, err := find(dir, o)
+	if err != nil {
 		return "", nil, err
+	}
+	switch {
+	case index == "" && o.Split != "":
+		return "", nil, fmt.Errorf("split: %s has the layout %s, which has no index with lists", dir, l.name)
+	case index == "":
+		items = each(pairs)
+	default:
+		if o.Split == "" {
+			o.Split = "test"
+		}
+		items = l.items(index, o)
+	}
+	return l.name, expand(dir, items, l, o), nil
+}
+
+// Fingerprint names a data set's layout and its pairs: the SHA-256 of its index, or of the names of its files. No data are read.
+func Fingerprint(dir string) (layout, sum string, err error) {
+	l, index, pairs, err := find(dir, Options{})
+	if err != nil {
+		return "", "", err
+	}
+	if index != "" {
+		sum, err = Sum(index)
+		return l.name, sum, err
+	}
+	h := sha256.New()
+	for _, p := range pairs {
+		fmt.Fprintf(h, "%q %q\n", p.Mask, p.Image)
+	}
+	return l.name, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Sum names an index: the SHA-256 of its file.
+func Sum(index string) (string, error) {
+	f, err := mapfile.Reader(index)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// Picked leaves the pairs out whose image is not picked.
+func Picked(pairs iter.Seq2[Item, error], pick func(image string) bool) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for p, err := range pairs {
+			if (err != nil || pick == nil || pick(p.Image)) && !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// find finds a data set's layout, with its index or with the pairs of its files.
+func find(dir string, o Options) (_ layout, index string, pairs []Item, err error) {
+	none := layout{}
+	if info, err := os.Stat(dir); err != nil {
+		return none, "", nil, err
 	} else if !info.IsDir() {
-		return "", nil, fmt.Errorf("%s: not a folder", dir)
+		return none, "", nil, fmt.Errorf("%s: not a folder", dir)
 	}
 	if o.Layout != "" && !slices.Contains(Layouts(), o.Layout) {
-		return "", nil, fmt.Errorf("layout: have %q, want one of %s", o.Layout, strings.Join(Layouts(), ", "))
-	}
-	split := o.Split
-	if split == "" {
-		o.Split = "test"
+		return none, "", nil, fmt.Errorf("layout: have %q, want one of %s", o.Layout, strings.Join(Layouts(), ", "))
 	}
 	var files map[string]string
 	for _, l := range layouts {
@@ -107,28 +169,24 @@ func Open(dir string, o Options) (name string, items iter.Seq2[Item, error], err
 		}
 		if l.index != "" {
 			index := filepath.Join(dir, l.index)
-			if ok, err := l.signed(index); err != nil {
-				return "", nil, err
-			} else if ok {
-				return l.name, expand(dir, l.items(index, o), l, o), nil
+			if ok, err := l.signed(index); err != nil || ok {
+				return l, index, nil, err
 			}
 			continue
 		}
 		if files == nil {
 			if files, err = stems(dir); err != nil {
-				return "", nil, err
+				return none, "", nil, err
 			}
 		}
-		if pairs := l.match(files); len(pairs) > 0 && split != "" {
-			return "", nil, fmt.Errorf("split: %s has the layout %s, which has no index with lists", dir, l.name)
-		} else if len(pairs) > 0 {
-			return l.name, expand(dir, each(pairs), l, o), nil
+		if pairs := l.match(files); len(pairs) > 0 {
+			return l, "", pairs, nil
 		}
 	}
 	if o.Layout != "" {
-		return "", nil, fmt.Errorf("%s: it has no files in the layout %s", dir, o.Layout)
+		return none, "", nil, fmt.Errorf("%s: it has no files in the layout %s", dir, o.Layout)
 	}
-	return "", nil, fmt.Errorf("%s: have no %s and no layout of %s", dir, IndexName, strings.Join(Layouts(), ", "))
+	return none, "", nil, fmt.Errorf("%s: have no %s and no layout of %s", dir, IndexName, strings.Join(Layouts(), ", "))
 }
 
 // signed reports whether the layout's index is there, and is of this layout.
@@ -255,7 +313,7 @@ func each(pairs []Item) iter.Seq2[Item, error] {
 func expand(dir string, pairs iter.Seq2[Item, error], l layout, o Options) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		var checked Item
-		for p, err := range pairs {
+		for p, err := range Picked(pairs, o.Pick) {
 			if err == nil {
 				err = l.expand(dir, p, o, &checked, func(p Item) bool { return yield(p, nil) })
 			}

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -154,22 +152,61 @@ type volumeHash struct {
 
 func newDigest() *digest { return &digest{volumes: map[string]*volumeHash{}, sum: sha256.New()} }
 
-// line is "HASH  NAME" of the file that a name of the data set means.
-func (d *digest) line(data, name string) (string, error) {
+// look hashes the file that a name of the data set means.
+func (d *digest) look(data, name string) (Seen, error) {
 	if d == nil {
-		return "", nil
+		return Seen{}, nil
 	}
+	file, info, err := fileOf(data, name)
+	if err != nil {
+		return Seen{}, err
+	}
+	s := Seen{}
+	if !info.IsDir() {
+		s.Size, s.Time = info.Size(), info.ModTime().UTC()
+	}
+	s.SHA256, err = d.sumOf(file)
+	return s, err
+}
+
+// same refuses a file that is not as it was seen. One of the same size and time is not read again.
+func (d *digest) same(data, name string, was Seen) error {
+	if d == nil {
+		return nil
+	}
+	file, info, err := fileOf(data, name)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() && info.Size() == was.Size && info.ModTime().Equal(was.Time) {
+		d.saw(was.Time)
+		return nil
+	}
+	sum, err := d.sumOf(file)
+	if err == nil && sum != was.SHA256 {
+		err = fmt.Errorf("%s: it has changed since it was measured: have sha256 %.16s, want %.16s", file, sum, was.SHA256)
+	}
+	return err
+}
+
+// fileOf is the file or folder that a name of the data set means.
+func fileOf(data, name string) (string, fs.FileInfo, error) {
 	full, err := dataset.Path(data, name)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	file, _, err := pictures.SplitName(full)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
+	info, err := os.Stat(file)
+	return file, info, err
+}
+
+// sumOf is a file's hash; a volume's, of many slices, is made once.
+func (d *digest) sumOf(file string) (string, error) {
 	if !pictures.IsVolume(file) {
-		sum, err := d.hash(file)
-		return sum + "  " + name, err
+		return d.hash(file)
 	}
 	d.Lock()
 	v := d.volumes[file]
@@ -179,7 +216,7 @@ func (d *digest) line(data, name string) (string, error) {
 	}
 	d.Unlock()
 	v.once.Do(func() { v.sum, v.err = d.hash(file) })
-	return v.sum + "  " + name, v.err
+	return v.sum, v.err
 }
 
 // hash is a file's, or of a folder (a series) that of the lines of its files.
@@ -223,11 +260,11 @@ func (d *digest) saw(at time.Time) {
 	}
 }
 
-// take adds an item's lines.
-func (d *digest) take(lines [2]string) {
+// take adds an item's lines: "HASH  NAME" of its image and its mask.
+func (d *digest) take(o *outcome) {
 	if d != nil {
 		d.items++
-		fmt.Fprintf(d.sum, "%s\n%s\n", lines[0], lines[1])
+		fmt.Fprintf(d.sum, "%s  %s\n%s  %s\n", o.files[0].SHA256, o.image, o.files[1].SHA256, o.mask)
 	}
 }
 
@@ -237,23 +274,4 @@ func (d *digest) result(path, layout string) *DataHash {
 		return nil
 	}
 	return &DataHash{path, layout, d.items, hex.EncodeToString(d.sum.Sum(nil)), d.oldest, d.newest}
-}
-
-// fingerprint names a data set's files without reading them: their names, sizes and times, but those of some files. Results of a run that broke are
-// not mixed with those of other data.
-func fingerprint(dir string, but ...string) (string, error) {
-	sum := sha256.New()
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || slices.ContainsFunc(but, func(b string) bool { return strings.HasPrefix(path, b) }) {
-			return err
-		}
-		info, err := os.Stat(path) // links count by what they mean
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		fmt.Fprintf(sum, "%q %d %d\n", filepath.ToSlash(name), info.Size(), info.ModTime().UnixNano())
-		return err
-	})
-	return hex.EncodeToString(sum.Sum(nil)), err
 }

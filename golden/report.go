@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"syncsam-convert/golden/stats"
@@ -48,6 +49,7 @@ type Report struct {
 	Engine    string             `json:"engine"`
 	Reference string             `json:"reference,omitempty"` // what the results are held against: golden results, a publication, artifact A
 	Judged    string             `json:"judged_by"`
+	Shard     string             `json:"shard,omitempty"` // "i/n": it is of that part alone
 	Tolerance float64            `json:"tolerance_points"`
 	MaxDrop   *float64           `json:"max_dsc_drop_points,omitempty"`
 	From      string             `json:"max_dsc_drop_from,omitempty"` // who says so
@@ -274,6 +276,9 @@ func mean(s *stats.Sum, n int) stats.Number {
 // finish sums up and judges every mode.
 func (r *Report) finish() error {
 	r.Pass = true
+	if r.Shard != "" { // may have no item
+		r.modes = slices.DeleteFunc(slices.Clone(r.modes), func(mode string) bool { return r.tallies[mode] == nil })
+	}
 	for _, mode := range r.modes {
 		t := r.tallies[mode]
 		if t == nil {

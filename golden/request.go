@@ -2,7 +2,6 @@ package golden
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,10 +11,12 @@ import (
 	"time"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
 	"syncsam-convert/golden/groups"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/segment"
+	"syncsam-convert/shards"
 )
 
 // PaperScheme starts the name of a published result: "paper:2/SyncSAM-SAMed-50".
@@ -47,6 +48,7 @@ type Request struct {
 	Items     string                // a file (.csv, .jsonl) for results as they come
 	Resume    bool                  // go on with the file of a run that broke
 	Draw      int                   // bytes of drawings for a page; 0: none
+	Shard     string                // "i/n": measure only part i of n, into Items, which merge puts together; "": all
 	Progress  func(done, total int) // of masks; total is -1 where it is not known
 	Note      func(string)          // is told what a reader should know at once; nil: nobody
 
@@ -112,6 +114,10 @@ func (r Request) Check(two bool) error {
 		return fmt.Errorf("--judge: needs --max-dsc-drop of more than 0, which is its margin")
 	case r.Resume && r.Items == "":
 		return fmt.Errorf("--resume: needs --items, the file to go on with")
+	case r.Shard != "" && r.Items == "":
+		return fmt.Errorf("--shard: needs --items, the file that merge takes")
+	case r.Shard != "" && (r.Tolerance != nil || r.MaxDrop != nil || r.MinDSC != nil || r.Baseline != ""):
+		return fmt.Errorf("--tolerance, --max-dsc-drop, --min-dsc, --baseline: not with --shard: a part is measured, the merged file is judged (verify --items FILE --resume)")
 	case r.Options.Threads < 0:
 		return fmt.Errorf("--threads: have %d, want 0 or more", r.Options.Threads)
 	}
@@ -136,6 +142,9 @@ func (r Request) settings(man *artifact.Manifest) (s Settings, err error) {
 			least /= 100
 		}
 		s.MinDSC = &least
+	}
+	if s.shard, err = shards.Parse(r.Shard); err != nil {
+		return s, fmt.Errorf("--shard: %w", err)
 	}
 	if r.Prompts != "" {
 		if s.Modes, err = ParseModes(r.Prompts); err != nil {
@@ -175,58 +184,21 @@ func (r Request) Compare(ctx context.Context, a, b string) (*Report, error) {
 }
 
 func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error) {
-	two := len(dirs) == 2
-	if err := r.Check(two); err != nil {
-		return nil, err
-	}
-	file, err := r.file()
-	if err != nil {
-		return nil, err
-	}
-	last, err := artifact.Read(dirs[len(dirs)-1])
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.settings(last)
-	if err != nil {
-		return nil, err
-	}
 	start := time.Now()
-	ev := &Evidence{Tool: version.Get(), Host: here(), Started: start.UTC().Truncate(time.Second)}
-	var p []*segment.Predictor
-	for i, dir := range dirs {
-		one, err := segment.Open(dir, r.Engine, r.Options)
-		if err != nil {
-			return nil, err
-		}
-		defer one.Close()
-		h, err := describe(dir, one.Manifest())
-		if err != nil {
-			return nil, err
-		}
-		if p = append(p, one); i == len(dirs)-1 {
-			ev.Artifact = h
-			if ev.Built, err = built(dir, one.Manifest()); err != nil {
-				return nil, err
-			}
-		} else {
-			ev.First = h
-		}
-	}
-	if ev.EngineVersion, err = engine.Version(r.Engine, r.Options); err != nil {
+	v, file, err := r.start(dirs)
+	if err != nil {
 		return nil, err
 	}
-	s.Stability = two || !r.published() && last.Precision == "fp32"
-	v := newVerification(p, r.Data, s)
-	v.r.Evidence, v.files = ev, newDigest()
-	defer v.closeLogits()
-	if err := r.against(v, file, last, ev); err != nil {
-		return nil, err
-	}
+	defer v.close()
 	if err := r.open(v, dirs); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, v.s.rows.close()) }()
+	defer func() {
+		if err == nil {
+			err = v.s.rows.end()
+		}
+		err = errors.Join(err, v.s.rows.close())
+	}()
 	if file != nil {
 		err = v.golden(ctx, file)
 	} else {
@@ -235,12 +207,75 @@ func (r Request) run(ctx context.Context, dirs ...string) (_ *Report, err error)
 	if err != nil {
 		return nil, err
 	}
-	ev.Data, ev.Finished = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second)
-	ev.Seconds = time.Since(start).Seconds()
+	ev := v.r.Evidence
+	ev.Data, ev.Finished, ev.Seconds = v.files.result(v.data, v.r.Layout), time.Now().UTC().Truncate(time.Second), time.Since(start).Seconds()
 	if b := v.r.Baseline; b != nil {
 		err = b.sameData(ev.Data, v.r.baselineData)
 	}
 	return v.r, err
+}
+
+// start opens the artifacts, and the golden file where the request names one.
+func (r Request) start(dirs []string) (_ *verification, _ *File, err error) {
+	two := len(dirs) == 2
+	if err := r.Check(two); err != nil {
+		return nil, nil, err
+	}
+	file, err := r.file()
+	if err != nil {
+		return nil, nil, err
+	}
+	last, err := artifact.Read(dirs[len(dirs)-1])
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := r.settings(last)
+	if err != nil {
+		return nil, nil, err
+	}
+	ev := &Evidence{Tool: version.Get(), Host: here(), Started: time.Now().UTC().Truncate(time.Second)}
+	var p []*segment.Predictor
+	defer func() {
+		if err != nil {
+			(&verification{p: p}).close()
+		}
+	}()
+	for i, dir := range dirs {
+		one, err := segment.Open(dir, r.Engine, r.Options)
+		if err != nil {
+			return nil, nil, err
+		}
+		p = append(p, one)
+		h, err := describe(dir, one.Manifest())
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == len(dirs)-1 {
+			ev.Artifact = h
+			if ev.Built, err = built(dir, one.Manifest()); err != nil {
+				return nil, nil, err
+			}
+		} else {
+			ev.First = h
+		}
+	}
+	if ev.EngineVersion, err = engine.Version(r.Engine, r.Options); err != nil {
+		return nil, nil, err
+	}
+	s.Stability = two || !r.published() && last.Precision == "fp32"
+	v := newVerification(p, r.Data, s)
+	v.r.Evidence, v.files = ev, newDigest()
+	if err = r.against(v, file, last, ev); err != nil {
+		v.closeLogits()
+	}
+	return v, file, err
+}
+
+func (v *verification) close() {
+	v.closeLogits()
+	for _, p := range v.p {
+		p.Close()
+	}
 }
 
 // file is the golden file that the request names, nil where it names none.
@@ -290,6 +325,10 @@ func (r Request) against(v *verification, file *File, man *artifact.Manifest, ev
 	if ev.First != nil {
 		v.r.judge(ByComparison)
 		v.r.golden, v.r.Reference = nil, fmt.Sprintf("A, %s (%s, %s)", ev.First.Path, ev.First.Family, ev.First.Precision)
+	}
+	if v.s.shard.N > 0 {
+		v.r.Shard, v.r.golden = v.s.shard.String(), nil
+		v.r.judge(ByNothing)
 	}
 	v.s.Seen = func() {
 		done++
@@ -344,27 +383,40 @@ func (f *File) SameCheckpoint(family, sha256 string) (bool, error) {
 	return false, nil
 }
 
-// open starts or resumes the file of items. Its run is named by everything that scores depend on.
+// open starts or resumes the file of items.
 func (r Request) open(v *verification, dirs []string) error {
 	if r.Items == "" {
 		return nil
 	}
-	data, err := fingerprint(v.data, r.Items, r.Items+".run", r.Items+".unstable")
+	run, err := r.runOf(v)
 	if err != nil {
 		return err
 	}
-	ev := v.r.Evidence
-	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "engine_version": ev.EngineVersion, "modes": v.s.Modes, "data": data, "version": ev.Tool}
-	if ev.First != nil {
-		run["artifact_a"] = ev.First.SHA256
-	}
-	if ev.Golden != nil {
-		run["golden"] = ev.Golden.SHA256
-	}
-	text, err := json.Marshal(run)
+	text, err := shards.Text(run, v.s.shard)
 	if err != nil {
 		return err
 	}
 	v.s.rows, err = openRows(r.Items, r.Resume, len(dirs), string(text))
 	return err
+}
+
+// runOf names everything that scores depend on.
+func (r Request) runOf(v *verification) (map[string]any, error) {
+	ev := v.r.Evidence
+	run := map[string]any{"artifact": ev.Artifact.SHA256, "engine": r.Engine, "modes": v.s.Modes, "closed_loop": r.Closed,
+		"stability": v.s.Stability, "version": ev.Tool}
+	if r.Engine != engine.Embedded { // which gives the same bits on every processor, and is of the tool's version
+		run["engine_version"] = ev.EngineVersion
+	}
+	if ev.First != nil {
+		run["artifact_a"] = ev.First.SHA256
+	}
+	if ev.Golden != nil {
+		run["golden"] = ev.Golden.SHA256
+	} else if layout, sum, err := dataset.Fingerprint(v.data); err != nil {
+		return nil, err
+	} else {
+		run["layout"], run["data"] = layout, sum
+	}
+	return run, nil
 }

@@ -21,6 +21,9 @@ func (r *Report) WriteText(w io.Writer) {
 		against = " against " + r.Reference
 	}
 	plain.Fprintf(w, "%s %s on engine %s%s\n", r.Family, r.Precision, r.Engine, against)
+	if r.Shard != "" {
+		plain.Fprintf(w, "  shard %s alone, %d items; merge puts the files of all together\n", r.Shard, r.Data.Items)
+	}
 	for _, note := range r.Notes {
 		plain.Fprintf(w, "  note: %s\n", note)
 	}

@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/golden/groups"
-	"syncsam-convert/golden/items"
 	"syncsam-convert/golden/metrics"
 	"syncsam-convert/golden/stats"
 	"syncsam-convert/pictures"
 	"syncsam-convert/safetensors"
 	"syncsam-convert/segment"
+	"syncsam-convert/shards"
 )
 
 // DefaultTolerance is in DSC points: rounding moves single pixels, a wrong epsilon moves tenths.
@@ -45,6 +46,7 @@ type Settings struct {
 	margin  *float64 // of the comparison of two artifacts
 	movedBy float64
 	rows    *rows
+	shard   shards.Shard
 	from    string // where MaxDrop comes from
 }
 
@@ -71,8 +73,10 @@ type group struct {
 // An entry is one mask of an image, with its recorded results if there are any.
 type entry struct {
 	index int
+	at    [2]int // of its record
 	mask  string
 	gold  *Item
+	known *Record // what a run that has ended found out
 }
 
 // modes are those of some prompt modes that the item is measured in.
@@ -95,16 +99,34 @@ func (f *File) groups() []group {
 			k = len(list)
 			at[it.Image], list = k, append(list, group{image: it.Image})
 		}
-		list[k].items = append(list[k].items, entry{i, it.Mask, it})
+		list[k].items = append(list[k].items, entry{index: i, at: [2]int{k, len(list[k].items)}, mask: it.Mask, gold: it})
 	}
 	return list
 }
 
+// A picker takes from a data set's pairs those of some images, before their files are opened, and numbers the images. Pairs of one image that
+// follow one another are together.
+type picker struct {
+	take  func(k int) bool
+	image string
+	at    int // of the pair that is being listed
+	taken bool
+}
+
+func (p *picker) pick(image string) bool {
+	if p.image != image {
+		p.image = image
+		p.at++
+		p.taken = p.take(p.at)
+	}
+	return p.taken
+}
+
 // grouped puts pairs that follow one another and have one image together.
-func grouped(pairs iter.Seq2[dataset.Item, error]) iter.Seq2[group, error] {
+func grouped(pairs iter.Seq2[dataset.Item, error], p *picker) iter.Seq2[group, error] {
 	return func(yield func(group, error) bool) {
 		var g group
-		i := 0
+		index, at := 0, [2]int{-1, 0}
 		for pair, err := range pairs {
 			if err != nil {
 				if len(g.items) == 0 || yield(g, nil) {
@@ -112,14 +134,17 @@ func grouped(pairs iter.Seq2[dataset.Item, error]) iter.Seq2[group, error] {
 				}
 				return
 			}
-			if len(g.items) > 0 && (g.image != pair.Image || len(g.items) == mostOfImage) {
+			if at[1]++; at[0] != p.at {
+				at = [2]int{p.at, 0}
+			}
+			if len(g.items) > 0 && (at[1] == 0 || g.image != pair.Image || len(g.items) == mostOfImage) {
 				if !yield(g, nil) {
 					return
 				}
 				g = group{}
 			}
-			g.image, g.items = pair.Image, append(g.items, entry{index: i, mask: pair.Mask})
-			i++
+			g.image, g.items = pair.Image, append(g.items, entry{index: index, at: at, mask: pair.Mask})
+			index++
 		}
 		if len(g.items) > 0 {
 			yield(g, nil)
@@ -170,6 +195,16 @@ func newVerification(p []*segment.Predictor, data string, s Settings) *verificat
 // golden goes over a golden set, by rounds of modes where it may stop.
 func (v *verification) golden(ctx context.Context, f *File) error {
 	list := f.groups()
+	if v.s.rows != nil && v.s.rows.whole {
+		return v.replay(ctx, list)
+	}
+	list = slices.Collect(func(yield func(group) bool) {
+		for k, g := range list {
+			if v.s.shard.Takes(k) && !yield(g) {
+				return
+			}
+		}
+	})
 	rounds := [][]string{v.s.Modes}
 	if v.s.StopAtFailure {
 		v.embedded, rounds = map[string]*loaded{}, nil
@@ -213,8 +248,8 @@ type outcome struct {
 	entry
 	image  string
 	truth  *pictures.Mask
-	pixels int       // of truth
-	digest [2]string // lines of its image and mask
+	pixels int     // of truth
+	files  [2]Seen // its image and mask
 	modes  []measured
 }
 
@@ -229,22 +264,36 @@ type measured struct {
 // group measures the items of one image.
 func (v *verification) group(ctx context.Context, g group, modes []string) ([]*outcome, error) {
 	var image *loaded
+	var file Seen
 	var out []*outcome
-	line, err := v.files.line(v.data, g.image)
-	if err != nil {
-		return nil, err
-	}
 	for _, e := range g.items {
-		o := &outcome{entry: e, image: g.image, digest: [2]string{line}}
-		out = append(out, o)
 		modes := e.modes(modes)
-		known := v.s.rows.known(g.image, e.mask, modes)
-		if image == nil && (known == nil || v.s.Draw > 0) {
+		known, err := v.s.rows.known(e, g.image, modes)
+		if err != nil {
+			return nil, err
+		}
+		if e.known != nil {
+			known = e.known
+		}
+		if known != nil {
+			o, err := v.again(e, known)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, o)
+			continue
+		}
+		if image == nil {
+			if file, err = v.files.look(v.data, g.image); err != nil {
+				return nil, err
+			}
 			if image, err = v.load(ctx, g.image); err != nil {
 				return nil, err
 			}
 		}
-		if o.digest[1], err = v.files.line(v.data, e.mask); err != nil {
+		o := &outcome{entry: e, image: g.image, files: [2]Seen{file}}
+		out = append(out, o)
+		if o.files[1], err = v.files.look(v.data, e.mask); err != nil {
 			return nil, err
 		}
 		if o.truth, err = readMask(v.data, e.mask, g.image, image); err != nil {
@@ -254,17 +303,12 @@ func (v *verification) group(ctx context.Context, g group, modes []string) ([]*o
 			continue
 		}
 		for _, mode := range modes {
-			var m measured
-			if known != nil {
-				m = measured{Result: fromRow(known[mode])}
-				m.Unstable = v.s.rows.unstable[rowName(g.image, e.mask, mode)]
-			} else {
-				start := time.Now()
-				if m, err = v.item(ctx, image, o, mode); err != nil {
-					return nil, fmt.Errorf("%s: %s: %w", e.mask, mode, err)
-				}
-				m.Seconds = time.Since(start).Seconds()
+			start := time.Now()
+			m, err := v.item(ctx, image, o, mode)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", e.mask, mode, err)
 			}
+			m.Seconds = time.Since(start).Seconds()
 			m.Index, m.Image, m.Mask, m.Mode, m.Pixels = e.index, g.image, e.mask, mode, o.pixels
 			v.judge(&m.Result, e.gold)
 			o.modes = append(o.modes, m)
@@ -280,6 +324,53 @@ func (v *verification) group(ctx context.Context, g group, modes []string) ([]*o
 		}
 	}
 	return out, nil
+}
+
+// again is what a record says of an item, whose files must be those that were measured.
+func (v *verification) again(e entry, known *Record) (*outcome, error) {
+	o := &outcome{entry: e, image: known.Image, pixels: known.Pixels, files: known.Files, modes: known.results()}
+	for i, name := range []string{known.Image, known.Mask} {
+		if err := v.files.same(v.data, name, known.Files[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range o.modes {
+		o.modes[i].Index = e.index
+		v.judge(&o.modes[i].Result, e.gold)
+	}
+	return o, nil
+}
+
+// replay goes over the records of a run that has ended, in its order. list is a golden set's items, nil without one.
+func (v *verification) replay(ctx context.Context, list []group) error {
+	jobs := func(yield func(group, error) bool) {
+		n := 0
+		for rec, err := range Records(v.s.rows.path) {
+			e := entry{index: n, at: rec.At, mask: rec.Mask, known: &rec}
+			if err == nil && list != nil {
+				e, err = recorded(list, &rec)
+			}
+			n++
+			if !yield(group{rec.Image, []entry{e}}, err) || err != nil {
+				return
+			}
+		}
+	}
+	if err := v.over(ctx, jobs, v.s.Modes, true); err != nil {
+		return err
+	}
+	return v.r.finish()
+}
+
+// recorded is the item of a golden set that a record is of.
+func recorded(list []group, rec *Record) (e entry, err error) {
+	if k, j := rec.At[0], rec.At[1]; k >= 0 && k < len(list) && j >= 0 && j < len(list[k].items) {
+		if e = list[k].items[j]; list[k].image == rec.Image && e.mask == rec.Mask {
+			e.known = rec
+			return e, nil
+		}
+	}
+	return e, fmt.Errorf("%s %s: the golden set has no such item there", rec.Image, rec.Mask)
 }
 
 // judge holds a result against the recorded one, where there is one.
@@ -382,7 +473,7 @@ func score(truth *pictures.Mask, run *Run, spacing *[2]float64) (s Scores, err e
 
 // take adds an item to the report and to the file of items.
 func (v *verification) take(o *outcome) error {
-	v.files.take(o.digest)
+	v.files.take(o)
 	if len(o.modes) == 0 && o.pixels == 0 {
 		v.r.EmptyMasks++
 	}
@@ -391,10 +482,10 @@ func (v *verification) take(o *outcome) error {
 			return err
 		}
 	}
+	if err := v.s.rows.write(o); err != nil {
+		return err
+	}
 	for _, m := range o.modes {
-		if err := v.s.rows.write(m.Result); err != nil {
-			return err
-		}
 		if err := v.r.add(m.Result, m.drawing); err != nil {
 			return err
 		}
@@ -426,12 +517,16 @@ func readMask(data, name, imageName string, image *loaded) (*pictures.Mask, erro
 
 // overData goes over a user's own data set (closed loop, the prompts are made from the masks). Empty masks are counted and left out.
 func (v *verification) overData(ctx context.Context) error {
-	layout, pairs, err := dataset.Open(v.data, dataset.Options{})
+	p := &picker{take: v.s.shard.Takes, at: -1}
+	layout, pairs, err := dataset.Open(v.data, dataset.Options{Pick: p.pick})
 	if err != nil {
 		return err
 	}
 	v.r.Layout = layout
-	if err := v.over(ctx, grouped(pairs), v.s.Modes, true); err != nil {
+	if v.s.rows != nil && v.s.rows.whole {
+		return v.replay(ctx, nil)
+	}
+	if err := v.over(ctx, grouped(pairs, p), v.s.Modes, true); err != nil {
 		return err
 	}
 	return v.r.finish()
@@ -444,18 +539,4 @@ func Rank(r Result) float64 {
 		points = 0
 	}
 	return math.Round(points*1e3) + (1 - r.Have)
-}
-
-// fromRow is a result that a file of items had.
-func fromRow(scores []items.Score) (r Result) {
-	one := func(s items.Score) Scores {
-		nan := stats.Number(math.NaN())
-		return Scores{IoU: s.IoU, HD95: stats.Number(s.HD95), NSD: stats.Number(s.NSD), Area: nan, AreaRatio: nan, Clicks: s.Clicks}
-	}
-	r.Scores, r.Have, r.Want = one(scores[0]), scores[0].DSC, stats.Number(math.NaN())
-	if len(scores) == 2 {
-		a := r.Scores
-		r.A, r.Want, r.Scores, r.Have = &a, stats.Number(r.Have), one(scores[1]), scores[1].DSC
-	}
-	return r
 }

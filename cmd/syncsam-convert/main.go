@@ -118,6 +118,7 @@ func newRoot() *cobra.Command {
 		execCommand(),
 		runCommand(),
 		calibrateCommand(),
+		mergeCommand(),
 		compareCommand(),
 		benchCommand(),
 		planCommand(),

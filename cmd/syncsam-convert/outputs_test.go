@@ -128,6 +128,7 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"verify", x.artifact, "--golden", x.golden, "--junit", image},
 		{"verify", x.artifact, "--golden", "paper:2/SyncSAM-SAMed-50", "--data", x.data, "--junit", image},
 		{"verify", x.artifact, "--golden", x.golden, "--items", image},
+		{"merge", x.picture, x.tensors, "-o", x.tensors},
 		{"verify", x.artifact, "--golden", x.golden, "--json", "NEW", "--junit", "NEW"},
 		{"export", "triton", x.artifact, "-o", x.checkpoint},
 		{"export", "triton", x.artifact, "-o", encoder, "--force"},

@@ -164,13 +164,8 @@ func Resume(path string, artifacts int, run string, each func(Row) error) (*Writ
 	if err != nil {
 		return nil, err
 	}
-	switch have, err := mapfile.ReadAll(runPath(path), longest); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: there is no %s beside it that says which run wrote it: it cannot be resumed", path, filepath.Base(runPath(path)))
-	case err != nil:
+	if err := SameRun(path, run); err != nil {
 		return nil, err
-	case string(have) != run:
-		return nil, fmt.Errorf("%s: it is of another run (%s differs): other artifacts, data or settings", path, filepath.Base(runPath(path)))
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -183,6 +178,29 @@ func Resume(path string, artifacts int, run string, each func(Row) error) (*Writ
 	}
 	return w, nil
 }
+
+// SameRun is an error for a file of another run than the one that is named, or of none.
+func SameRun(path, run string) error {
+	switch have, err := Run(path); {
+	case err != nil:
+		return err
+	case string(have) != run:
+		return fmt.Errorf("%s: it is of another run (%s differs): other artifacts, data or settings", path, filepath.Base(runPath(path)))
+	}
+	return nil
+}
+
+// Run is the name of the run that wrote a file.
+func Run(path string) ([]byte, error) {
+	run, err := mapfile.ReadAll(runPath(path), longest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no %s beside it that says which run wrote it: %w", path, filepath.Base(runPath(path)), ErrNoRun)
+	}
+	return run, err
+}
+
+// ErrNoRun says that nobody knows which run a file is of.
+var ErrNoRun = errors.New("it cannot be resumed or merged")
 
 func (w *Writer) resume(each func(Row) error) error {
 	whole, _, err := wholeLines(w.f, w.path)
@@ -357,4 +375,68 @@ func start(format format, line []byte) (artifacts int, header bool, err error) {
 		}
 	}
 	return 0, false, fmt.Errorf("have %.200q, want the columns %s or %s", line, strings.Join(Columns(1), ","), strings.Join(Columns(2), ","))
+}
+
+// CheckName is an error for a file whose ending tells no format.
+func CheckName(path string) error {
+	_, err := formatOf(path)
+	return err
+}
+
+// WriteFile writes a whole file and the name of its run, each all or none.
+func WriteFile(path string, artifacts int, run string, rows iter.Seq2[Row, error]) error {
+	format, err := formatOf(path)
+	if err != nil {
+		return err
+	}
+	err = output.File(path, func(w io.Writer) error {
+		line := func(fields []string) error {
+			text, err := format.encode(fields, Columns(artifacts))
+			if err == nil {
+				_, err = w.Write(text)
+			}
+			return err
+		}
+		if format.header {
+			if err := line(Columns(artifacts)); err != nil {
+				return err
+			}
+		}
+		for row, err := range rows {
+			if err != nil {
+				return err
+			}
+			fields, err := row.fields()
+			if err != nil {
+				return fmt.Errorf("%s: %s %s: %w", path, row.Mask, row.Mode, err)
+			}
+			if err := line(fields); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return writeRun(path, run)
+}
+
+// Is reports whether a file is one of items, by its ending and its first line.
+func Is(path string) bool {
+	format, err := formatOf(path)
+	if err != nil {
+		return false
+	}
+	f, err := mapfile.Reader(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, longest)).ReadBytes('\n')
+	if len(line) == 0 {
+		return err == io.EOF && !format.header // a shard without an item
+	}
+	_, _, err = start(format, bytes.TrimSuffix(line, []byte("\n")))
+	return err == nil
 }
