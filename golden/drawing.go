@@ -36,7 +36,7 @@ type Picture struct {
 const (
 	pictureSide    = 384 // most pixels a side of a Picture
 	pictureQuality = 72
-	outlineSide    = 1536// blocks a side that outlines are traced in, at most
+	outlineSide    = 1536 // blocks a side that outlines are traced in, at most
 )
 
 func newPicture(m *pictures.Image) (*Picture, error) {
