@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,9 +19,9 @@ import (
 	"syncsam-convert/internal/version"
 )
 
-// maxBaseline bounds a report that is read, in bytes; in memory it takes up to baselineRatio times as much.
+// maxBaseline bounds a report that is read, in bytes: mostItems take some 100 MB. In memory it takes up to baselineRatio times as much.
 const (
-	maxBaseline   = 1 << 30
+	maxBaseline   = 256 << 20
 	baselineRatio = 8
 )
 
@@ -59,11 +60,15 @@ type BaselineMode struct {
 
 // readBaseline reads a report that verify --json wrote, and refuses one that does not say what it rests on, or contradicts itself.
 func readBaseline(path string) (*Baseline, *Report, error) {
-	text, err := mapfile.ReadAll(path, maxBaseline)
+	info, err := os.Stat(path)
+	if err == nil {
+		err = memory.Fits(path, info.Size(), baselineRatio)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := memory.Fits(path, int64(len(text)), baselineRatio); err != nil {
+	text, err := mapfile.ReadAll(path, maxBaseline)
+	if err != nil {
 		return nil, nil, err
 	}
 	fail := func(format string, args ...any) (*Baseline, *Report, error) {

@@ -338,6 +338,7 @@ func TestLargeTextFiles(t *testing.T) {
 		"index with an endless name":  {"dataset", hole("h/label2image_test.json", 4<<30, `{"x`)},
 		"index of blanks":             {"dataset", blanks("i/label2image_test.json", "{", " ", 100<<20)},
 		"list with an endless name":   {"dataset", blanks("j/dataset.json", `{"labels": {}, "test": [{"image": "`, "x", 100<<20)},
+		"earlier report, 4 GB":        {"verify", a, "--data", ownData, "--baseline", filepath.Join(hole("r/report.json", 4<<30, "{"), "report.json")},
 		"recipe, 4 GB":                {"plan", "info", hole("k/recipe.json", 4<<30, "{")},
 		"quantization plan, 4 GB":     {"build", tiny34, "-o", filepath.Join(dir, "o"), "--precision", "int8", "--plan", filepath.Join(hole("l/plan", 4<<30, "plan "), "plan")},
 		"quantization plan of blanks": {"build", tiny34, "-o", filepath.Join(dir, "o"), "--precision", "int8", "--plan", filepath.Join(blanks("m/plan", "", "#\n", 30_000_000), "plan")},

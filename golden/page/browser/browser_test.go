@@ -60,7 +60,7 @@ func open(t *testing.T, folder string) (context.Context, *faults) {
 	t.Cleanup(stop)
 	ctx, close := chromedp.NewContext(ctx, chromedp.WithErrorf(t.Logf)) // of events that are newer than the library
 	t.Cleanup(close)
-	ctx, end := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, end := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(end)
 	file, err := filepath.Abs(filepath.Join(folder, "index.html"))
 	if err != nil {
