@@ -162,7 +162,8 @@ def samexporter(folder, plain, picture, points, labels):
     masks = ref.predict([(x * w / picture.shape[1], y * h / picture.shape[0]) for x, y in points], labels)
     if "low_res_masks" in c.decoder_output_names:  # of which it makes masks itself, with OpenCV
         return got, c.postprocess_masks(ref.low[None, None], picture.shape[:2], (h, w))[0][0] > 0
-    return got, cv2.resize(masks.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
+    ref.size = picture.shape[1::-1]
+    return got, ref.predict(points, labels) > 0
 
 
 def osam(folder, plain, picture, points, labels):
@@ -319,7 +320,7 @@ def javascript(checkpoint, model, ours, limit, work):
 
 
 def main():
-    work = kits + "/work"
+    work = os.environ.get("WORK", kits + "/work")  # a folder of its own for each run
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     models = dict(a.split("=") for a in sys.argv[3:]) or {
