@@ -70,6 +70,10 @@ compile                  : artifact backends/onnx backends/tensorrt backends/ten
 compare                  : artifact compile engine frontends/onnx internal/plain ir ir/tensor passes pictures segment
 cmd/syncsam-convert      : artifact backends/portable backends/tensorrt backends/tensorrt/plans bench calib compare compile dataset engine frontends golden ir/tensor pictures prompt safetensors segment
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
+cmd/syncsam-convert      : registry signature provenance
+signature                : artifact internal/mapfile internal/output
+registry                 : artifact internal/mapfile internal/output provenance signature
+provenance               : artifact
 `
 
 const module = "syncsam-convert/"

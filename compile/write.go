@@ -44,6 +44,9 @@ func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, e
 		return nil, err
 	}
 	man.Source = artifact.Source{SHA256: sum, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
+	if man.Build, err = c.o.record(); err != nil {
+		return nil, err
+	}
 	for _, r := range c.run.Results {
 		man.Passes = append(man.Passes, artifact.Pass{Name: r.Name, Changed: r.Changed})
 	}

@@ -59,7 +59,7 @@ func writes(c *cobra.Command, flags ...string) {
 }
 
 // folders are the flags, behind a command or of any, whose output is a folder.
-var folders = []string{"html", "dump", "build output", "make output"}
+var folders = []string{"html", "dump", "build output", "make output", "pull output"}
 
 // creatable refuses an output that could not be written.
 func creatable(f *pflag.Flag, cmd *cobra.Command, path string) error {

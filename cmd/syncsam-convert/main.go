@@ -20,6 +20,7 @@ import (
 	"syncsam-convert/internal/memory"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
+	"syncsam-convert/signature"
 
 	"github.com/spf13/cobra"
 
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}
 	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	io.WriteString(stderr, "syncsam-convert: "+plain.Text(line, plain.MostError)+"\n")
-	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) {
+	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) || errors.Is(err, signature.ErrInvalid) {
 		return exitMismatch
 	}
 	return exitError
@@ -107,7 +108,8 @@ func newRoot() *cobra.Command {
 			return errors.New("no command; see syncsam-convert --help")
 		},
 	}
-	root.PersistentPreRunE = apart
+	root.PersistentPreRunE = before
+	root.PersistentFlags().Bool("plain-http", false, "reach registries without encryption, for one on this machine")
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
@@ -124,6 +126,10 @@ func newRoot() *cobra.Command {
 		datasetCommand(),
 		pictureCommand(),
 		goldenCommand(),
+		pushCommand(),
+		pullCommand(),
+		signCommand(),
+		manifestCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
