@@ -13,6 +13,7 @@ import (
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
+	"syncsam-convert/signature"
 )
 
 // picturesKept is how many items the page shows.
@@ -23,7 +24,7 @@ type verifyFlags struct {
 	table                              string
 	threeWay                           bool
 	tolerance, maxDrop, minDSC, margin float64
-	json, junit, html                  string
+	json, junit, html, key             string
 }
 
 func verifyCommand() *cobra.Command {
@@ -64,6 +65,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().StringVar(&f.json, "json", "", "file for the report as JSON (- for standard output)")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page with pictures")
+	c.Flags().StringVar(&f.key, "key", "", "public key (PEM) that must have signed the artifact; without that nothing is run")
 	writes(c, "json", "junit", "html", "items")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
@@ -81,6 +83,14 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	}{"tolerance": {&f.tolerance, &f.Tolerance}, "max-dsc-drop": {&f.maxDrop, &f.MaxDrop}, "min-dsc": {&f.minDSC, &f.MinDSC}, "margin": {&f.margin, &f.Margin}} {
 		if cmd.Flags().Changed(flag) {
 			*to.to = to.from
+		}
+	}
+	for _, dir := range args {
+		if f.key == "" {
+			break
+		}
+		if _, _, err := signature.Check(dir, f.key, true); err != nil {
+			return err
 		}
 	}
 	if f.html != "" {
