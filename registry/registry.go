@@ -53,7 +53,7 @@ type Repository struct {
 func Open(ref string, plainHTTP bool) (*Repository, error) {
 	r, err := remote.NewRepository(strings.TrimPrefix(ref, Scheme))
 	if err != nil {
-		return nil, fmt.Errorf("%s: have no REGISTRY/NAME[:TAG|@DIGEST]: %w", ref, err)
+		return nil, fmt.Errorf("%s: want REGISTRY/NAME[:TAG|@DIGEST]: %w", ref, err)
 	}
 	client := &auth.Client{Client: retry.DefaultClient, Cache: auth.NewCache()}
 	client.SetUserAgent("syncsam-convert")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,7 @@ func statementCommand(name, short string, of func(provenance.Subject, *artifact.
 			if err != nil {
 				return err
 			}
-			sum, _, err := artifact.Hash(args[0] + "/" + artifact.ManifestName)
+			sum, _, err := artifact.Hash(filepath.Join(args[0], artifact.ManifestName))
 			if err != nil {
 				return err
 			}
@@ -72,8 +73,8 @@ func statementCommand(name, short string, of func(provenance.Subject, *artifact.
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			plain.Fprintf(cmd.OutOrStdout(), "%s\n", string(text))
-			return nil
+			_, err = cmd.OutOrStdout().Write(append(text, '\n'))
+			return err
 		},
 	}
 }
