@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -41,6 +41,24 @@ test-arm64:
 	GOARCH=arm64 $(GO) test -c -o build/kernel-arm64.test ./ir/kernel
 	@! GOARCH=arm64 $(GO) build -gcflags=-S ./ir/kernel 2>&1 | grep -E '\sFN?M(ADD|SUB)[SD]\s'
 	cd ir/kernel && $$(test "$$(uname -m)" = aarch64 || echo qemu-aarch64-static) ../../build/kernel-arm64.test -test.short
+
+# The whole way of a release: build, verify, sign, push, pull by digest, check, verify again, and a planted regression that must be caught; needs openssl.
+# REGISTRY=HOST:PORT takes that registry. Then actionlint on examples/ci. About a minute.
+pipeline: build
+	GO=$(GO) sh scripts/pipeline.sh $(BIN)
+	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes= examples/ci/github.yml
+
+# A real registry (Debian's docker-registry), oras, and the model-signing package of PyPI on our artifacts, and ours on theirs; needs python3 and openssl.
+test-registry: build
+	sh scripts/venv.sh model-signing==1.1.1 pyOpenSSL cyclonedx-python-lib[json-validation] in-toto-attestation
+	GOBIN=$(CURDIR)/build/tools $(GO) install oras.land/oras/cmd/oras@v1.3.6
+	build/venv/bin/python scripts/check_registry.py $(BIN) build/tools/oras
+
+# The same INT8 and float16 artifacts, byte for byte, with every set of instructions, one thread and two, and on arm64 (qemu-aarch64-static elsewhere). About
+# 20 minutes, most of them without vector instructions; QUICK=1 builds float16 alone.
+test-same-bytes: build
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o build/arm64/syncsam-convert ./cmd/syncsam-convert
+	QUICK=$(QUICK) sh scripts/same_bytes.sh $(BIN) build/arm64/syncsam-convert
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

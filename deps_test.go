@@ -91,6 +91,10 @@ cmd/syncsam-convert      : backends/triton serve
 compile                  : clients
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 cmd/syncsam-convert      : clients
+cmd/syncsam-convert      : registry signature provenance
+signature                : artifact internal/mapfile internal/output
+registry                 : artifact internal/mapfile internal/output provenance signature
+provenance               : artifact
 `
 
 const module = "syncsam-convert/"

@@ -32,6 +32,7 @@ type Manifest struct {
 	Precision    string          `json:"precision"`
 	Opset        int64           `json:"opset"`
 	Source       Source          `json:"source"`
+	Build        *Build          `json:"build,omitempty"`
 	Files        []File          `json:"files"`
 	Passes       []Pass          `json:"passes"`
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
@@ -74,6 +75,16 @@ type Source struct {
 	Weights    string `json:"weights,omitempty"` // key or prefix that the state dict lies under in the file
 	Tensors    int    `json:"tensors"`
 	Parameters int64  `json:"parameters"` // floating-point elements, tied tensors once
+}
+
+// Build is what shaped an artifact beside its checkpoint. Hashes are SHA-256.
+type Build struct {
+	Flags         map[string]string `json:"flags"`                        // settings that are no paths
+	Engine        string            `json:"engine,omitempty"`             // that calibrated and verified, where anything was run
+	EngineVersion string            `json:"engine_version,omitempty"`     // the library's, or the program's of the embedded one
+	Calibration   string            `json:"calibration_sha256,omitempty"` // of the sorted lines "HASH  NAME" of its files
+	Plan          string            `json:"plan_sha256,omitempty"`        // of the quantization plan that was replayed
+	Golden        string            `json:"golden_sha256,omitempty"`      // of golden.json
 }
 
 // File is one file of the artifact.

@@ -14,14 +14,15 @@ func Stage(target string, force bool) (*output.Folder, error) {
 	if !force {
 		return output.NewFolder(target, nil)
 	}
-	return output.NewFolder(target, listed)
+	return output.NewFolder(target, Listed)
 }
 
 // Signature is the file that a signed artifact has beside its manifest: of what is replaced it says nothing.
 const Signature = "model.sig"
 
-// listed are the files of an artifact that the program wrote: the manifest, what it lists, and what the manifests among these list.
-func listed(dir string) (map[string]bool, error) {
+// Listed are the files of an artifact that the program wrote: the manifest, the signature, what the manifest lists, and what the manifests among these
+// list.
+func Listed(dir string) (map[string]bool, error) {
 	m, err := Read(dir)
 	if err != nil {
 		return nil, err

@@ -124,3 +124,51 @@ func (f File) verify(dir string) error {
 	}
 	return nil
 }
+
+// Check hashes every file of an artifact again, those of the manifests that it lists, too, and refuses what no manifest vouches for (but the signature).
+// allowUnlisted leaves such files alone. It gives the names of all files, in order.
+func Check(dir string, allowUnlisted bool) ([]string, error) {
+	m, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Verify(dir); err != nil {
+		return nil, err
+	}
+	for _, f := range m.Files {
+		if path.Base(f.Name) != ManifestName || path.Dir(f.Name) == "." {
+			continue
+		}
+		sub := filepath.Join(dir, filepath.FromSlash(path.Dir(f.Name)))
+		inner, err := Read(sub)
+		if err == nil {
+			err = inner.Verify(sub)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	known, err := Listed(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	err = filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, at)
+		switch name := filepath.ToSlash(rel); {
+		case err != nil:
+			return err
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s: have a link or a special file, want a file of the artifact", at)
+		case !known[name] && !allowUnlisted:
+			return fmt.Errorf("%s: %w", at, ErrUnlisted)
+		default:
+			names = append(names, name)
+			return nil
+		}
+	})
+	return names, err
+}

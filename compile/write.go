@@ -62,6 +62,9 @@ func (c *Compiled) write(ctx context.Context, dir string, client *clients.Plan) 
 			return nil, err
 		}
 	}
+	if man.Build, err = c.o.record(); err != nil {
+		return nil, err
+	}
 	for _, r := range c.run.Results {
 		man.Passes = append(man.Passes, artifact.Pass{Name: r.Name, Changed: r.Changed})
 	}

@@ -59,7 +59,7 @@ func writes(c *cobra.Command, flags ...string) {
 }
 
 // folders are the flags, behind a command or of any, whose output is a folder.
-var folders = []string{"html", "dump", "build output", "make output", "triton output"}
+var folders = []string{"html", "dump", "build output", "make output", "triton output", "pull output"}
 
 // endings are how the names of pictures and charts end, by flag or by command and flag: other programs go by it.
 var endings = map[string][]string{"svg": {".svg"}, "overlay": {".png"}, "picture output": {".png"}, "run output": {".png", ".nii", ".nii.gz", ".dcm"}}

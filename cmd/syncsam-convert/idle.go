@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -56,9 +55,4 @@ func effective(cmd *cobra.Command, _ []string) error {
 		}
 	}
 	return nil
-}
-
-// before is what every command does before its own work.
-func before(cmd *cobra.Command, args []string) error {
-	return cmp.Or(effective(cmd, args), apart(cmd, args))
 }

@@ -19,6 +19,7 @@ import (
 	"syncsam-convert/internal/memory"
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/internal/version"
+	"syncsam-convert/signature"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}
 	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	io.WriteString(stderr, "syncsam-convert: "+plain.Text(line, plain.MostError)+"\n")
-	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) {
+	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) || errors.Is(err, signature.ErrInvalid) {
 		return exitMismatch
 	}
 	return exitError
@@ -109,6 +110,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.PersistentPreRunE = before
+	root.PersistentFlags().Bool("plain-http", false, "reach registries without encryption, for one on this machine")
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
@@ -128,6 +130,10 @@ func newRoot() *cobra.Command {
 		goldenCommand(),
 		serveCommand(),
 		exportCommand(),
+		pushCommand(),
+		pullCommand(),
+		signCommand(),
+		manifestCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

@@ -18,6 +18,7 @@ import (
 	"syncsam-convert/golden/page"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/internal/plain"
+	"syncsam-convert/signature"
 )
 
 type verifyFlags struct {
@@ -25,7 +26,7 @@ type verifyFlags struct {
 	table                              string
 	threeWay                           bool
 	tolerance, maxDrop, minDSC, margin float64
-	json, junit, html, format          string
+	json, junit, html, format, key     string
 	layers                             bool
 }
 
@@ -71,6 +72,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page that needs nothing else")
 	c.Flags().BoolVar(&f.layers, "layers", false, "compare the encoder with the float one layer by layer, on the first image, for the report (by itself with --html)")
+	c.Flags().StringVar(&f.key, "key", "", "public key (PEM) that must have signed the artifact; without that nothing is run")
 	writes(c, "junit", "html", "items")
 	addProgress(c, &progress)
 	addEngine(c, &f.Engine, &f.Options)
@@ -92,6 +94,14 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	}
 	if f.format != "text" && f.format != "github" {
 		return fmt.Errorf("--format: have %q, want text or github", f.format)
+	}
+	for _, dir := range args {
+		if f.key == "" {
+			break
+		}
+		if _, _, err := signature.Check(dir, f.key, true); err != nil {
+			return err
+		}
 	}
 	if f.html != "" {
 		f.Draw = page.Room

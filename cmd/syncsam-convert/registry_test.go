@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/stretchr/testify/require"
+
+	"syncsam-convert/ir/kernel"
+)
+
+// An artifact goes to a registry and is used from there under its reference, wherever a folder can stand; commands that write into a folder, and outputs,
+// refuse it.
+func TestRegistry(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	defer s.Close()
+	name, dir := strings.TrimPrefix(s.URL, "http://")+"/models/tiny", built(t, tiny34)
+	digest := strings.TrimSpace(must(t, "push", dir, name+":1", "--plain-http", "--quiet"))
+	require.Regexp(t, `^sha256:[0-9a-f]{64}$`, digest)
+	ref := "oci://" + name + "@" + digest
+	must(t, "manifest", "check", ref, "--plain-http")
+	require.Equal(t, must(t, "manifest", "bom", dir), must(t, "manifest", "bom", ref, "--plain-http"))
+	for _, what := range []string{"provenance", "bom"} {
+		require.True(t, json.Valid([]byte(must(t, "manifest", what, dir))), what)
+	}
+	must(t, "compare", "oci://"+name+":1", dir, "--plain-http")
+	must(t, "run", ref, "--plain-http", "--image", picture, "--box", "10,10,60,60", "-o", filepath.Join(t.TempDir(), "mask.png"))
+	for want, args := range map[string][]string{
+		"pull it into one first":     {"sign", ref, "--key", "key.pem", "--plain-http"},
+		"want a path":                {"build", tiny34, "-o", ref, "--plain-http"},
+		"want REGISTRY":              {"verify", "oci://", "--golden", golden34},
+		"not found":                  {"verify", "oci://" + name + ":none", "--plain-http", "--golden", golden34},
+		"the digest comes of what":   {"push", dir, name + "@" + digest, "--plain-http"},
+		"-o: it is needed":           {"pull", name + ":1", "--plain-http"},
+		"have 1 arguments, want DIR": {"push", dir},
+		"--key: it is needed":        {"sign", dir},
+	} {
+		r := command(args...)
+		require.Equal(t, 2, r.code, "%v: %s", args, r.err)
+		require.Contains(t, r.err, want, args)
+		require.Equal(t, 1, strings.Count(r.err, "\n"), r.err)
+	}
+}
+
+// An INT8 artifact has the same bytes with every set of vector instructions and number of threads; make test-same-bytes has none, float16 and arm64, too.
+func TestSameBytes(t *testing.T) {
+	widest, err := kernel.CPU()
+	require.NoError(t, err)
+	want := ""
+	for _, cpu := range []string{"avx2", widest} {
+		for _, threads := range []string{"1", "2"} {
+			t.Setenv("GOMAXPROCS", threads)
+			dir := filepath.Join(t.TempDir(), "a")
+			code, text := child(cpu, "build", tiny34, "-o", dir, "--precision", "int8", "--rounding", "nearest", "--calib", "../../golden/data/calibration")
+			if code == 2 && strings.Contains(text, "SYNCSAM_CPU: have") {
+				require.NotEqual(t, widest, cpu)
+				continue
+			}
+			require.Equal(t, 0, code, text)
+			manifest, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+			require.NoError(t, err)
+			if want == "" {
+				want = string(manifest)
+			}
+			require.Equal(t, want, string(manifest), "%s, %s threads", cpu, threads) // it has the other files' hashes
+		}
+	}
+}
