@@ -110,6 +110,8 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"run", x.artifact, "--image", x.picture, "--box", "1,1,9,9", "-o", "NEW", "--overlay", x.picture},
 		{"run", x.artifact, "--image", x.picture, "--box", "1,1,9,9", "-o", "NEW", "--overlay", "NEW"},
 		{"run", x.artifact, "--image", filepath.Join(x.dir, "seen.overlay.png"), "--box", "1,1,9,9", "-o", filepath.Join(x.dir, "seen.png")},
+		{"run", x.artifact, "--image", x.picture, "--box", "1,1,9,9", "-o", "NEW", "--json=" + x.picture},
+		{"push", x.artifact, "localhost:1/models/tiny", "--json=" + encoder},
 		{"pull", "localhost:1/models/tiny", "-o", x.checkpoint},
 		{"picture", x.picture, "-o", x.picture, "--force"},
 		{"picture", x.picture + "#window=0:9", "-o", link, "--force"},

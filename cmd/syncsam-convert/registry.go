@@ -69,8 +69,8 @@ func local(cmd *cobra.Command, args []string) error {
 }
 
 func pushCommand() *cobra.Command {
-	var asJSON, quiet, all bool
-	var key string
+	var quiet, all bool
+	var key, json string
 	c := &cobra.Command{
 		Use:   "push DIR REGISTRY/NAME[:TAG]",
 		Short: "Push an artifact to an OCI registry",
@@ -89,8 +89,8 @@ registry has are not sent again. With --key the statements are signed. Credentia
 			switch out := cmd.OutOrStdout(); {
 			case err != nil:
 				return err
-			case asJSON:
-				return writeJSON(out, done)
+			case json != "":
+				return putJSON(cmd, json, done)
 			case quiet:
 				plain.Fprintf(out, "%s\n", done.Digest)
 			default:
@@ -100,7 +100,7 @@ registry has are not sent again. With --key the statements are signed. Credentia
 		},
 	}
 	c.Flags().BoolVar(&quiet, "quiet", false, "print the digest alone")
-	c.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON")
+	addJSON(c, &json, "what was done")
 	c.Flags().BoolVar(&all, "all", false, "push files of the folder that the manifest does not list, too")
 	c.Flags().StringVar(&key, "key", "", "private key (PEM) to sign the statements with")
 	return c

@@ -16,14 +16,19 @@ import (
 	"syncsam-convert/ir/kernel"
 )
 
-// An artifact goes to a registry and is used from there under its reference, wherever a folder can stand; commands that write into a folder, and outputs,
-// refuse it.
-func TestRegistry(t *testing.T) {
+// inRegistry is a name in a registry of the test's own.
+func inRegistry(t *testing.T) string {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
-	defer s.Close()
-	name, dir := strings.TrimPrefix(s.URL, "http://")+"/models/tiny", built(t, tiny34)
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://") + "/models/tiny"
+}
+
+// An artifact goes to a registry and is used from there under its reference, wherever a folder can stand; commands that write into a folder, and outputs,
+// refuse it.
+func TestRegistry(t *testing.T) {
+	name, dir := inRegistry(t), built(t, tiny34)
 	digest := strings.TrimSpace(must(t, "push", dir, name+":1", "--plain-http", "--quiet"))
 	require.Regexp(t, `^sha256:[0-9a-f]{64}$`, digest)
 	ref := "oci://" + name + "@" + digest

@@ -18,13 +18,13 @@ import (
 )
 
 type runFlags struct {
-	image, out, overlay, slices string
-	words                       volumes.Words
-	propagate, asJSON, progress bool
-	grow                        int
-	kind                        volumes.Kind
-	engine                      string
-	options                     engine.Options
+	image, out, overlay, slices, json string
+	words                             volumes.Words
+	propagate, progress               bool
+	grow                              int
+	kind                              volumes.Kind
+	engine                            string
+	options                           engine.Options
 }
 
 func runCommand() *cobra.Command {
@@ -56,7 +56,7 @@ Several boxes, or several --prompt, are an object each: labels 1, 2, ... Where t
 	c.Flags().IntVar(&f.grow, "grow", 0, "pixels by which --propagate widens a box on each side, for objects that grow or move from slice to slice")
 	c.Flags().StringVarP(&f.out, "output", "o", "", "mask to write: .png of 0 and 255 (of several objects their labels), .nii, .nii.gz, .dcm")
 	c.Flags().StringVar(&f.overlay, "overlay", "", "overlay picture to write (default MASK.overlay.png beside a PNG)")
-	c.Flags().BoolVar(&f.asJSON, "json", false, "print pixels, boxes, estimated IoU and times as JSON")
+	addJSON(c, &f.json, "pixels, boxes, estimated IoU and times")
 	writes(c, "output", "overlay")
 	addProgress(c, &f.progress)
 	addEngine(c, &f.engine, &f.options)
@@ -93,10 +93,10 @@ func (f *runFlags) run(cmd *cobra.Command, dir string) error {
 			return err
 		}
 	}
-	if f.asJSON {
+	if f.json != "" {
 		report := r.Report(found)
 		report.Image, report.Output, report.Overlay, report.Engine, report.Load = f.image, f.out, f.overlay, p.Engine(), loaded
-		return writeJSON(cmd.OutOrStdout(), report)
+		return putJSON(cmd, f.json, report)
 	}
 	plain.Fprintf(cmd.OutOrStdout(), "%s: %s", f.out, r.Summary(found))
 	if f.overlay != "" {

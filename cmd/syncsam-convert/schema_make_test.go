@@ -115,6 +115,9 @@ func (m *schemaMaker) fields(of reflect.Type, properties map[string]any, require
 		}
 		require.NotEmpty(m.t, name, "%v.%s has no name in JSON", of, f.Name)
 		s := m.schema(f.Type)
+		if f.Type.Kind() == reflect.Pointer && !strings.Contains(options, "omitempty") {
+			s = map[string]any{"anyOf": []any{s, map[string]any{"type": "null"}}}
+		}
 		if text := m.comment(of, f.Name); text != "" {
 			s["description"] = text
 		}

@@ -27,7 +27,9 @@ import (
 	"syncsam-convert/golden/stats"
 	"syncsam-convert/internal/trthost"
 	"syncsam-convert/pictures"
+	"syncsam-convert/registry"
 	"syncsam-convert/safetensors"
+	"syncsam-convert/volumes"
 )
 
 var update = flag.Bool("update", false, "write schemas/")
@@ -68,6 +70,9 @@ var schemas = []struct {
 	{"report.schema.json", "verify --json", reflect.TypeFor[golden.Report]()},
 	{"items.schema.json", "a line of verify --items FILE.jsonl", reflect.TypeFor[row]()},
 	{"run.schema.json", "FILE.run beside verify --items FILE: everything that its scores depend on, by name", reflect.TypeFor[map[string]any]()},
+	{"measured.schema.json", "a line of FILE.measured beside verify --items FILE", reflect.TypeFor[golden.Record]()},
+	{"segmentation.schema.json", "run --json", reflect.TypeFor[volumes.Report]()},
+	{"push.schema.json", "push --json", reflect.TypeFor[registry.Pushed]()},
 	{"golden.schema.json", "golden.json of a golden folder", reflect.TypeFor[golden.File]()},
 	{"inspect.schema.json", "inspect --json", reflect.TypeFor[compile.Inspection]()},
 	{"problems.schema.json", "inspect --json of a checkpoint that no model family fits (exit status 2)", reflect.TypeFor[problems]()},
@@ -83,7 +88,7 @@ var schemas = []struct {
 // printed says which schemas a command's --json has.
 var printed = map[string][]string{
 	"build": {"manifest"}, "verify": {"report"}, "inspect": {"inspect", "problems"}, "picture": {"picture"}, "bench": {"bench"}, "compare": {"compare"}, "lint": {"lint"},
-	"plan lint": {"lint"}, "plan info": {"recipe", "plan"},
+	"plan lint": {"lint"}, "plan info": {"recipe", "plan"}, "run": {"segmentation"}, "push": {"push"},
 }
 
 // The published schemas are those of the types, and each command that prints JSON names its own.
@@ -217,6 +222,12 @@ func TestOutputsMatchTheirSchemas(t *testing.T) {
 	lines(at("two.jsonl"))
 	valid(t, "run", read(at("one.jsonl.run")))
 	valid(t, "run", read(at("two.jsonl.run")))
+	records := strings.Split(strings.TrimSpace(read(at("two.jsonl.measured"))), "\n")
+	for _, line := range records[:len(records)-1] { // the last says how many there are
+		valid(t, "measured", line)
+	}
+	valid(t, "segmentation", must(t, "run", float, "--image", picture, "--box", "10,10,60,60", "--point", "30,30", "-o", at("mask.png"), "--json"))
+	valid(t, "push", must(t, "push", float, inRegistry(t)+":1", "--plain-http", "--json"))
 
 	valid(t, "inspect", must(t, "inspect", tiny34, "--json"))
 	misfit := command("inspect", lacking(t, "mask_decoder.hf_mlp.layers.2.bias"), "--json")
