@@ -103,15 +103,17 @@ func fit(l quantizer.Convolution, have, want []*tensor.Tensor) error {
 	if attrs.Group > 1 || !shape[2].IsStatic() || !shape[3].IsStatic() {
 		return nil
 	}
-	s := newSums(int(l.Weights.Len() / l.Weights.Dims()[0]))
+	m := int(l.Weights.Dims()[0])
+	s := newSums(m, int(l.Weights.Len())/m)
 	for i := range have {
 		if err := s.add(l, attrs, have[i], want[i]); err != nil {
 			return err
 		}
 	}
-	s.centre()
+	w := l.Weights.Float32s()
+	s.centre(w)
 	dequantize := l.Conv.Args[1]
-	w, scales := l.Weights.Float32s(), dequantize.Args[1].Const.Float32s()
+	scales := dequantize.Args[1].Const.Float32s()
 	integers := descend(w, scales, dequantize.Args[0].Const.Int8s(), s)
 	bias := make([]float64, len(scales))
 	for o := range bias {
@@ -139,16 +141,17 @@ func setBias(v *ir.Value, bias []float64) error {
 	return v.Args[0].SetConst(tensor.FromInt32(dims, quantizer.IntegerBias(bias, v.Args[1].Const.Float32s())))
 }
 
-// sums are moments over pixels of a layer's k inputs: x' of the integer layer (have), x of the float one (want).
+// sums are moments over pixels of a layer's k inputs and m outputs: x' is what the integer layer reads (have), x what the float one does (want).
 type sums struct {
-	k                  int
+	m, k               int
 	n                  float64
-	gram, cross        []float32 // [k,k]: of x' x'^T and (x - x') x'^T
+	gram               []float32 // [k,k]: of x' x'^T; of sums the upper triangle alone
+	pull               []float32 // [m,k]: of W (x - x') x'^T
 	meanHave, meanWant []float64
 }
 
-func newSums(k int) *sums {
-	return &sums{k: k, gram: make([]float32, k*k), cross: make([]float32, k*k), meanHave: make([]float64, k), meanWant: make([]float64, k)}
+func newSums(m, k int) *sums {
+	return &sums{m: m, k: k, gram: make([]float32, k*k), pull: make([]float32, m*k), meanHave: make([]float64, k), meanWant: make([]float64, k)}
 }
 
 // pixels bounds how many output pixels of an image count; they are spread evenly, by multiples of an irrational part.
@@ -167,6 +170,9 @@ func sample(n int) []int {
 	return at
 }
 
+// stripe is how many rows of a symmetric matrix are computed at once, from the diagonal on.
+const stripe = 256
+
 // add counts one image: have and want [N,C,H,W].
 func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tensor.Tensor) error {
 	d := have.Dims()
@@ -178,7 +184,7 @@ func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tens
 	size := p.C * p.H * p.W
 	at := sample(p.OutH * p.OutW)
 	n := len(at)
-	x, difference := make([]float32, s.k*n), make([]float32, s.k*n)
+	x, difference, moved := make([]float32, s.k*n), make([]float32, s.k*n), make([]float32, s.m*n)
 	for i := range p.N {
 		kernel.Columns(p, have.Float32s()[i*size:][:size], at, x)
 		kernel.Columns(p, want.Float32s()[i*size:][:size], at, difference)
@@ -197,8 +203,11 @@ func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tens
 				}
 			}
 		})
-		kernel.Gemm(false, true, s.k, s.k, n, 1, x, n, x, n, 1, s.gram, s.k)
-		kernel.Gemm(false, true, s.k, s.k, n, 1, difference, n, x, n, 1, s.cross, s.k)
+		for lo := 0; lo < s.k; lo += stripe {
+			kernel.Gemm(false, true, min(stripe, s.k-lo), s.k-lo, n, 1, x[lo*n:], n, x[lo*n:], n, 1, s.gram[lo*s.k+lo:], s.k)
+		}
+		kernel.Gemm(false, false, s.m, n, s.k, 1, l.Weights.Float32s(), s.k, difference, n, 0, moved, n)
+		kernel.Gemm(false, true, s.m, s.k, n, 1, moved, n, x, n, 1, s.pull, s.k)
 		s.n += float64(n)
 	}
 	return nil
@@ -207,18 +216,31 @@ func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tens
 // damping, a part of the mean variance, is added to every input's: what the images do not tell stays near the weights.
 const damping = 1e-3
 
-// centre makes means of the sums, and covariances of the products: the bias takes what is constant.
-func (s *sums) centre() {
+// centre makes means of the sums, and covariances of the products: the bias takes what is constant. w are the weights [m,k].
+func (s *sums) centre(w []float32) {
 	total := 0.0
 	for i := range s.k {
 		s.meanHave[i] /= s.n
 		s.meanWant[i] /= s.n
 	}
-	for i := range s.k {
-		for j := range s.k {
-			s.gram[i*s.k+j] = float32(float64(s.gram[i*s.k+j])/s.n - s.meanHave[i]*s.meanHave[j])
-			s.cross[i*s.k+j] = float32(float64(s.cross[i*s.k+j])/s.n - (s.meanWant[i]-s.meanHave[i])*s.meanHave[j])
+	kernel.Parallel(s.k, 16, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			for j := i; j < s.k; j++ {
+				v := float32(float64(s.gram[i*s.k+j])/s.n - s.meanHave[i]*s.meanHave[j])
+				s.gram[i*s.k+j], s.gram[j*s.k+i] = v, v
+			}
 		}
+	})
+	for o := range s.m {
+		mean := 0.0
+		for i := range s.k {
+			mean += float64(w[o*s.k+i]) * (s.meanWant[i] - s.meanHave[i])
+		}
+		for j := range s.k {
+			s.pull[o*s.k+j] = float32(float64(s.pull[o*s.k+j])/s.n - mean*s.meanHave[j])
+		}
+	}
+	for i := range s.k {
 		total += float64(s.gram[i*s.k+i])
 	}
 	for i := range s.k {
@@ -231,8 +253,7 @@ const (
 	block  = 128 // coordinates between two updates of all gradients
 )
 
-// descend minimises, per output channel, d G d^T + 2 w C d^T over integers q in [-127,127], where d = w - scale q, G and C are the
-// sums' matrices, from the given integers on: each step takes one integer to its best value, the others held.
+// descend minimises, per output channel, d G d^T + 2 p d^T over integers q in [-127,127], where d = w - scale q, G is the sums' gram and p their pull, from the given integers on: each step takes one integer to its best value, the others held.
 func descend(w, scales []float32, from []int8, s *sums) []int8 {
 	m, k := len(scales), s.k
 	q, d, gradient := make([]float32, m*k), make([]float32, m*k), make([]float32, m*k)
@@ -240,8 +261,8 @@ func descend(w, scales []float32, from []int8, s *sums) []int8 {
 		q[i] = float32(v)
 		d[i] = w[i] - scales[i/k]*q[i]
 	}
-	kernel.Gemm(false, false, m, k, k, 1, d, k, s.gram, k, 0, gradient, k)
-	kernel.Gemm(false, false, m, k, k, 1, w, k, s.cross, k, 1, gradient, k)
+	copy(gradient, s.pull)
+	kernel.Gemm(false, false, m, k, k, 1, d, k, s.gram, k, 1, gradient, k)
 	moved := make([]float32, m*block)
 	for range sweeps {
 		changed := make([]bool, m)

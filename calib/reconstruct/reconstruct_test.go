@@ -159,7 +159,7 @@ func TestRun(t *testing.T) {
 func TestDescend(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	const m, k = 3, 2*block + 5
-	s := newSums(k)
+	s := newSums(m, k)
 	samples := make([]float32, k*4*k)
 	for i := range samples {
 		samples[i] = float32(rng.NormFloat64())
@@ -172,8 +172,10 @@ func TestDescend(t *testing.T) {
 			for n := range 4 * k {
 				s.gram[i*k+j] += samples[i*4*k+n] * samples[j*4*k+n] / float32(4*k)
 			}
-			s.cross[i*k+j] = float32(0.01 * rng.NormFloat64())
 		}
+	}
+	for i := range s.pull {
+		s.pull[i] = float32(0.01 * rng.NormFloat64())
 	}
 	w, scales, from := make([]float32, m*k), []float32{0.02, 0.03, 1e-3}, make([]int8, m*k)
 	for i := range w {
@@ -187,8 +189,9 @@ func TestDescend(t *testing.T) {
 		}
 		for i := range d {
 			for j := range d {
-				sum += d[i]*d[j]*float64(s.gram[i*k+j]) + 2*float64(w[o*k+i])*float64(s.cross[i*k+j])*d[j]
+				sum += d[i] * d[j] * float64(s.gram[i*k+j])
 			}
+			sum += 2 * float64(s.pull[o*k+i]) * d[i]
 		}
 		return sum
 	}
