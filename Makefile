@@ -147,7 +147,7 @@ test-tract: build
 	cargo build --release --quiet --manifest-path scripts/tract/Cargo.toml --target-dir build/tract/target
 	build/venv/bin/python scripts/check_tract.py $(BIN) build/tract/target/release/tract-runner
 # Other people's clients on artifacts of build --client, and our examples/clients, beside run; needs python3, npm and node, and 2 GB for their packages.
-# ITEMS=N takes so many golden pictures (20), MODELS="name=checkpoint ..." other models, CLIENTS=name,name those clients alone.
+# ITEMS=N takes so many golden pictures (20), MODELS="name=checkpoint ..." other models, CLIENTS=name,name those clients alone ("examples": ours).
 test-clients: build
 	test -x build/clients/py/bin/python || python3 -m venv build/clients/py
 	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx

@@ -53,11 +53,7 @@ func Make(o Options, m *ir.Module) (*Plan, error) {
 		row.Image = o.ImageInput
 	}
 	fail := func(format string, args ...any) (*Plan, error) {
-		who := "the options"
-		if o.Client != "" {
-			who = "--client " + o.Client
-		}
-		return nil, fmt.Errorf("%s: not for %s: %s", who, m.Meta.Family, fmt.Sprintf(format, args...))
+		return nil, fmt.Errorf("%s: not for %s: %s", o.asked(), m.Meta.Family, fmt.Sprintf(format, args...))
 	}
 	encoder, decoder := m.Graph("encoder"), m.Graph("decoder")
 	if encoder == nil || decoder == nil {
@@ -77,6 +73,20 @@ func Make(o Options, m *ir.Module) (*Plan, error) {
 	}
 	p.prompts(m.Meta)
 	return p, nil
+}
+
+// asked is what was asked for, as the command line spells it.
+func (o Options) asked() string {
+	var flags []string
+	for _, f := range [][2]string{{"--client", o.Client}, {"--one-mask", o.OneMask}, {"--image-input", o.ImageInput}} {
+		if f[1] != "" {
+			flags = append(flags, f[0]+" "+f[1])
+		}
+	}
+	if o.Postprocess {
+		flags = append(flags, "--decoder-postprocess")
+	}
+	return strings.Join(flags, ", ")
 }
 
 // refusal makes an error that names client and family.
@@ -193,10 +203,10 @@ func (p *Plan) oneMask(o Options, meta ir.Meta, decoder *ir.Graph, fail refusal)
 		return nil
 	}
 	if masks := decoder.Output("low_res_masks"); masks == nil || decoder.Output("iou_predictions") == nil || masks.Type.Shape[1].B < 2 {
-		return fail("--one-mask %s chooses by predicted IoU among several masks, which the model does not give", OneSAM)
+		return fail("SAM's rule chooses by predicted IoU among several masks, which the model does not give")
 	}
 	if p.Rule == "first_plus_hq" {
-		return fail("--one-mask %s knows nothing of the high-quality mask; --one-mask %s adds it", OneSAM, OneModel)
+		return fail("SAM's rule knows nothing of the high-quality mask; --one-mask %s adds it", OneModel)
 	}
 	p.Rule = OneSAM
 	return nil

@@ -97,7 +97,7 @@ func TestClients(t *testing.T) {
 				if refused := clientRefuses[client+" "+list]; refused != "" {
 					o.Output = filepath.Join(t.TempDir(), "a")
 					_, err := Compile(context.Background(), o)
-					require.ErrorContains(t, err, "--client "+client+": not for "+plain.man.Family+": "+refused)
+					require.ErrorContains(t, err, "--client "+client+", --one-mask model: not for "+plain.man.Family+": "+refused)
 					continue
 				}
 				t.Run(list+"/"+client+"/"+name, func(t *testing.T) { sameMasks(t, plain, buildFor(t, name, o)) })
