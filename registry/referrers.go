@@ -93,8 +93,11 @@ func (r *Repository) attach(ctx context.Context, to ocispec.Descriptor, media st
 }
 
 // CheckStatements wants provenance of the artifact at the reference, signed by the owner of a public key and about this artifact. It gives
-// the kinds of all statements that hold, and holds the reference at the digest that they are about; no provenance among them is a signature.ErrInvalid.
+// the kinds of the statements that hold, and holds the reference at the digest that they are about; no provenance among them is a signature.ErrInvalid.
 func (r *Repository) CheckStatements(ctx context.Context, keyFile string) ([]string, error) {
+	if err := signature.CheckPublic(keyFile); err != nil {
+		return nil, err
+	}
 	d, _, _, err := r.manifest(ctx)
 	if err != nil {
 		return nil, err
@@ -125,7 +128,8 @@ func (r *Repository) CheckStatements(ctx context.Context, keyFile string) ([]str
 	if !slices.Contains(kinds, provenance.BuildType) {
 		return nil, errors.Join(fmt.Errorf("%w: %s: it has no provenance signed by the key in %s (push --key)", signature.ErrInvalid, r.asked, keyFile), invalid)
 	}
-	return kinds, nil
+	slices.Sort(kinds)
+	return slices.Compact(kinds), nil
 }
 
 // statement checks one signed statement about an artifact, and gives its kind; "" of a referrer that is something else.

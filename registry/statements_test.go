@@ -46,11 +46,22 @@ func TestStatements(t *testing.T) {
 	require.NoError(t, err)
 	_, err = opened(t, at+":1").CheckStatements(ctx, public)
 	require.ErrorIs(t, err, signature.ErrInvalid, "nothing is signed")
+	_, err = opened(t, at+":1").CheckStatements(ctx, private)
+	require.ErrorContains(t, err, "want a public key")
+	require.NotErrorIs(t, err, signature.ErrInvalid, "the caller's fault")
 	_, err = opened(t, at+":1").PushAll(ctx, dir, private, false)
 	require.NoError(t, err)
 	kinds, err := opened(t, at+":1").CheckStatements(ctx, public)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{provenance.BuildType, provenance.ResultType}, kinds)
+	second, again := keys(t)
+	_, err = opened(t, at+":1").PushAll(ctx, dir, second, false) // somebody else signs it, too
+	require.NoError(t, err)
+	for _, key := range []string{public, again} {
+		kinds, err = opened(t, at+":1").CheckStatements(ctx, key)
+		require.NoError(t, err)
+		require.Len(t, kinds, 2)
+	}
 	_, err = opened(t, at+":1").CheckStatements(ctx, other)
 	require.ErrorIs(t, err, signature.ErrInvalid)
 
