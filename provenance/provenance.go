@@ -56,6 +56,7 @@ func Build(s Subject, m *artifact.Manifest) ([]byte, error) {
 	type definition struct {
 		Type       string         `json:"buildType"`
 		Parameters map[string]any `json:"externalParameters"`
+		Internal   map[string]any `json:"internalParameters"`
 		Read       []resource     `json:"resolvedDependencies"`
 	}
 	type builder struct {
@@ -65,7 +66,10 @@ func Build(s Subject, m *artifact.Manifest) ([]byte, error) {
 	type details struct {
 		Builder builder `json:"builder"`
 	}
-	d := definition{"urn:syncsam-convert:build:v1", map[string]any{"flags": map[string]string{"target": m.Target, "precision": m.Precision, "opset": fmt.Sprint(m.Opset)}}, []resource{hashed("checkpoint", m.Source.SHA256)}}
+	d := definition{"urn:syncsam-convert:build:v1", map[string]any{"flags": map[string]string{"target": m.Target, "precision": m.Precision, "opset": fmt.Sprint(m.Opset)}}, map[string]any{"passes": m.Passes, "precision": m.Precision}, []resource{hashed("checkpoint", m.Source.SHA256)}}
+	if m.Quantization != nil {
+		d.Internal["quantization"] = m.Quantization
+	}
 	b := builder{"urn:syncsam-convert", map[string]string{"syncsam-convert": m.Tool.Version, "commit": m.Tool.Commit}}
 	if m.Build != nil {
 		d.Parameters["flags"] = m.Build.Flags
@@ -94,7 +98,7 @@ type verification struct {
 		Want   *float64 `json:"want"`
 		Have   float64  `json:"have"`
 		Points *float64 `json:"delta_points"`
-		IoU    float64  `json:"iou"`
+		IoU    *float64 `json:"iou"`
 		HD95   *float64 `json:"hd95"`
 		NSD    *float64 `json:"nsd"`
 		Pass   bool     `json:"pass"`
@@ -119,8 +123,8 @@ func Result(s Subject, m *artifact.Manifest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	figures := resource{Name: "figures", Digest: map[string]string{"sha256": m.Source.SHA256}, Annotations: map[string]any{"engine": v.Engine, "judged_by": v.Judged, "summary": v.Summary}}
-	figures.Name = "checkpoint"
+	figures := hashed("checkpoint", m.Source.SHA256)
+	figures.Annotations = map[string]any{"engine": v.Engine, "judged_by": v.Judged, "summary": v.Summary}
 	predicate := struct {
 		Result        string     `json:"result"`
 		Configuration []resource `json:"configuration"`
@@ -157,8 +161,15 @@ func BOM(s Subject, m *artifact.Manifest) ([]byte, error) {
 		var metrics []cdx.MLPerformanceMetric
 		for _, mode := range slices.Sorted(maps.Keys(v.Summary)) {
 			f := v.Summary[mode]
-			metrics = append(metrics, cdx.MLPerformanceMetric{Type: "Dice similarity coefficient", Value: fmt.Sprintf("%.6f", f.Have), Slice: mode},
-				cdx.MLPerformanceMetric{Type: "intersection over union", Value: fmt.Sprintf("%.6f", f.IoU), Slice: mode})
+			metrics = append(metrics, cdx.MLPerformanceMetric{Type: "Dice similarity coefficient", Value: fmt.Sprintf("%.6f", f.Have), Slice: mode})
+			for _, more := range []struct {
+				name  string
+				value *float64
+			}{{"intersection over union", f.IoU}, {"95th percentile of the Hausdorff distance (pixels)", f.HD95}, {"normalised surface Dice", f.NSD}, {"Dice similarity coefficient of the reference", f.Want}} {
+				if more.value != nil { // what was not measured has no figure
+					metrics = append(metrics, cdx.MLPerformanceMetric{Type: more.name, Value: fmt.Sprintf("%.6f", *more.value), Slice: mode})
+				}
+			}
 		}
 		card.QuantitativeAnalysis = &cdx.MLQuantitativeAnalysis{PerformanceMetrics: &metrics}
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,14 +93,19 @@ func (r *Repository) attach(ctx context.Context, to ocispec.Descriptor, media st
 }
 
 // CheckStatements wants provenance of the artifact at the reference, signed by the owner of a public key and about this artifact. It gives
-// the kinds of all statements that hold; no provenance among them is a signature.ErrInvalid.
+// the kinds of the statements that hold, and holds the reference at the digest that they are about; no provenance among them is a signature.ErrInvalid.
 func (r *Repository) CheckStatements(ctx context.Context, keyFile string) ([]string, error) {
+	if err := signature.CheckPublic(keyFile); err != nil {
+		return nil, err
+	}
 	d, _, _, err := r.manifest(ctx)
 	if err != nil {
 		return nil, err
 	}
+	r.Reference.Reference = d.Digest.String() // a tag may move: what is pulled next is what was checked
 	var all []ocispec.Descriptor
-	if err := r.Referrers(ctx, d, signature.BundleType, func(page []ocispec.Descriptor) error {
+	// All of them: what a registry's list says of their type is not everywhere what they say themselves.
+	if err := r.Referrers(ctx, d, "", func(page []ocispec.Descriptor) error {
 		if all = append(all, page...); len(all) > maxReferrers {
 			return fmt.Errorf("have more than %d referrers", maxReferrers)
 		}
@@ -115,17 +121,18 @@ func (r *Repository) CheckStatements(ctx context.Context, keyFile string) ([]str
 			invalid = fmt.Errorf("referrer %s: %w", referrer.Digest, err)
 		case err != nil:
 			return nil, fmt.Errorf("%s: referrer %s: %w", r.asked, referrer.Digest, err)
-		default:
+		case kind != "":
 			kinds = append(kinds, kind)
 		}
 	}
 	if !slices.Contains(kinds, provenance.BuildType) {
 		return nil, errors.Join(fmt.Errorf("%w: %s: it has no provenance signed by the key in %s (push --key)", signature.ErrInvalid, r.asked, keyFile), invalid)
 	}
-	return kinds, nil
+	slices.Sort(kinds)
+	return slices.Compact(kinds), nil
 }
 
-// statement checks one signed statement about an artifact, and gives its kind.
+// statement checks one signed statement about an artifact, and gives its kind; "" of a referrer that is something else.
 func (r *Repository) statement(ctx context.Context, referrer, about ocispec.Descriptor, keyFile string) (string, error) {
 	if referrer.Size > maxManifest {
 		return "", fmt.Errorf("have %d bytes, want at most %d", referrer.Size, maxManifest)
@@ -135,7 +142,9 @@ func (r *Repository) statement(ctx context.Context, referrer, about ocispec.Desc
 		return "", err
 	}
 	var m ocispec.Manifest
-	if err := json.Unmarshal(text, &m); err != nil || len(m.Layers) != 1 || m.Layers[0].Size > maxManifest {
+	if err := json.Unmarshal(text, &m); err == nil && cmp.Or(m.ArtifactType, m.Config.MediaType) != signature.BundleType {
+		return "", nil
+	} else if err != nil || len(m.Layers) != 1 || m.Layers[0].Size > maxManifest {
 		return "", fmt.Errorf("%w: have %d layers, want one statement of at most %d bytes", signature.ErrInvalid, len(m.Layers), maxManifest)
 	}
 	bundle, err := content.FetchAll(ctx, r.Blobs(), m.Layers[0])

@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"strings"
 
 	"syncsam-convert/internal/mapfile"
 )
@@ -58,6 +60,12 @@ func NewSigner(keyFile string) (*Signer, error) { return readPrivate(keyFile) }
 
 // Envelop signs an in-toto statement; the same key and statement give the same bytes.
 func (k *Signer) Envelop(payload []byte) ([]byte, error) { return k.envelop(payload) }
+
+// CheckPublic wants a file that holds a public key.
+func CheckPublic(keyFile string) error {
+	_, err := readPublic(keyFile)
+	return err
+}
 
 // Open gives the statement of a bundle whose signature a public key's owner made; others are an ErrInvalid.
 func Open(bundle []byte, keyFile string) ([]byte, error) { return open(bundle, keyFile) }
@@ -157,6 +165,9 @@ func hashOf(key *ecdsa.PublicKey) (crypto.Hash, error) {
 
 // block is the first block of a PEM file that is none of parameters. No error says what the file holds.
 func block(file string) (*pem.Block, error) {
+	if strings.Contains(file, "-----") || strings.ContainsAny(file, "\r\n") { // which no log should get to see
+		return nil, errors.New("--key: have the text of a key, want the path of its file (the text stays out of arguments; a file of mode 600 holds it)")
+	}
 	text, err := mapfile.ReadAll(file, maxKey)
 	if err != nil {
 		return nil, err

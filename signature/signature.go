@@ -153,7 +153,7 @@ func Check(dir, keyFile string, allowUnlisted bool) (names []string, signed stri
 		return nil, "", err
 	}
 	if keyFile != "" { // which are the caller's faults
-		if _, err := readPublic(keyFile); err != nil {
+		if err := CheckPublic(keyFile); err != nil {
 			return nil, "", err
 		}
 	}

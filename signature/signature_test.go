@@ -143,4 +143,16 @@ func TestKeys(t *testing.T) {
 	_, _, err = Check(dir, private, false)
 	require.ErrorContains(t, err, `have a "PRIVATE KEY", want a public key`)
 	require.NotErrorIs(t, err, ErrInvalid)
+	text, err := os.ReadFile(private) // in the place of its path
+	require.NoError(t, err)
+	for _, key := range []string{string(text), strings.Split(string(text), "\n")[0], strings.TrimPrefix(string(text), "-----BEGIN PRIVATE KEY-----")} {
+		_, signing := Sign(dir, key)
+		_, _, checking := Check(dir, key, false)
+		_, other := NewSigner(key)
+		for _, err := range []error{signing, checking, Verify(dir, key), CheckPublic(key), other} {
+			require.ErrorContains(t, err, "want the path of its file")
+			require.NotErrorIs(t, err, ErrInvalid)
+			require.NotContains(t, err.Error(), strings.Split(string(text), "\n")[1])
+		}
+	}
 }

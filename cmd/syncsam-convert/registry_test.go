@@ -1,7 +1,12 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -53,6 +58,43 @@ func TestRegistry(t *testing.T) {
 		require.Equal(t, 2, r.code, "%v: %s", args, r.err)
 		require.Contains(t, r.err, want, args)
 		require.Equal(t, 1, strings.Count(r.err, "\n"), r.err)
+	}
+}
+
+// verify --key and manifest check refuse what is not as signed with exit 1, before anything is run; a key's text is no path, and is not told.
+func TestSigned(t *testing.T) {
+	dir, keys := built(t, tiny34), t.TempDir()
+	public := map[string]string{}
+	for _, who := range []string{"ours", "theirs"} {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		private, err := x509.MarshalECPrivateKey(k)
+		require.NoError(t, err)
+		pub, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
+		require.NoError(t, err)
+		public[who] = filepath.Join(keys, who+".pub.pem")
+		require.NoError(t, os.WriteFile(filepath.Join(keys, who+".pem"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}), 0o600))
+		require.NoError(t, os.WriteFile(public[who], pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o600))
+	}
+	verify := []string{"verify", dir, "--golden", golden34, "--prompts", "box", "--key"}
+	require.Equal(t, 1, command(append(verify, public["ours"])...).code, "not signed yet")
+	must(t, "sign", dir, "--key", filepath.Join(keys, "ours.pem"))
+	must(t, "manifest", "check", dir, "--key", public["ours"])
+	must(t, append(verify, public["ours"])...)
+	for _, args := range [][]string{append(verify, public["theirs"]), {"manifest", "check", dir, "--key", public["theirs"]}} {
+		r := command(args...)
+		require.Equal(t, 1, r.code, r.err)
+		require.Contains(t, r.err, "another key")
+		require.Empty(t, r.out)
+	}
+	text, err := os.ReadFile(filepath.Join(keys, "ours.pem"))
+	require.NoError(t, err)
+	for _, args := range [][]string{append(verify, string(text)), {"manifest", "check", dir, "--key", string(text)}, {"sign", dir, "--key", string(text)},
+		{"push", dir, "localhost:1/x", "--plain-http", "--key", string(text)}, {"pull", "localhost:1/x", "--plain-http", "-o", filepath.Join(keys, "a"), "--key", string(text)}} {
+		r := command(args...)
+		require.Equal(t, 2, r.code, r.err)
+		require.Contains(t, r.err, "want the path of its file")
+		require.NotContains(t, r.err, strings.Split(string(text), "\n")[1])
 	}
 }
 
