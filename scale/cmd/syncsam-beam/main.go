@@ -14,7 +14,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/extworker"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/x/beamx" // the runners
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/x/beamx" // the runners, and the flag --runner
 
 	"syncsam-convert/golden"
 	"syncsam-convert/internal/output"
@@ -30,7 +30,6 @@ spark or universal, and Beam's own flags, say where it runs.
 `
 
 var (
-	runner   = flag.String("runner", "prism", "Beam runner: prism, dataflow, flink, spark, universal")
 	n        = flag.Int("shards", 64, "how many parts the work has at first")
 	attempts = flag.Int("attempts", 3, "how often a pipeline that fails is run")
 	data     = flag.String("data", "", "verify: data set's folder")
@@ -94,7 +93,7 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("--items: missing, want the file to write")
 		}
 		s := scale.Spec{Data: *data, Golden: *goldens, Prompts: *prompts, Engine: *engine, Library: *library, Threads: *threads, Closed: *closed}
-		r, err := s.Verify(ctx, *runner, args[1], *items, *n, *attempts, note)
+		r, err := s.Verify(ctx, runner(), args[1], *items, *n, *attempts, note)
 		if err != nil {
 			return err
 		}
@@ -110,7 +109,7 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("--calib and -o: both are needed")
 		}
 		s := scale.CalibSpec{Calib: *calib, Quantize: *quantize, Family: *family, Weights: *weights, ImageSize: *size, Engine: *engine, Library: *library, Threads: *threads}
-		return s.Calibrate(ctx, *runner, args[1], *out, *n, *attempts, note)
+		return s.Calibrate(ctx, runner(), args[1], *out, *n, *attempts, note)
 	case args[0] == "worker":
 		port := 0
 		if err := json.Unmarshal([]byte(args[1]), &port); err != nil || port < 1 || port > 65535 {
@@ -124,6 +123,14 @@ func run(ctx context.Context, args []string) error {
 		return pool.Stop(context.Background())
 	}
 	return fmt.Errorf("have %q, want verify, calibrate or worker", args[0])
+}
+
+// runner is Beam's flag.
+func runner() string {
+	if name := flag.Lookup("runner").Value.String(); name != "" {
+		return name
+	}
+	return "prism"
 }
 
 // quiet keeps the runner's errors to the pipeline's own.
