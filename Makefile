@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes clean
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-slurm test-scale clean
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -157,6 +157,18 @@ test-tensorrt: build
 test-dicom: build
 	sh scripts/venv.sh numpy pillow pydicom==3.0.2 pydicom-data==1.0.0 pylibjpeg==2.1.0 pylibjpeg-libjpeg==2.5.0 pylibjpeg-openjpeg==2.6.0 pylibjpeg-rle==2.2.0 python-gdcm==3.2.6
 	build/venv/bin/python scripts/check_dicom.py $(BIN)
+
+# Shards as array jobs of a real Slurm of one node, two of them killed and requeued. As root, with Debian's slurm-wlm and munge, and python3.
+test-slurm: build
+	sh scripts/venv.sh numpy pillow
+	build/venv/bin/python scripts/phantoms.py build/slurm/data 458 $(or $(SEED),1)
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/slurm/artifact --force >/dev/null
+	FLAGS="$(FLAGS)" sh scripts/check_slurm.sh $(BIN) build/slurm/artifact $(GOLDEN)/syncsam-tiny-34.pth build/slurm/data golden/data/calibration build/slurm/run
+
+# The Beam pipelines, a module of its own, on Prism; downloads Beam's Go SDK. bin/syncsam-beam is its command.
+test-scale:
+	cd scale && $(GO) test -count=1 ./...
+	cd scale && $(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o ../bin/syncsam-beam ./cmd/syncsam-beam
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine
