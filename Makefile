@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -198,6 +198,7 @@ test-volumes: build
 	sh scripts/venv.sh numpy pillow nibabel==5.4.2 pydicom==3.0.2 highdicom==0.28.2
 	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/check/34 --force >/dev/null
 	build/venv/bin/python scripts/check_volumes.py $(BIN) build/check/34
+
 # What the targets below serve and export: the small model in float and INT8.
 build/serve/int8/manifest.json: build
 	@test -f build/serve/float/manifest.json || $(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/serve/float --force >/dev/null
@@ -224,6 +225,18 @@ test-page: build/serve/int8/manifest.json
 	cd serve/page/browser && PROGRAM=$(CURDIR)/$(BIN) ARTIFACT=$(CURDIR)/build/serve/float INT8=$(CURDIR)/build/serve/int8 SHOTS=$(CURDIR)/build/serve/shots \
 	  PICTURE=$(CURDIR)/$(IMAGE) TRUTH=$(CURDIR)/golden/data/dataset/masks/amos_0004_75_aorta_000.png VOLUME=$(CURDIR)/pictures/testdata/volumes/ct.nii.gz \
 	  $(GO) test -count=1 -v .
+
+# Shards as array jobs of a real Slurm of one node, two of them killed and requeued. As root, with Debian's slurm-wlm and munge, and python3.
+test-slurm: build
+	sh scripts/venv.sh numpy pillow
+	build/venv/bin/python scripts/phantoms.py build/slurm/data 458 $(or $(SEED),1)
+	$(BIN) build $(GOLDEN)/syncsam-tiny-34.pth -o build/slurm/artifact --force >/dev/null
+	FLAGS="$(FLAGS)" sh scripts/check_slurm.sh $(BIN) build/slurm/artifact $(GOLDEN)/syncsam-tiny-34.pth build/slurm/data golden/data/calibration build/slurm/run
+
+# The Beam pipelines, a module of its own, on Prism; downloads Beam's Go SDK. bin/syncsam-beam is its command.
+test-scale:
+	cd scale && $(GO) test -count=1 ./...
+	cd scale && $(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o ../bin/syncsam-beam ./cmd/syncsam-beam
 
 bench:
 	$(GO) test -run '^$$' -bench . ./ir/kernel ./engine

@@ -21,7 +21,7 @@ import (
 type Work struct {
 	r    Request
 	v    *verification
-	file *File
+	list []group // of a golden set
 }
 
 // A Unit is the masks of one image, or some of them where there are many: what is done at once, so that the image is encoded once.
@@ -41,7 +41,11 @@ func (r Request) Open(dir string) (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Work{r, v, file}, nil
+	w := &Work{r: r, v: v}
+	if file != nil {
+		w.list = file.groups()
+	}
+	return w, nil
 }
 
 // Close ends the work.
@@ -111,15 +115,11 @@ func (r Request) groups(take func(k int) bool) (iter.Seq2[group, error], error) 
 // Measure measures a unit.
 func (w *Work) Measure(ctx context.Context, u Unit) ([]Record, error) {
 	g := group{image: u.Image}
-	var list []group
-	if w.file != nil {
-		list = w.file.groups()
-	}
 	for i, mask := range u.Masks {
 		e := entry{index: u.Index + i, at: [2]int{u.At[0], u.At[1] + i}, mask: mask}
-		if list != nil {
+		if w.list != nil {
 			var err error
-			if e, err = recorded(list, &Record{At: e.at, Image: u.Image, Mask: mask}); err != nil {
+			if e, err = recorded(w.list, &Record{At: e.at, Image: u.Image, Mask: mask}); err != nil {
 				return nil, err
 			}
 			e.known = nil

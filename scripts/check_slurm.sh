@@ -1,6 +1,7 @@
 #!/bin/sh
 # Verifies and calibrates plainly, in 7 shards and as Slurm array jobs of 16 tasks, of which two are killed and requeued, on a Slurm of one node that
 # is started here as root and ended again. All must come out the same to the bit.
+# FLAGS are more flags of verify.
 #   check_slurm.sh PROGRAM ARTIFACT CHECKPOINT DATA CALIBRATION FOLDER
 set -eu
 program=$(realpath "$1") artifact=$(realpath "$2") checkpoint=$(realpath "$3") data=$(realpath "$4") calibration=$(realpath "$5")
@@ -9,11 +10,11 @@ rm -rf "$6" && mkdir -p "$6" && cd "$6"
 dir=$PWD
 
 echo "plain, and 7 shards"
-"$program" verify "$artifact" --data "$data" --items plain.csv --json plain.json >plain.txt
-for i in 5 2 7 1 3 6 4; do "$program" verify "$artifact" --data "$data" --shard $i/7 --items seven-$i.csv >/dev/null; done
+"$program" verify "$artifact" --data "$data" ${FLAGS:-} --items plain.csv --json plain.json >plain.txt
+for i in 5 2 7 1 3 6 4; do "$program" verify "$artifact" --data "$data" ${FLAGS:-} --shard $i/7 --items seven-$i.csv >/dev/null; done
 "$program" merge seven-?.csv seven-3.csv -o seven.csv
 cmp plain.csv seven.csv
-"$program" verify "$artifact" --data "$data" --items seven.csv --resume --json seven.json | cmp - plain.txt
+"$program" verify "$artifact" --data "$data" ${FLAGS:-} --items seven.csv --resume --json seven.json | cmp - plain.txt
 same() { # reports are equal but for the times of their runs
   for r in plain.json "$1"; do grep -vE '^ "(started|finished)": ' "$r" >"$r.timeless"; done
   cmp plain.json.timeless "$1.timeless"
@@ -69,7 +70,7 @@ slurmctld -D >slurmctld.out 2>&1 &
 pids="$pids $!"
 slurmd -D -N "$host" >slurmd.out 2>&1 &
 pids="$pids $!"
-for i in $(seq 100); do sinfo -h -o %t 2>/dev/null | grep -q idle && break; sleep 0.3; done
+for i in $(seq 300); do sinfo -h -o %t 2>/dev/null | grep -q idle && break; sleep 0.3; done
 sinfo
 slurmctld -V
 
@@ -82,13 +83,13 @@ wait_for() { # JOB... until all are complete
 job=$(sbatch --parsable --mem=0 --output="$dir/task-%a.log" "$here/examples/cluster/slurm/verify.sbatch")
 task() { # TASK: the process that measures it
   for p in /proc/[0-9]*; do
-    { tr '\0' ' ' <"$p/cmdline" | grep -qF -- "verify $artifact --data $data --shard $1/16 "; } 2>/dev/null && echo "${p#/proc/}" && return
+    { tr '\0' ' ' <"$p/cmdline" | grep -qF -- " --shard $1/16 --items $dir/out/part-$1.csv "; } 2>/dev/null && echo "${p#/proc/}" && return
   done
 }
 kill_in_the_middle() { # TASK HOW: when some of its items are measured; it stands still until then
   part=out/part-$1.csv.measured pid=
   for i in $(seq 1000); do
-    pid=$(task "$1")
+    pid=$(task "$1" || true)
     test -n "$pid" && break
     sleep 0.05
   done
