@@ -24,15 +24,15 @@ type Family struct {
 
 // families in the order of detection; the first that matches wins.
 var families = []Family{
-	tinyViT, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
+	tinyHQ, liteMedSAM, mobileSAM, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
 }
 
-// tinyViT and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
+// tinyHQ and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
 var (
-	tinyViT = Family{
+	tinyHQ = Family{
 		Name:   "sam-hq-tiny",
-		Match:  func(w *blocks.Weights) bool { return w.Has("image_encoder.patch_embed.seq.0.c.weight") },
-		Refuse: "SAM with a TinyViT encoder (SAM-HQ's vit_tiny, MobileSAM) is not supported; ViT-B, -L and -H are",
+		Match:  func(w *blocks.Weights) bool { return tinyViT(w) && w.Has("mask_decoder.hf_token.weight") },
+		Refuse: "SAM-HQ with a TinyViT encoder (its vit_tiny) is not supported; ViT-B, -L and -H are, and MobileSAM",
 	}
 	hqDecoder = Family{
 		Name:   "sam-hq-decoder",

@@ -164,7 +164,12 @@ func (v ViT) relative(s Scope, name string, w, hd int64) *ir.Value {
 // Neck turns tokens [N,g,g,D] into the image embedding [N,Out,g,g].
 func (v ViT) Neck(s Scope, x *ir.Value) *ir.Value {
 	n := s.In("neck")
-	x = n.In("0").ConvNoBias(n.Transpose(x, 0, 3, 1, 2), v.Out, 1, 1, 0)
-	x = n.In("2").ConvNoBias(n.In("1").LayerNorm2d(x), v.Out, 3, 1, 1)
+	return neck(n, n.Transpose(x, 0, 3, 1, 2), v.Out)
+}
+
+// neck is conv1x1, LayerNorm2d, conv3x3, LayerNorm2d of NCHW, to out channels.
+func neck(n Scope, x *ir.Value, out int64) *ir.Value {
+	x = n.In("0").ConvNoBias(x, out, 1, 1, 0)
+	x = n.In("2").ConvNoBias(n.In("1").LayerNorm2d(x), out, 3, 1, 1)
 	return n.In("3").LayerNorm2d(x)
 }
