@@ -39,11 +39,10 @@ func (c *Compiled) Write(ctx context.Context, dir string) (*artifact.Manifest, e
 			return nil, err
 		}
 	}
-	sum, err := c.SHA256()
-	if err != nil {
+	if _, err := c.SHA256(); err != nil {
 		return nil, err
 	}
-	man.Source = artifact.Source{SHA256: sum, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
+	man.Source = artifact.Source{SHA256: c.base, Merged: c.merged, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
 	for _, r := range c.run.Results {
 		man.Passes = append(man.Passes, artifact.Pass{Name: r.Name, Changed: r.Changed})
 	}
