@@ -24,7 +24,7 @@ type Family struct {
 
 // families in the order of detection; the first that matches wins.
 var families = []Family{
-	tinyHQ, liteMedSAM, mobileSAM, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, samed, sam,
+	tinyHQ, liteMedSAM, mobileSAM, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, medicalSAMAdapter, samMed2D, medSAM, scribblePromptSAM, ftSAM, samed, sam,
 }
 
 // tinyHQ and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.

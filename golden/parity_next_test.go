@@ -29,6 +29,8 @@ func TestParityOfNext(t *testing.T) {
 	}{
 		{"mobile-sam", []string{"mobile-sam.pth"}},
 		{"lite-medsam", []string{"lite-medsam.pth"}},
+		{"medical-sam-adapter", []string{"medical-sam-adapter.pth"}},
+		{"medical-sam-adapter-v0.1.0", []string{"medical-sam-adapter-v0.1.0.pth"}},
 		{"samed-lora", []string{"samed-lora-base.pth", "--merge", "samed-lora-lora.pth", "--image-size", "512"}},
 		{"sam-hf-peft", []string{"hf", "--merge", "adapter/adapter_model.safetensors"}},
 	} {
