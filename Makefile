@@ -106,6 +106,13 @@ test-parity: build
 	@mkdir -p build/full/zoo
 	@for d in $(SHARED)/golden/zoo/* $(SHARED)/golden/ablation/*; do n=$$(basename $$d); test -f build/full/zoo/$$n.pth || \
 	  build/venv/bin/python $(SHARED)/recipe/synth.py $$d/weights.json build/full/zoo/$$n.pth >/dev/null || exit 1; done
+	@mkdir -p build/full/next/hf build/full/next/adapter
+	@for n in mobile-sam lite-medsam medical-sam-adapter medical-sam-adapter-v0.1.0 samed-lora/base samed-lora/lora; do f=$$(echo $$n | tr / -); \
+	  case $$n in */*) w=$$n.weights.json;; *) w=$$n/weights.json;; esac; test -f build/full/next/$$f.pth || \
+	  build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/next/$$w build/full/next/$$f.pth >/dev/null || exit 1; done
+	@cd build/full/next && S=$(abspath $(SHARED)) && P=$(abspath build/venv/bin/python) && cp -f $$S/next/sam-hf/config.json hf/ && cp -f $$S/next/sam-hf-peft/adapter_config.json adapter/ && \
+	  $$P $$S/recipe/synth.py $$S/next/sam-hf-peft/base.weights.json hf/model.safetensors >/dev/null && \
+	  $$P $$S/recipe/synth.py $$S/next/sam-hf-peft/adapter.weights.json adapter/adapter_model.safetensors >/dev/null
 	SHARED=$(abspath $(SHARED)) CHECKPOINTS=$(abspath build/full) $(GO) test -tags parity -count=1 -timeout 30m -v ./golden ./cmd/syncsam-convert -run Parity
 
 # Pictures of every kind beside PIL, tifffile, OpenCV and nibabel; needs python3.

@@ -74,7 +74,8 @@ type Source struct {
 	Format     string `json:"format"`
 	Weights    string `json:"weights,omitempty"` // key or prefix that the state dict lies under in the file
 	Tensors    int    `json:"tensors"`
-	Parameters int64  `json:"parameters"` // floating-point elements, tied tensors once
+	Parameters int64  `json:"parameters"`       // floating-point elements, tied tensors once
+	Merged     []File `json:"merged,omitempty"` // the LoRA file that was merged into it, and its configuration
 }
 
 // Build is what shaped an artifact beside its checkpoint. Hashes are SHA-256.

@@ -2,10 +2,15 @@ package compile
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"syncsam-convert/artifact"
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
 	"syncsam-convert/clients"
@@ -26,8 +31,11 @@ import (
 type Source struct {
 	Checkpoint *checkpoint.Checkpoint
 	o          Options
-	hash       chan struct{} // closed when the two below are known
-	sum        string
+	Adapter    *checkpoint.Checkpoint // what is merged into it, nil for nothing
+	hash       chan struct{}          // closed when those below are known
+	sum        string                 // of everything that the weights are of
+	base       string                 // of the checkpoint alone
+	merged     []artifact.File        // the adapter's files
 	err        error
 }
 
@@ -44,17 +52,67 @@ func Open(o Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{Checkpoint: ck, o: o, hash: make(chan struct{})}
+	if o.Model.Merge != "" {
+		if s.Adapter, err = checkpoint.Open(o.Model.Merge); err != nil {
+			return nil, errors.Join(fmt.Errorf("--merge: %w", err), ck.Close())
+		}
+		s.o.Model.Adapter = s.Adapter
+	}
 	go func() {
 		defer close(s.hash)
-		s.err = guard.Do(func() (err error) { s.sum, err = ck.SHA256(); return err })
+		s.err = guard.Do(s.identify)
 	}()
 	return s, nil
 }
 
+// adapterConfig stands beside PEFT's weights.
+const adapterConfig = "adapter_config.json"
+
+// identify takes the hashes: of the checkpoint, and of all files where an adapter is merged into it.
+func (s *Source) identify() (err error) {
+	if s.base, err = s.Checkpoint.SHA256(); err != nil {
+		return err
+	}
+	s.sum = s.base
+	if s.Adapter == nil {
+		return nil
+	}
+	all := sha256.New()
+	fmt.Fprintf(all, "%s  base\n", s.base)
+	paths := s.Adapter.Files()
+	config, err := s.Adapter.Beside(adapterConfig)
+	if err != nil {
+		return err
+	}
+	if config != nil {
+		paths = append(paths, filepath.Join(filepath.Dir(s.Adapter.Path()), adapterConfig))
+	}
+	for _, path := range paths {
+		sum, size, err := artifact.Hash(path)
+		if err != nil {
+			return err
+		}
+		s.merged = append(s.merged, artifact.File{Name: filepath.Base(path), SHA256: sum, Bytes: size})
+		fmt.Fprintf(all, "%s  %s\n", sum, filepath.Base(path))
+	}
+	s.sum = hex.EncodeToString(all.Sum(nil))
+	return nil
+}
+
+// checkpoints are the files of weights.
+func (s *Source) checkpoints() []*checkpoint.Checkpoint {
+	if s.Adapter == nil {
+		return []*checkpoint.Checkpoint{s.Checkpoint}
+	}
+	return []*checkpoint.Checkpoint{s.Checkpoint, s.Adapter}
+}
+
 // settle is how work on the source ended: with its error, or with that the checkpoint changed meanwhile, whatever that did.
 func (s *Source) settle(ctx context.Context, err error) error {
-	if changed := s.Checkpoint.Unchanged(); changed != nil && ctx.Err() == nil {
-		return changed
+	for _, ck := range s.checkpoints() {
+		if changed := ck.Unchanged(); changed != nil && ctx.Err() == nil {
+			return changed
+		}
 	}
 	return err
 }
@@ -62,10 +120,14 @@ func (s *Source) settle(ctx context.Context, err error) error {
 // Close ends the source.
 func (s *Source) Close() error {
 	<-s.hash
-	return s.Checkpoint.Close()
+	var err error
+	for _, ck := range s.checkpoints() {
+		err = errors.Join(err, ck.Close())
+	}
+	return err
 }
 
-// SHA256 is the hash of the checkpoint's bytes.
+// SHA256 is the hash of the checkpoint's bytes; where an adapter is merged into it, that of the hashes of both.
 func (s *Source) SHA256() (string, error) {
 	<-s.hash
 	return s.sum, s.err
@@ -107,11 +169,14 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 	for _, note := range notes {
 		s.o.Note("note: " + note)
 	}
-	if err := s.Checkpoint.CheckSums(ctx); err != nil {
-		return nil, err
-	}
-	if !s.o.AllowNonFinite {
-		if err := s.Checkpoint.CheckFinite(ctx); err != nil {
+	for _, ck := range s.checkpoints() {
+		if err := ck.CheckSums(ctx); err != nil {
+			return nil, err
+		}
+		if s.o.AllowNonFinite {
+			continue
+		}
+		if err := ck.CheckFinite(ctx); err != nil {
 			return nil, fmt.Errorf("%w; --allow-nonfinite accepts them", err)
 		}
 	}

@@ -52,11 +52,10 @@ func (c *Compiled) write(ctx context.Context, dir string, client *clients.Plan) 
 			return nil, err
 		}
 	}
-	sum, err := c.SHA256()
-	if err != nil {
+	if _, err := c.SHA256(); err != nil {
 		return nil, err
 	}
-	man.Source = artifact.Source{SHA256: sum, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
+	man.Source = artifact.Source{SHA256: c.base, Merged: c.merged, Format: c.Checkpoint.Format(), Weights: c.Checkpoint.Wrapper(), Tensors: len(c.Checkpoint.Names()), Parameters: Parameters(c.Checkpoint)}
 	if client != nil && client.Profile.TransformersFiles {
 		if err := c.writeProcessor(dir, man); err != nil {
 			return nil, err

@@ -20,12 +20,17 @@ type decoder struct {
 
 // decoderSpec says what a family's decoder adds to SAM's.
 type decoderSpec struct {
-	prompt, sam   blocks.Scope                  // prompt encoder; transformer and output_upscaling
-	learned       []blocks.Scope                // embeddings whose rows are the first tokens
-	features      []feature                     // encoder outputs beside image_embeddings
-	extra         func(b *ir.Builder) *ir.Value // one more token [B,C] behind the prompts, nil for none
-	c, grid, size int64
+	prompt, sam blocks.Scope                  // prompt encoder; transformer and output_upscaling
+	learned     []blocks.Scope                // embeddings whose rows are the first tokens
+	features    []feature                     // encoder outputs beside image_embeddings
+	extra       func(b *ir.Builder) *ir.Value // one more token [B,C] behind the prompts, nil for none
+	encoded
 }
+
+// An encoded is the sizes of what an image encoder gives, [N,c,grid,grid] of an image of size x size pixels. SAM's grid is a sixteenth of size.
+type encoded struct{ c, grid, size int64 }
+
+func encodedBy(v blocks.ViT) encoded { return encoded{v.Out, v.Grid, v.Size()} }
 
 // A feature is an encoder output that the decoder takes beside image_embeddings.
 type feature struct {

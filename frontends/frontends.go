@@ -24,15 +24,15 @@ type Family struct {
 
 // families in the order of detection; the first that matches wins.
 var families = []Family{
-	tinyViT, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, samMed2D, medSAM, scribblePromptSAM, ftSAM, sam,
+	tinyHQ, liteMedSAM, mobileSAM, hqDecoder, sam2, sam3, repViT, transformersHQ, transformersVision, scribblePromptUNet, imisNet, syncSAM, samHQ, medicalSAMAdapter, samMed2D, medSAM, scribblePromptSAM, ftSAM, samed, sam,
 }
 
-// tinyViT and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
+// tinyHQ and hqDecoder are neighbours of supported families, told apart so that nobody gets a confusing list of keys.
 var (
-	tinyViT = Family{
+	tinyHQ = Family{
 		Name:   "sam-hq-tiny",
-		Match:  func(w *blocks.Weights) bool { return w.Has("image_encoder.patch_embed.seq.0.c.weight") },
-		Refuse: "SAM with a TinyViT encoder (SAM-HQ's vit_tiny, MobileSAM) is not supported; ViT-B, -L and -H are",
+		Match:  func(w *blocks.Weights) bool { return tinyViT(w) && w.Has("mask_decoder.hf_token.weight") },
+		Refuse: "SAM-HQ with a TinyViT encoder (its vit_tiny) is not supported; ViT-B, -L and -H are, and MobileSAM",
 	}
 	hqDecoder = Family{
 		Name:   "sam-hq-decoder",
@@ -112,6 +112,8 @@ func byName(name string) (*Family, error) {
 type Options struct {
 	Family    string // "": by its keys
 	ImageSize int64  // S; 0: the checkpoint's own
+	Merge     string // a LoRA file that is merged into the weights, "" for none; who calls Load opens it
+	Adapter   File   // the same, opened
 	Weights   string // key or prefix that the state dict lies under, where several fit; "": by the rule of choose
 }
 
@@ -137,7 +139,23 @@ func Load(src blocks.Source, o Options) (*ir.Module, []string, error) {
 		return nil, nil, errors.New("the tensors are empty: the weights are in other files, as DeepSpeed's ZeRO stage 3 leaves them; its zero_to_fp32.py puts them together")
 	}
 	w := blocks.NewWeights(p.view)
+	if o.Adapter != nil {
+		both, family, err := merge(p, o.Adapter, o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--merge %s: %w", o.Merge, err)
+		}
+		w, notes = blocks.NewWeights(both), append(notes, o.Adapter.Dropped()...)
+		if family != nil {
+			if o.Family != "" && o.Family != family.Name {
+				return nil, nil, fmt.Errorf("--family: have %q, want %s, as the file at --merge is", o.Family, family.Name)
+			}
+			p.family, f = family, family
+		}
+	}
 	m, more, err := p.build(w, o)
+	if err != nil && o.Adapter != nil {
+		return nil, nil, fmt.Errorf("family %s, merged: %w", f.Name, err)
+	}
 	if err != nil {
 		unwrapped, step, again := p.withoutWrapper(o, w.Missing())
 		if unwrapped == nil {

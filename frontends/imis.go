@@ -68,7 +68,7 @@ func imisDecoder(w *blocks.Weights, vit blocks.ViT, text bool) (*ir.Graph, error
 	b := ir.NewBuilder(name)
 	root := blocks.NewScope(b, w)
 	md := root.In("mask_decoder")
-	spec := decoderSpec{prompt: root.In("prompt_encoder"), sam: md, c: vit.Out, grid: vit.Grid, size: vit.Size(),
+	spec := decoderSpec{prompt: root.In("prompt_encoder"), sam: md, encoded: encodedBy(vit),
 		learned: []blocks.Scope{md.In("iou_token"), md.In("mask_tokens"), md.In("semantic_tokens")}}
 	var embedding *ir.Value
 	if text {

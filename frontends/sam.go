@@ -64,7 +64,7 @@ func buildSAM(w *blocks.Weights, family string, pre ir.Preprocess, post ir.Postp
 	if err != nil {
 		return nil, err
 	}
-	decoder, err := samDecoder(w, vit)
+	decoder, err := samDecoder(w, encodedBy(vit))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func samEncoder(w *blocks.Weights, vit blocks.ViT) (*ir.Graph, error) {
 
 // tokensOf runs the image input through the ViT at s; each sees every block's tokens.
 func tokensOf(s blocks.Scope, vit blocks.ViT, each func(block int64, x *ir.Value)) *ir.Value {
-	x := vit.PatchEmbed(s, imageInput(s.Builder, vit))
+	x := vit.PatchEmbed(s, imageInput(s.Builder, vit.Size()))
 	for i := range vit.Depth {
 		x = vit.Block(s, x, i)
 		each(i, x)
@@ -125,17 +125,16 @@ func tokensOf(s blocks.Scope, vit blocks.ViT, each func(block int64, x *ir.Value
 	return x
 }
 
-func imageInput(b *ir.Builder, vit blocks.ViT) *ir.Value {
-	return b.Input("image", tensor.Float32, tensor.Symbol("N"), tensor.Static(3), tensor.Static(vit.Size()), tensor.Static(vit.Size()))
+func imageInput(b *ir.Builder, size int64) *ir.Value {
+	return b.Input("image", tensor.Float32, tensor.Symbol("N"), tensor.Static(3), tensor.Static(size), tensor.Static(size))
 }
 
 // samDecoder: one mask per mask token, the single-mask token first, and their predicted IoU.
-func samDecoder(w *blocks.Weights, vit blocks.ViT) (*ir.Graph, error) {
+func samDecoder(w *blocks.Weights, e encoded) (*ir.Graph, error) {
 	b := ir.NewBuilder("decoder")
 	root := blocks.NewScope(b, w)
 	md := root.In("mask_decoder")
-	d := startDecoder(b, decoderSpec{prompt: root.In("prompt_encoder"), sam: md, learned: []blocks.Scope{md.In("iou_token"), md.In("mask_tokens")},
-		c: vit.Out, grid: vit.Grid, size: vit.Size()})
+	d := startDecoder(b, decoderSpec{prompt: root.In("prompt_encoder"), sam: md, learned: []blocks.Scope{md.In("iou_token"), md.In("mask_tokens")}, encoded: e})
 	d.output(d.masks(md, w.Shape("mask_decoder.mask_tokens.weight", 2)[0], d.upscaled))
 	b.Output("iou_predictions", d.iou(md))
 	return b.Graph()

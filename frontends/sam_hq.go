@@ -55,7 +55,7 @@ func samHQDecoder(w *blocks.Weights, vit blocks.ViT) (*ir.Graph, error) {
 	md, h := root.In("mask_decoder"), vit.Grid
 	d := startDecoder(b, decoderSpec{prompt: root.In("prompt_encoder"), sam: md,
 		learned:  []blocks.Scope{md.In("iou_token"), md.In("mask_tokens"), md.In("hf_token")},
-		features: []feature{{"interm_embeddings", []int64{1, h, h, vit.Dim}}}, c: vit.Out, grid: h, size: vit.Size()})
+		features: []feature{{"interm_embeddings", []int64{1, h, h, vit.Dim}}}, encoded: encodedBy(vit)})
 	m := w.Shape("mask_decoder.mask_tokens.weight", 2)[0]
 	fine := md.Add(md.In("embedding_encoder").Upscale(d.in["image_embeddings"]), md.In("compress_vit_feat").Upscale(md.Transpose(d.in["interm_embeddings"], 0, 3, 1, 2)))
 	features := md.Add(md.In("embedding_maskfeature").MaskFeature(d.upscaled), fine)

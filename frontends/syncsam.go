@@ -115,7 +115,7 @@ func syncEncoder(w *blocks.Weights, p parts, vit blocks.ViT) (*ir.Graph, error) 
 	b := ir.NewBuilder("encoder")
 	root := blocks.NewScope(b, w)
 	sam, cnn := scopeOf(root, "image_encoder", "sam_img_encoder"), root.In("resnet")
-	image := imageInput(b, vit)
+	image := imageInput(b, vit.Size())
 	resnet := blocks.ReadResNet(cnn)
 	var x, f *ir.Value // tokens, nil while they are 0; features
 	if p.vit {
@@ -188,7 +188,7 @@ func syncDecoder(w *blocks.Weights, p parts, vit blocks.ViT) (*ir.Graph, error) 
 	root := blocks.NewScope(b, w)
 	md := root.In("mask_decoder")
 	sam, c, h := md.In("sam_mask_decoder"), vit.Out, vit.Grid
-	spec := decoderSpec{prompt: scopeOf(root, "prompt_encoder", "sam_prompt_encoder"), sam: sam, c: c, grid: h, size: vit.Size(),
+	spec := decoderSpec{prompt: scopeOf(root, "prompt_encoder", "sam_prompt_encoder"), sam: sam, encoded: encoded{c, h, vit.Size()},
 		learned: []blocks.Scope{sam.In("iou_token"), sam.In("mask_tokens")}}
 	if p.medToken {
 		spec.learned = []blocks.Scope{md.In("med_token")}

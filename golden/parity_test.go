@@ -4,6 +4,7 @@ package golden
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"syncsam-convert/engine"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/pictures"
+	"syncsam-convert/prompt"
 	"syncsam-convert/safetensors"
 	"syncsam-convert/segment"
 )
@@ -160,10 +162,16 @@ func parityOf(t *testing.T, p *segment.Predictor, file string) {
 }
 
 // decoderInputs makes the graph's inputs of a reference's prompt: points, then box corners, or the padding point.
-func decoderInputs(t *testing.T, ref *safetensors.File, prompt string, features map[string]*tensor.Tensor, man *artifact.Manifest) map[string]*tensor.Tensor {
-	side := man.Preprocess.Size / 4
-	points, labels, boxes := ref.Get(prompt+"/point_coords"), ref.Get(prompt+"/point_labels"), ref.Get(prompt+"/boxes")
+func decoderInputs(t *testing.T, ref *safetensors.File, name string, features map[string]*tensor.Tensor, man *artifact.Manifest) map[string]*tensor.Tensor {
+	side := prompt.Of(man.Meta, false).Side()
+	points, labels, boxes := ref.Get(name+"/point_coords"), ref.Get(name+"/point_labels"), ref.Get(name+"/boxes")
 	b := int64(0)
+	if name == "no_prompt" {
+		return with(features, map[string]*tensor.Tensor{
+			"point_coords": tensor.FromFloat32([]int64{1, 0, 2}, nil), "point_labels": tensor.FromFloat32([]int64{1, 0}, nil),
+			"mask_input": tensor.FromFloat32([]int64{1, 1, side, side}, make([]float32, side*side)), "has_mask_input": tensor.FromFloat32([]int64{1}, []float32{0}),
+		})
+	}
 	if boxes != nil {
 		b = boxes.Dims()[0]
 	} else {
@@ -188,16 +196,18 @@ func decoderInputs(t *testing.T, ref *safetensors.File, prompt string, features 
 			per++
 		}
 	}
-	mask, has := ref.Get(prompt+"/mask_input"), float32(1)
+	mask, has := ref.Get(name+"/mask_input"), float32(1)
 	if mask == nil {
 		mask, has = tensor.FromFloat32([]int64{b, 1, side, side}, make([]float32, b*side*side)), 0
 	}
-	in := map[string]*tensor.Tensor{
+	return with(features, map[string]*tensor.Tensor{
 		"point_coords": tensor.FromFloat32([]int64{b, per, 2}, slices.Clone(coords)), "point_labels": tensor.FromFloat32([]int64{b, per}, lab),
 		"mask_input": mask, "has_mask_input": tensor.FromFloat32([]int64{1}, []float32{has}),
-	}
-	for name, f := range features {
-		in[name] = f
-	}
+	})
+}
+
+// with adds an encoder's results to a decoder's other inputs.
+func with(features, in map[string]*tensor.Tensor) map[string]*tensor.Tensor {
+	maps.Copy(in, features)
 	return in
 }

@@ -71,7 +71,7 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 	var features map[string]*tensor.Tensor
 	if p.Decoder() != nil {
 		var err error
-		features, err = p.Image().Run(ctx, map[string]*tensor.Tensor{"image": ref.Get("input")})
+		features, err = p.Image().Run(ctx, map[string]*tensor.Tensor{"image": inputOf(t, p, ref)})
 		require.NoError(t, err)
 		for name, f := range features {
 			want := ref.Get(name)
@@ -87,7 +87,7 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 		if !ok {
 			continue
 		}
-		if what == "logits" {
+		if what == "logits" && p.Decoder() == nil {
 			out, err := p.Image().Run(ctx, map[string]*tensor.Tensor{"input": ref.Get(prompt + "/network_input")})
 			require.NoError(t, err, prompt)
 			near(out["logits"], r.Tensor, r.Name)
@@ -97,7 +97,7 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 		if !nested {
 			mode, what = "", mode
 		}
-		if !slices.Contains([]string{"low_res_masks", "all_masks", "iou_predictions", "semantic_pred"}, what) {
+		if !slices.Contains([]string{"low_res_masks", "all_masks", "iou_predictions", "semantic_pred", "low_res_logits", "logits"}, what) || prompt == "post" {
 			continue
 		}
 		if decoded[prompt] == nil {
@@ -116,11 +116,30 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 	require.Positive(t, compared)
 }
 
+// inputOf is the encoder's input of a reference: as it stands, or of its resized picture.
+func inputOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) *tensor.Tensor {
+	if x := ref.Get("input"); x != nil {
+		return x
+	}
+	small, pre := ref.Get("input_u8"), p.Manifest().Preprocess
+	require.NotNil(t, small)
+	h, w, s := small.Dims()[0], small.Dims()[1], pre.Size
+	x, pixels := make([]float32, 3*s*s), small.Bytes()
+	for c := range int64(3) {
+		for y := range h {
+			for i := range w {
+				x[(c*s+y)*s+i] = (float32(pixels[(y*w+i)*3+c]) - float32(pre.Mean[c])) / float32(pre.Std[c])
+			}
+		}
+	}
+	return tensor.FromFloat32([]int64{1, 3, s, s}, x)
+}
+
 // asReference is what a system's own decoder returns: with multimask0 the first mask, with multimask1 the others; SAM-HQ's are the chosen
 // mask plus the HQ mask, and their predicted IoU.
 func asReference(out map[string]*tensor.Tensor, mode, what string, n int64) *tensor.Tensor {
 	name := what
-	if what == "all_masks" {
+	if what == "all_masks" || what == "low_res_logits" || what == "logits" {
 		name = "low_res_masks"
 	}
 	x := out[name]

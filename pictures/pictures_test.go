@@ -86,9 +86,9 @@ func TestPrepareIsTheReferenceInput(t *testing.T) {
 }
 
 func TestFrame(t *testing.T) {
-	require.Equal(t, Frame{225, 155, 256, 176, 256}, NewFrame(225, 155, 256))
-	require.Equal(t, Frame{1, 1, 256, 256, 256}, NewFrame(1, 1, 256))
-	require.Equal(t, Frame{10000, 1, 256, 1, 256}, NewFrame(10000, 1, 256), "a side never vanishes")
+	require.Equal(t, Frame{225, 155, 256, 176, 256, false}, NewFrame(225, 155, 256))
+	require.Equal(t, Frame{1, 1, 256, 256, 256, false}, NewFrame(1, 1, 256))
+	require.Equal(t, Frame{10000, 1, 256, 1, 256, false}, NewFrame(10000, 1, 256), "a side never vanishes")
 }
 
 func TestRefusals(t *testing.T) {

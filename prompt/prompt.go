@@ -62,12 +62,13 @@ func Probes(f pictures.Frame, logits []float32) []Prompt {
 type Interface struct {
 	OneGraph bool  // "model" takes image and prompts at once; else "encoder" and "decoder"
 	Size     int64 // S: side of the square input
+	Low      int64 // side of the low-resolution logits; 0: S/4
 	Choose   string
 }
 
 // Of is the interface of a model, whose graphs are one or two.
 func Of(meta ir.Meta, oneGraph bool) Interface {
-	return Interface{oneGraph, meta.Preprocess.Size, meta.Postprocess.Mask}
+	return Interface{oneGraph, meta.Preprocess.Size, meta.Postprocess.Side, meta.Postprocess.Mask}
 }
 
 // OfModule is the interface of a module.
@@ -75,8 +76,11 @@ func OfModule(m *ir.Module) Interface { return Of(m.Meta, m.Graph("encoder") == 
 
 // Side is that of the logits: the masks' low resolution.
 func (i Interface) Side() int64 {
-	if i.OneGraph {
+	switch {
+	case i.OneGraph:
 		return i.Size
+	case i.Low > 0:
+		return i.Low
 	}
 	return i.Size / 4
 }

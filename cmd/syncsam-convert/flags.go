@@ -27,6 +27,7 @@ import (
 func addModel(c *cobra.Command, o *compile.Options) {
 	c.Flags().StringVar(&o.Model.Family, "family", "", "model family, where the keys do not tell: "+strings.Join(frontends.Names(), ", "))
 	c.Flags().StringVar(&o.Model.Weights, "weights", "", "key or prefix of the state dict in the file, where several fit, such as model or ema (default the trained weights)")
+	c.Flags().StringVar(&o.Model.Merge, "merge", "", "LoRA file that is merged into the weights first: SAMed's .pth, or PEFT's adapter_model.safetensors with adapter_config.json beside it")
 	c.Flags().Int64Var(&o.Model.ImageSize, "image-size", 0, "side of the input image in pixels; positions are resampled (default the checkpoint's)")
 }
 

@@ -15,7 +15,15 @@ func TwoWay(s Scope, image, position, tokens *ir.Value) (outTokens, outImage *ir
 	}
 	for i := range depth {
 		l := s.In("layers").In(index(i))
-		if i == 0 {
+		lin1, lin2 := "lin1", "lin2"
+		other := s.W.Has(l.Key("mlp.fc.weight")) // Medical-SAM-Adapter's: the first layer has a residual, too, and positions are in everything
+		if other {
+			lin1, lin2 = "layers.0.0", "fc"
+			if i > 0 {
+				q = l.Add(q, tokens)
+			}
+			q = l.Add(q, attend(l.In("self_attn"), q, q, q))
+		} else if i == 0 {
 			q = attend(l.In("self_attn"), q, q, q)
 		} else {
 			p := l.Add(q, tokens)
@@ -25,8 +33,8 @@ func TwoWay(s Scope, image, position, tokens *ir.Value) (outTokens, outImage *ir
 		q = l.Add(q, attend(l.In("cross_attn_token_to_image"), l.Add(q, tokens), l.Add(k, position), k))
 		q = l.In("norm2").LayerNorm(q, s.W.EpsTwoWay)
 		m := l.In("mlp")
-		y := m.Relu(m.In("lin1").Linear(q, s.W.Shape(m.Key("lin1.weight"), 2)[0]))
-		q = l.In("norm3").LayerNorm(l.Add(q, m.In("lin2").Linear(y, width(q, -1))), s.W.EpsTwoWay)
+		y := m.Relu(m.In(lin1).Linear(q, s.W.Shape(m.Key(lin1+".weight"), 2)[0]))
+		q = l.In("norm3").LayerNorm(l.Add(q, m.In(lin2).Linear(y, width(q, -1))), s.W.EpsTwoWay)
 		k = l.Add(k, attend(l.In("cross_attn_image_to_token"), l.Add(k, position), l.Add(q, tokens), q))
 		k = l.In("norm4").LayerNorm(k, s.W.EpsTwoWay)
 	}

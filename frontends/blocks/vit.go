@@ -17,6 +17,9 @@ type ViT struct {
 	Linear                                   [2]string // names of the MLP's layers: SAM's lin1, lin2 or timm's fc1, fc2
 	Eps                                      float32   // of the blocks' LayerNorm: SAM's 1e-6; timm's model has 1e-5
 	Cubic                                    bool      // absolute positions are resampled by timm's antialiased bicubic filter
+	Rel                                      [2]string // names of the relative positions' tables; "": there are none
+	Adapted                                  bool      // Medical-SAM-Adapter's blocks: windows are cut before the norm, adapters behind attention and beside the MLP
+	Fitted                                   bool      // the tables are those of Grid, whatever the absolute positions are of
 	Stored                                   int64     // the checkpoint's grid; positions are resampled where it is not Grid
 }
 
@@ -27,7 +30,7 @@ func ReadViT(s Scope) ViT {
 		Dim:    s.W.Size(at("pos_embed", 4, 3), at("patch_embed.proj.weight", 4, 0), at("neck.0.weight", 4, 1)),
 		Patch:  s.W.Size(at("patch_embed.proj.weight", 4, 2)),
 		Out:    s.W.Size(at("neck.0.weight", 4, 0), at("neck.2.weight", 4, 0)),
-		Linear: [2]string{"lin1", "lin2"}, Eps: s.W.EpsViT}
+		Linear: [2]string{"lin1", "lin2"}, Eps: s.W.EpsViT, Rel: [2]string{"rel_pos_h", "rel_pos_w"}}
 	if s.W.Has(s.Key("blocks.0.mlp.fc1.weight")) {
 		v.Linear = [2]string{"fc1", "fc2"}
 	}
@@ -35,6 +38,10 @@ func ReadViT(s Scope) ViT {
 	v.Stored = v.Grid
 	if size := s.W.ImageSize; size > 0 {
 		v.Grid = size / v.Patch
+	}
+	if s.W.Has(s.Key("blocks.0.Space_Adapter.D_fc1.weight")) {
+		v.readAdapted(s)
+		return v
 	}
 	v.Heads = max(1, v.Dim/s.W.Shape(s.Key("blocks.0.attn.rel_pos_h"), 2)[1])
 	for i := range v.Depth {
@@ -69,7 +76,9 @@ func (v ViT) resampled(s Scope, pos *tensor.Tensor) *tensor.Tensor {
 	t, err := tensor.MapFloat32([]int64{1, to, to, d}, func() []float32 {
 		planes, small, out := make([]float32, d*from*from), make([]float32, d*to*to), make([]float32, d*to*to)
 		tensor.TransposeFloat32(planes, pos.Float32s(), []int64{from * from, d}, []int{1, 0})
-		if v.Cubic {
+		if v.Adapted {
+			kernel.ResizeCubicPoints(int(d), int(from), int(from), int(to), int(to), planes, small)
+		} else if v.Cubic {
 			kernel.ResizeCubic(int(d), int(from), int(from), int(to), int(to), planes, small)
 		} else {
 			kernel.Resize("linear", "half_pixel", int(d), int(from), int(from), int(to), int(to), planes, small)
@@ -86,7 +95,7 @@ func (v ViT) resampled(s Scope, pos *tensor.Tensor) *tensor.Tensor {
 
 // relPos is an axis' relative positions [2w-1, hd]; a global block's are stretched to the grid, linearly.
 func (v ViT) relPos(s Scope, name string, w, hd int64) *tensor.Tensor {
-	if w != v.Grid || v.Grid == v.Stored {
+	if w != v.Grid || v.Grid == v.Stored || v.Fitted {
 		return s.W.Tensor(s.Key(name), 2*w-1, hd)
 	}
 	from, to := 2*v.Stored-1, 2*v.Grid-1
@@ -106,6 +115,9 @@ func (v ViT) relPos(s Scope, name string, w, hd int64) *tensor.Tensor {
 // Block applies transformer block i to tokens [N,g,g,D].
 func (v ViT) Block(s Scope, x *ir.Value, i int64) *ir.Value {
 	b := s.In("blocks").In(index(i))
+	if v.Adapted {
+		return v.adapted(b, x, v.Window[i])
+	}
 	x = b.Add(x, v.attention(b.In("attn"), b.In("norm1").LayerNorm(x, v.Eps), v.Window[i]))
 	y := b.In("norm2").LayerNorm(x, v.Eps)
 	m := b.In("mlp")
@@ -137,12 +149,20 @@ func (v ViT) adapter(s Scope, y *ir.Value) *ir.Value {
 func (v ViT) attention(s Scope, x *ir.Value, w int64) *ir.Value {
 	d, hd := v.Dim, v.Dim/v.Heads
 	qkv, proj := s.In("qkv"), s.In("proj")
+	return v.windows(s, x, w, qkv.Param("bias", 3*d), hd, proj)
+}
+
+func (v ViT) windows(s Scope, x *ir.Value, w int64, bias *ir.Value, hd int64, proj Scope) *ir.Value {
+	d := v.Dim
 	return s.Op(ir.WindowAttention.With(ir.AttentionAttrs{Window: w, Heads: v.Heads, Scale: float32(1 / sqrt(float64(hd)))}), x,
-		qkv.factor(d, 3*d), qkv.Param("bias", 3*d), v.relative(s, "rel_pos_h", w, hd), v.relative(s, "rel_pos_w", w, hd), proj.factor(d, d), proj.Param("bias", d))
+		s.In("qkv").factor(d, 3*d), bias, v.relative(s, v.Rel[0], w, hd), v.relative(s, v.Rel[1], w, hd), proj.factor(d, d), proj.Param("bias", d))
 }
 
 // relative is the table [w, hd, w] with element (i, c, k) = rel_pos[i - k + w - 1, c].
 func (v ViT) relative(s Scope, name string, w, hd int64) *ir.Value {
+	if name == "" {
+		return s.Float32("no_positions", []int64{w, hd, w}, make([]float32, w*hd*w))
+	}
 	rel := v.relPos(s, name, w, hd)
 	t, err := tensor.MapFloat32([]int64{w, hd, w}, func() []float32 {
 		r, out := rel.Float32s(), make([]float32, w*hd*w)
@@ -164,7 +184,12 @@ func (v ViT) relative(s Scope, name string, w, hd int64) *ir.Value {
 // Neck turns tokens [N,g,g,D] into the image embedding [N,Out,g,g].
 func (v ViT) Neck(s Scope, x *ir.Value) *ir.Value {
 	n := s.In("neck")
-	x = n.In("0").ConvNoBias(n.Transpose(x, 0, 3, 1, 2), v.Out, 1, 1, 0)
-	x = n.In("2").ConvNoBias(n.In("1").LayerNorm2d(x), v.Out, 3, 1, 1)
+	return neck(n, n.Transpose(x, 0, 3, 1, 2), v.Out)
+}
+
+// neck is conv1x1, LayerNorm2d, conv3x3, LayerNorm2d of NCHW, to out channels.
+func neck(n Scope, x *ir.Value, out int64) *ir.Value {
+	x = n.In("0").ConvNoBias(x, out, 1, 1, 0)
+	x = n.In("2").ConvNoBias(n.In("1").LayerNorm2d(x), out, 3, 1, 1)
 	return n.In("3").LayerNorm2d(x)
 }

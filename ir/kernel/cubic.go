@@ -70,3 +70,53 @@ func cubic(x float64) float64 {
 	}
 	return 0
 }
+
+// ResizeCubicPoints scales planes of h x w to oh x ow by cubic convolution with a = -0.75 of the four nearest samples a side, half-pixel centres,
+// borders repeated, without antialiasing (PyTorch's interpolate, bicubic).
+func ResizeCubicPoints(planes, h, w, oh, ow int, x, y []float32) {
+	type tap struct {
+		at [4]int
+		w  [4]float64
+	}
+	of := func(in, out int) []tap {
+		all := make([]tap, out)
+		for i := range all {
+			real := float64(float64(in)/float64(out)*(float64(i)+0.5)) - 0.5
+			first := math.Floor(real)
+			t := real - first
+			for k := range 4 {
+				all[i].at[k] = min(max(int(first)+k-1, 0), in-1)
+				all[i].w[k] = keys75(math.Abs(t - float64(k-1)))
+			}
+		}
+		return all
+	}
+	rows, cols := of(h, oh), of(w, ow)
+	for p := range planes {
+		for r, a := range rows {
+			for c, b := range cols {
+				sum := 0.0
+				for i := range 4 {
+					line := 0.0
+					for k := range 4 {
+						line += float64(b.w[k] * float64(x[(p*h+a.at[i])*w+b.at[k]]))
+					}
+					sum += float64(a.w[i] * line)
+				}
+				y[(p*oh+r)*ow+c] = float32(sum)
+			}
+		}
+	}
+}
+
+// keys75 is Keys' kernel with a = -0.75 at a distance.
+func keys75(x float64) float64 {
+	const a = -0.75
+	switch {
+	case x <= 1:
+		return float64((float64((a+2)*x)-(a+3))*float64(x*x)) + 1
+	case x < 2:
+		return float64(float64(float64((float64(a*x)-5*a)*x)+8*a)*x) - 4*a
+	}
+	return 0
+}
