@@ -100,7 +100,7 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 		if !slices.Contains([]string{"low_res_masks", "all_masks", "iou_predictions", "semantic_pred", "low_res_logits", "logits"}, what) || prompt == "post" {
 			continue
 		}
-		if decoded[prompt] == nil {
+		if _, done := decoded[prompt]; !done {
 			in := decoderInputs(t, ref, prompt, features, p.Manifest())
 			for name := range in {
 				if !engine.Has(p.Decoder(), name) {
@@ -108,8 +108,16 @@ func zooOf(t *testing.T, p *segment.Predictor, ref *safetensors.File) {
 				}
 			}
 			out, err := p.Decoder().Run(ctx, in)
-			require.NoError(t, err, prompt)
+			if p.Engine() != engine.Embedded && hasEmpty(in) { // the binding to ONNX Runtime passes no empty tensor on
+				require.ErrorContains(t, err, "no elements", prompt)
+				t.Logf("%s: on the embedded engine alone", prompt)
+			} else {
+				require.NoError(t, err, prompt)
+			}
 			decoded[prompt] = out
+		}
+		if decoded[prompt] == nil {
+			continue
 		}
 		near(asReference(decoded[prompt], mode, what, r.Tensor.Dims()[1]), r.Tensor, r.Name)
 	}
@@ -171,4 +179,13 @@ func asReference(out map[string]*tensor.Tensor, mode, what string, n int64) *ten
 		return tensor.FromFloat32(shape, chosen)
 	}
 	return tensor.FromFloat32(shape, slices.Clone(x.Float32s()[first*size:(first+n)*size]))
+}
+
+func hasEmpty(inputs map[string]*tensor.Tensor) bool {
+	for _, x := range inputs {
+		if x.Len() == 0 {
+			return true
+		}
+	}
+	return false
 }

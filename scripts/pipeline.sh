@@ -47,7 +47,8 @@ step "sign, and check the signature"
 "$program" sign "$dir/artifact" --key "$dir/key.pem"
 "$program" manifest check "$dir/artifact" --key "$dir/pub.pem"
 
-# export triton: one line here
+step "a model repository for Triton"
+"$program" export triton "$dir/artifact" -o "$dir/repository"
 
 step "push, with signed provenance"
 "$program" push "$dir/artifact" "$name:candidate" --plain-http --key "$dir/key.pem"
