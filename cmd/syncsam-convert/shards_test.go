@@ -29,6 +29,7 @@ func timeless(t *testing.T, path string) string {
 	require.NotEmpty(t, r["started"])
 	delete(r, "started")
 	delete(r, "finished")
+	delete(r, "seconds")
 	text, err := json.Marshal(r)
 	require.NoError(t, err)
 	return string(text)
@@ -115,7 +116,7 @@ func TestMergeRefuses(t *testing.T) {
 	refused(t, "-o: missing", "merge", one, two)
 	refused(t, "--shard: needs --items", "verify", dir, "--data", ownData, "--shard", "1/2")
 	refused(t, "--shard: have \"3/2\"", "verify", dir, "--data", ownData, "--shard", "3/2", "--items", out)
-	refused(t, "--min-dsc: not with --shard", "verify", dir, "--data", ownData, "--shard", "1/2", "--items", out, "--min-dsc", "0.5")
+	refused(t, "not with --shard", "verify", dir, "--data", ownData, "--shard", "1/2", "--items", out, "--min-dsc", "0.5")
 
 	copied(t, two, at("copy.csv"))
 	must(t, "merge", one, two, at("copy.csv"), "-o", at("with-copy.csv")) // the same bytes
