@@ -31,7 +31,7 @@ func (s *scanner) next() (byte, error) {
 			return c, nil
 		}
 	}
-	return 0, tooLong
+	return 0, errTooLong
 }
 
 // want is an error where the next byte is another.
@@ -50,7 +50,7 @@ func (s *scanner) rest() ([]byte, error) {
 		part, err := s.r.ReadSlice('"')
 		s.at += int64(len(part))
 		if len(s.text)+len(part) > maxPiece {
-			return nil, tooLong
+			return nil, errTooLong
 		}
 		s.text = append(s.text, part...)
 		if err != nil && err != bufio.ErrBufferFull {
@@ -78,7 +78,7 @@ func escaped(text []byte) bool {
 	return n%2 == 1
 }
 
-var tooLong = fmt.Errorf("have more than %d bytes without an end, want names", maxPiece)
+var errTooLong = fmt.Errorf("have more than %d bytes without an end, want names", maxPiece)
 
 // pairs calls f for each pair, until it is false.
 func (s *scanner) pairs(f func(Item) bool) error {

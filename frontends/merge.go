@@ -279,7 +279,7 @@ func mergePEFT(m *merged, adapter File) (*merged, error) {
 	for _, key := range adapter.Names() {
 		name, ok := strings.CutPrefix(key, peftPrefix)
 		if !ok {
-			return nil, fmt.Errorf("unknown key %q: want %s...", key, peftPrefix)
+			return nil, fmt.Errorf("unknown key %q: want names that begin with %s", key, peftPrefix)
 		}
 		module, isA := strings.CutSuffix(name, ".lora_A.weight")
 		b, isB := strings.CutSuffix(name, ".lora_B.weight")

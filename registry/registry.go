@@ -59,7 +59,7 @@ func Open(ref string, plainHTTP bool) (*Repository, error) {
 	client.SetUserAgent("syncsam-convert")
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("Docker's configuration: %w", err)
+		return nil, fmt.Errorf("the configuration of Docker: %w", err)
 	}
 	client.Credential = credentials.Credential(store)
 	r.Client, r.PlainHTTP, r.SkipReferrersGC = client, plainHTTP, true // registries need not allow deleting
