@@ -22,6 +22,7 @@ import (
 	"syncsam-convert/signature"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"syncsam-convert/engine"
 )
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	line := strings.NewReplacer("\n\nDid you mean this?\n\t", "; did you mean ", "\n\t", ", ", "\n", "; ").Replace(strings.TrimSpace(err.Error()))
 	io.WriteString(stderr, "syncsam-convert: "+plain.Text(line, plain.MostError)+"\n")
 	if errors.Is(err, golden.ErrMismatch) || errors.Is(err, errDiffer) || errors.Is(err, errRefused) || errors.Is(err, plans.ErrStale) || errors.Is(err, signature.ErrInvalid) {
 		return exitMismatch
@@ -110,6 +111,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.PersistentPreRunE = before
+	root.SetFlagErrorFunc(nearest)
 	root.PersistentFlags().Bool("plain-http", false, "reach registries without encryption, for one on this machine")
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -139,4 +141,20 @@ func newRoot() *cobra.Command {
 		c.DisableFlagsInUseLine = true
 	}
 	return root
+}
+
+// nearest adds the flags to an error about an unknown one that are spelt like it.
+func nearest(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	if near := names.SuggestionsFor(unknown.GetSpecifiedName()); len(near) > 0 {
+		return fmt.Errorf("%w; did you mean --%s", err, strings.Join(near, ", --"))
+	}
+	return err
 }
