@@ -38,6 +38,7 @@ type Manifest struct {
 	Quantization *Quantization   `json:"quantization,omitempty"` // of int8
 	Float16      *Float16        `json:"float16,omitempty"`      // of fp16, and of int8 for TensorRT
 	Criterion    *Criterion      `json:"criterion,omitempty"`    // by which it was accepted, and is judged again
+	Front        json.RawMessage `json:"front,omitempty"`        // what a search for the fastest precision measured
 	Verification json.RawMessage `json:"verification,omitempty"`
 	Interface    *Interface      `json:"interface,omitempty"` // how the graphs are called
 	// Values are identities of values by file and name: what is the same value in two artifacts of one checkpoint has the same.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,7 +85,7 @@ func (o Options) calibrationHash() (string, error) {
 			}
 		}
 		if _, done := sums[file]; !done {
-			sum, err := hashTree(file)
+			sum, err := artifact.HashTree(file, nil)
 			if err != nil {
 				return "", err
 			}
@@ -97,31 +96,4 @@ func (o Options) calibrationHash() (string, error) {
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
 	return hex.EncodeToString(sum[:]), nil
-}
-
-// hashTree is a file's hash, or of a folder (a series) that of the lines of its files.
-func hashTree(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		sum, _, err := artifact.Hash(path)
-		return sum, err
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return "", err
-	}
-	all := sha256.New()
-	for _, e := range entries {
-		if at := filepath.Join(path, e.Name()); e.Type().IsRegular() {
-			sum, _, err := artifact.Hash(at)
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintf(all, "%s  %s\n", sum, e.Name())
-		}
-	}
-	return hex.EncodeToString(all.Sum(nil)), nil
 }

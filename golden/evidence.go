@@ -16,7 +16,6 @@ import (
 	"syncsam-convert/artifact"
 	"syncsam-convert/dataset"
 	"syncsam-convert/engine"
-	"syncsam-convert/internal/mapfile"
 	"syncsam-convert/internal/version"
 	"syncsam-convert/pictures"
 )
@@ -49,21 +48,8 @@ type Built struct {
 	Front json.RawMessage `json:"front,omitempty"`
 }
 
-// built reads an artifact's manifest once more for what only pages show.
-func built(dir string, man *artifact.Manifest) (*Built, error) {
-	b := &Built{Tool: man.Tool, Target: man.Target, Opset: man.Opset, Passes: man.Passes, Quantization: man.Quantization, Float16: man.Float16, Criterion: man.Criterion}
-	text, err := mapfile.ReadAll(filepath.Join(dir, artifact.ManifestName), 4<<20)
-	if err != nil {
-		return nil, err
-	}
-	var more struct {
-		Front json.RawMessage `json:"front"`
-	}
-	if err := json.Unmarshal(text, &more); err != nil {
-		return nil, err
-	}
-	b.Front = more.Front
-	return b, nil
+func built(man *artifact.Manifest) *Built {
+	return &Built{Tool: man.Tool, Target: man.Target, Opset: man.Opset, Passes: man.Passes, Quantization: man.Quantization, Float16: man.Float16, Criterion: man.Criterion, Front: man.Front}
 }
 
 // Layers is what quantization changes in the values of the encoder, on one picture.
@@ -219,34 +205,9 @@ func (d *digest) sumOf(file string) (string, error) {
 	return v.sum, v.err
 }
 
-// hash is a file's, or of a folder (a series) that of the lines of its files.
+// hash is a file's, or a series'.
 func (d *digest) hash(file string) (string, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		d.saw(info.ModTime().UTC())
-		sum, _, err := artifact.Hash(file)
-		return sum, err
-	}
-	entries, err := os.ReadDir(file)
-	if err != nil {
-		return "", err
-	}
-	all := sha256.New()
-	for _, e := range entries {
-		at := filepath.Join(file, e.Name())
-		if info, err := os.Stat(at); err != nil || info.IsDir() {
-			continue
-		}
-		sum, err := d.hash(at)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(all, "%s  %s\n", sum, e.Name())
-	}
-	return hex.EncodeToString(all.Sum(nil)), nil
+	return artifact.HashTree(file, func(info fs.FileInfo) { d.saw(info.ModTime().UTC()) })
 }
 
 func (d *digest) saw(at time.Time) {

@@ -78,18 +78,19 @@ func Merge(paths []string, out string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return writeMerged(whole, out, artifacts)
-}
-
-func writeMerged(whole []shards.Part, out string, artifacts int) (n int, err error) {
 	run, err := whole[0].Text()
 	if err != nil {
 		return 0, err
 	}
-	err = output.File(measuredPath(out), func(w io.Writer) error {
+	return writeRecords(out, artifacts, string(run), inAll(whole))
+}
+
+// writeRecords writes a file of items whose run has ended, from its records in order: that of records beside it first, then the rows, from what it
+// says.
+func writeRecords(path string, artifacts int, run string, records iter.Seq2[Record, error]) (n int, err error) {
+	err = output.File(measuredPath(path), func(w io.Writer) error {
 		e := json.NewEncoder(w)
-		e.SetEscapeHTML(true) // as a recorder writes
-		for rec, err := range inAll(whole) {
+		for rec, err := range records {
 			if err != nil {
 				return err
 			}
@@ -103,8 +104,8 @@ func writeMerged(whole []shards.Part, out string, artifacts int) (n int, err err
 	if err != nil {
 		return 0, err
 	}
-	return n, items.WriteFile(out, artifacts, string(run), func(yield func(items.Row, error) bool) {
-		for rec, err := range Records(out) {
+	return n, items.WriteFile(path, artifacts, run, func(yield func(items.Row, error) bool) {
+		for rec, err := range Records(path) {
 			if err != nil {
 				yield(items.Row{}, err)
 				return

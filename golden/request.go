@@ -252,9 +252,7 @@ func (r Request) start(dirs []string) (_ *verification, _ *File, err error) {
 		}
 		if i == len(dirs)-1 {
 			ev.Artifact = h
-			if ev.Built, err = built(dir, one.Manifest()); err != nil {
-				return nil, nil, err
-			}
+			ev.Built = built(one.Manifest())
 		} else {
 			ev.First = h
 		}

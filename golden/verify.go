@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"slices"
 	"time"
 
 	"syncsam-convert/dataset"
@@ -192,19 +191,23 @@ func newVerification(p []*segment.Predictor, data string, s Settings) *verificat
 	return &verification{p: p, data: data, s: s, r: newReport(p, s)}
 }
 
+// picked are the groups whose number is taken.
+func picked(list []group, take func(k int) bool) (some []group) {
+	for k, g := range list {
+		if take(k) {
+			some = append(some, g)
+		}
+	}
+	return some
+}
+
 // golden goes over a golden set, by rounds of modes where it may stop.
 func (v *verification) golden(ctx context.Context, f *File) error {
 	list := f.groups()
 	if v.s.rows != nil && v.s.rows.whole {
 		return v.replay(ctx, list)
 	}
-	list = slices.Collect(func(yield func(group) bool) {
-		for k, g := range list {
-			if v.s.shard.Takes(k) && !yield(g) {
-				return
-			}
-		}
-	})
+	list = picked(list, v.s.shard.Takes)
 	rounds := [][]string{v.s.Modes}
 	if v.s.StopAtFailure {
 		v.embedded, rounds = map[string]*loaded{}, nil

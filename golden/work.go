@@ -5,14 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 
 	"syncsam-convert/dataset"
 	"syncsam-convert/golden/items"
 	"syncsam-convert/golden/stats"
-	"syncsam-convert/internal/output"
 	"syncsam-convert/shards"
 )
 
@@ -99,13 +97,7 @@ func (r Request) groups(take func(k int) bool) (iter.Seq2[group, error], error) 
 		return nil, err
 	}
 	if file != nil {
-		var list []group
-		for k, g := range file.groups() {
-			if take(k) {
-				list = append(list, g)
-			}
-		}
-		return values(list), nil
+		return values(picked(file.groups(), take)), nil
 	}
 	p := &picker{take: take, at: -1}
 	_, pairs, err := dataset.Open(r.Data, dataset.Options{Pick: p.pick})
@@ -159,31 +151,18 @@ func WritePart(path string, run map[string]any, s shards.Shard, records []Record
 	if twice != nil {
 		return twice
 	}
-	err = output.File(measuredPath(path), func(w io.Writer) error {
-		e := json.NewEncoder(w)
+	_, err = writeRecords(path, 1, string(text), func(yield func(Record, error) bool) {
 		for _, r := range records {
+			var err error
 			if !s.Takes(r.At[0]) {
-				return fmt.Errorf("%s: %s is not in shard %s", path, r.Mask, s)
+				err = fmt.Errorf("%s: %s is not in shard %s", path, r.Mask, s)
 			}
-			if err := e.Encode(r); err != nil {
-				return err
-			}
-		}
-		n := len(records)
-		return e.Encode(ending{&n})
-	})
-	if err != nil {
-		return err
-	}
-	return items.WriteFile(path, 1, string(text), func(yield func(items.Row, error) bool) {
-		for _, r := range records {
-			for _, row := range r.rows() {
-				if !yield(row, nil) {
-					return
-				}
+			if !yield(r, err) {
+				return
 			}
 		}
 	})
+	return err
 }
 
 // Totals are exact sums by prompt mode: the same bits in any order and by any merging.
