@@ -84,6 +84,7 @@ prompt/tokens            :
 volumes                  : golden/clicks internal/memory internal/version pictures pictures/dicomseg prompt prompt/tokens segment
 cmd/syncsam-convert      : volumes
 internal/families        : ir/tensor safetensors
+internal/keys            :
 serve/page               :
 serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
 backends/triton          : artifact backends/tensorrt backends/tensorrt/plans engine internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir ir/tensor

@@ -2,12 +2,8 @@ package registry
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,31 +13,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/internal/keys"
 	"syncsam-convert/provenance"
 	"syncsam-convert/signature"
 )
 
-// keys writes a new pair of keys.
-func keys(t *testing.T) (private, public string) {
+// pairOfKeys are the files of a new pair.
+func pairOfKeys(t *testing.T) (private, public string) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, public, err := keys.Write(t.TempDir(), elliptic.P256())
 	require.NoError(t, err)
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	require.NoError(t, err)
-	pub, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	private, public = filepath.Join(dir, "key.pem"), filepath.Join(dir, "pub.pem")
-	require.NoError(t, os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	require.NoError(t, os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o600))
 	return private, public
 }
 
 // Statements are believed from the key that is asked for, and about this artifact alone; without signatures there are none.
 func TestStatements(t *testing.T) {
 	ctx, dir, at := context.Background(), made(t), server(t, nil)
-	private, public := keys(t)
-	_, other := keys(t)
+	private, public := pairOfKeys(t)
+	_, other := pairOfKeys(t)
 	_, err := opened(t, at+":1").PushAll(ctx, dir, "", false)
 	require.NoError(t, err)
 	_, err = opened(t, at+":1").CheckStatements(ctx, public)
@@ -54,7 +43,7 @@ func TestStatements(t *testing.T) {
 	kinds, err := opened(t, at+":1").CheckStatements(ctx, public)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{provenance.BuildType, provenance.ResultType}, kinds)
-	second, again := keys(t)
+	second, again := pairOfKeys(t)
 	_, err = opened(t, at+":1").PushAll(ctx, dir, second, false) // somebody else signs it, too
 	require.NoError(t, err)
 	for _, key := range []string{public, again} {

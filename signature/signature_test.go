@@ -1,7 +1,6 @@
 package signature
 
 import (
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -15,22 +14,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	"syncsam-convert/internal/keys"
 	"syncsam-convert/ir"
 )
 
-// keys writes a new pair of keys.
-func keys(t *testing.T, curve elliptic.Curve) (private, public string) {
+// pairOfKeys are the files of a new pair.
+func pairOfKeys(t *testing.T, curve elliptic.Curve) (private, public string) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(curve, rand.Reader)
+	private, public, err := keys.Write(t.TempDir(), curve)
 	require.NoError(t, err)
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	require.NoError(t, err)
-	pub, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	private, public = filepath.Join(dir, "key.pem"), filepath.Join(dir, "pub.pem")
-	require.NoError(t, os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	require.NoError(t, os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o600))
 	return private, public
 }
 
@@ -49,7 +41,7 @@ func made(t *testing.T) string {
 func TestEveryByteCounts(t *testing.T) {
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
 		dir := made(t)
-		private, public := keys(t, curve)
+		private, public := pairOfKeys(t, curve)
 		_, err := Sign(dir, private)
 		require.NoError(t, err)
 		_, signed, err := Check(dir, public, false)
@@ -76,7 +68,7 @@ func TestEveryByteCounts(t *testing.T) {
 			}
 			require.NoError(t, os.WriteFile(at, text, 0o644))
 		}
-		_, other := keys(t, curve)
+		_, other := pairOfKeys(t, curve)
 		_, _, err = Check(dir, other, false)
 		require.ErrorIs(t, err, ErrInvalid)
 		_, err = Sign(dir, private)
@@ -88,7 +80,7 @@ func TestEveryByteCounts(t *testing.T) {
 }
 
 func TestOtherFiles(t *testing.T) {
-	private, public := keys(t, elliptic.P256())
+	private, public := pairOfKeys(t, elliptic.P256())
 	for what, change := range map[string]func(dir string) error{
 		"more":   func(dir string) error { return os.WriteFile(filepath.Join(dir, "x"), nil, 0o644) },
 		"less":   func(dir string) error { return os.Remove(filepath.Join(dir, "encoder.onnx")) },
@@ -115,8 +107,8 @@ func TestOtherFiles(t *testing.T) {
 
 // Faults of keys are the caller's, and say nothing of what a key file holds.
 func TestKeys(t *testing.T) {
-	private, public := keys(t, elliptic.P256())
-	small, _ := keys(t, elliptic.P224())
+	private, public := pairOfKeys(t, elliptic.P256())
+	small, _ := pairOfKeys(t, elliptic.P224())
 	k, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		k, err = rsa.GenerateKey(rand.Reader, 2048)
