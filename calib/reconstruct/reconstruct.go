@@ -33,7 +33,11 @@ func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Con
 		}
 		ref.waiting[plain[l.Key].Args[0]]++
 	}
-	next, stop := iter.Pull2(ir.Steps(ctx, float, inputs))
+	var wanted []*ir.Value
+	for v := range ref.waiting {
+		wanted = append(wanted, v)
+	}
+	next, stop := iter.Pull2(ir.StepsFrom(ctx, float, inputs, nil, wanted))
 	defer stop()
 	ref.next = next
 	return run(ctx, quantized, layers, inputs, nil, func(l quantizer.Convolution) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)
@@ -103,15 +107,12 @@ func fit(l quantizer.Convolution, have, want []*tensor.Tensor) error {
 	if attrs.Group > 1 || !shape[2].IsStatic() || !shape[3].IsStatic() {
 		return nil
 	}
-	m := int(l.Weights.Dims()[0])
-	s := newSums(m, int(l.Weights.Len())/m)
-	for i := range have {
-		if err := s.add(l, attrs, have[i], want[i]); err != nil {
-			return err
-		}
+	p, err := read(l, attrs, have, want)
+	if err != nil {
+		return err
 	}
 	w := l.Weights.Float32s()
-	s.centre(w)
+	s := p.sums(w)
 	dequantize := l.Conv.Args[1]
 	scales := dequantize.Args[1].Const.Float32s()
 	integers := descend(w, scales, dequantize.Args[0].Const.Int8s(), s)
@@ -141,28 +142,21 @@ func setBias(v *ir.Value, bias []float64) error {
 	return v.Args[0].SetConst(tensor.FromInt32(dims, quantizer.IntegerBias(bias, v.Args[1].Const.Float32s())))
 }
 
-// sums are moments over pixels of a layer's k inputs and m outputs: x' is what the integer layer reads (have), x what the float one does (want).
-type sums struct {
-	m, k               int
-	n                  float64
-	gram               []float32 // [k,k]: of x' x'^T; of sums the upper triangle alone
-	pull               []float32 // [m,k]: of W (x - x') x'^T
-	meanHave, meanWant []float64
+// pixels are n samples of what a layer's k inputs are: x' is what the integer layer reads, x what the float one does.
+type pixels struct {
+	k, n          int
+	x, difference []float32 // [k,n]: x' and x - x'
 }
 
-func newSums(m, k int) *sums {
-	return &sums{m: m, k: k, gram: make([]float32, k*k), pull: make([]float32, m*k), meanHave: make([]float64, k), meanWant: make([]float64, k)}
-}
+// samples is how many pixels of all images together are looked at, for a layer of k inputs: twice as many as what they determine.
+func samples(k int) int { return max(4096, 2*k) }
 
-// pixels bounds how many output pixels of an image count; they are spread evenly, by multiples of an irrational part.
-const pixels = 1024
-
-func sample(n int) []int {
-	count := min(n, pixels)
-	at := make([]int, count)
+// spread chooses at most count of n pixels evenly, by multiples of an irrational part.
+func spread(n, count int) []int {
+	at := make([]int, min(n, count))
 	for i := range at {
 		at[i] = i
-		if n > pixels {
+		if n > count {
 			_, part := math.Modf(float64(i) * (math.Sqrt(5) - 1) / 2)
 			at[i] = int(part * float64(n))
 		}
@@ -170,135 +164,139 @@ func sample(n int) []int {
 	return at
 }
 
-// stripe is how many rows of a symmetric matrix are computed at once, from the diagonal on.
-const stripe = 256
-
-// add counts one image: have and want [N,C,H,W].
-func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tensor.Tensor) error {
-	d := have.Dims()
-	out := l.Conv.Type.Shape
-	p, err := attrs.Geometry(d, l.Weights.Dims(), []int64{d[0], out[1].B, out[2].B, out[3].B})
-	if err != nil {
-		return err
+// read takes as many pixels from each image: have and want [N,C,H,W].
+func read(l quantizer.Convolution, attrs ir.ConvAttrs, have, want []*tensor.Tensor) (*pixels, error) {
+	m, out := l.Weights.Dims()[0], l.Conv.Type.Shape
+	k := int(l.Weights.Len() / m)
+	items := 0
+	for _, t := range have {
+		items += int(t.Dims()[0])
 	}
-	size := p.C * p.H * p.W
-	at := sample(p.OutH * p.OutW)
-	n := len(at)
-	x, difference, moved := make([]float32, s.k*n), make([]float32, s.k*n), make([]float32, s.m*n)
-	for i := range p.N {
-		kernel.Columns(p, have.Float32s()[i*size:][:size], at, x)
-		kernel.Columns(p, want.Float32s()[i*size:][:size], at, difference)
-		kernel.Parallel(s.k, 16, func(lo, hi int) {
-			for r := lo; r < hi; r++ {
-				factor := float32(1)
-				if l.In != nil {
-					factor = 1 / l.In[r/(p.KH*p.KW)]
-				}
-				row := x[r*n:][:n]
-				for j, v := range difference[r*n:][:n] {
-					v *= factor
-					s.meanHave[r] += float64(row[j])
-					s.meanWant[r] += float64(v)
-					difference[r*n+j] = v - row[j]
-				}
-			}
-		})
-		for lo := 0; lo < s.k; lo += stripe {
-			kernel.Gemm(false, true, min(stripe, s.k-lo), s.k-lo, n, 1, x[lo*n:], n, x[lo*n:], n, 1, s.gram[lo*s.k+lo:], s.k)
+	at := spread(int(out[2].B*out[3].B), (samples(k)+items-1)/items)
+	p := &pixels{k: k, n: items * len(at)}
+	p.x, p.difference = make([]float32, k*p.n), make([]float32, k*p.n)
+	from := 0
+	a, b := make([]float32, k*len(at)), make([]float32, k*len(at))
+	for i := range have {
+		d := have[i].Dims()
+		c, err := attrs.Geometry(d, l.Weights.Dims(), []int64{d[0], out[1].B, out[2].B, out[3].B})
+		if err != nil {
+			return nil, err
 		}
-		kernel.Gemm(false, false, s.m, n, s.k, 1, l.Weights.Float32s(), s.k, difference, n, 0, moved, n)
-		kernel.Gemm(false, true, s.m, s.k, n, 1, moved, n, x, n, 1, s.pull, s.k)
-		s.n += float64(n)
-	}
-	return nil
-}
-
-// damping, a part of the mean variance, is added to every input's: what the images do not tell stays near the weights.
-const damping = 1e-3
-
-// centre makes means of the sums, and covariances of the products: the bias takes what is constant. w are the weights [m,k].
-func (s *sums) centre(w []float32) {
-	total := 0.0
-	for i := range s.k {
-		s.meanHave[i] /= s.n
-		s.meanWant[i] /= s.n
-	}
-	kernel.Parallel(s.k, 16, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			for j := i; j < s.k; j++ {
-				v := float32(float64(s.gram[i*s.k+j])/s.n - s.meanHave[i]*s.meanHave[j])
-				s.gram[i*s.k+j], s.gram[j*s.k+i] = v, v
-			}
-		}
-	})
-	for o := range s.m {
-		mean := 0.0
-		for i := range s.k {
-			mean += float64(w[o*s.k+i]) * (s.meanWant[i] - s.meanHave[i])
-		}
-		for j := range s.k {
-			s.pull[o*s.k+j] = float32(float64(s.pull[o*s.k+j])/s.n - mean*s.meanHave[j])
-		}
-	}
-	for i := range s.k {
-		total += float64(s.gram[i*s.k+i])
-	}
-	for i := range s.k {
-		s.gram[i*s.k+i] += float32(damping*total/float64(s.k)) + math.SmallestNonzeroFloat32
-	}
-}
-
-const (
-	sweeps = 4
-	block  = 128 // coordinates between two updates of all gradients
-)
-
-// descend minimises, per output channel, d G d^T + 2 p d^T over integers q in [-127,127], where d = w - scale q, G is the sums' gram and p their pull, from the given integers on: each step takes one integer to its best value, the others held.
-func descend(w, scales []float32, from []int8, s *sums) []int8 {
-	m, k := len(scales), s.k
-	q, d, gradient := make([]float32, m*k), make([]float32, m*k), make([]float32, m*k)
-	for i, v := range from {
-		q[i] = float32(v)
-		d[i] = w[i] - scales[i/k]*q[i]
-	}
-	copy(gradient, s.pull)
-	kernel.Gemm(false, false, m, k, k, 1, d, k, s.gram, k, 1, gradient, k)
-	moved := make([]float32, m*block)
-	for range sweeps {
-		changed := make([]bool, m)
-		for lo := 0; lo < k; lo += block {
-			width := min(block, k-lo)
-			kernel.Parallel(m, 1, func(first, last int) {
-				here := make([]float32, width)
-				for o := first; o < last; o++ {
-					copy(here, gradient[o*k+lo:])
-					move := moved[o*width:][:width]
-					for i := range move {
-						move[i] = 0
-						row := s.gram[(lo+i)*k+lo:][:width]
-						old := q[o*k+lo+i]
-						best := float32(math.RoundToEven(float64(old + here[i]/(scales[o]*row[i]))))
-						best = min(max(best, -127), 127)
-						if best == old || best != best {
-							continue
-						}
-						q[o*k+lo+i], changed[o] = best, true
-						move[i] = scales[o] * (best - old)
-						for j, g := range row {
-							here[j] -= move[i] * g
-						}
+		size := c.C * c.H * c.W
+		for item := range c.N {
+			kernel.Columns(c, have[i].Float32s()[item*size:][:size], at, a)
+			kernel.Columns(c, want[i].Float32s()[item*size:][:size], at, b)
+			kernel.Parallel(k, 16, func(lo, hi int) {
+				for r := lo; r < hi; r++ {
+					factor := float32(1)
+					if l.In != nil {
+						factor = 1 / l.In[r/(c.KH*c.KW)]
+					}
+					x, difference := p.x[r*p.n+from:], p.difference[r*p.n+from:]
+					for j, v := range a[r*len(at):][:len(at)] {
+						x[j], difference[j] = v, b[r*len(at)+j]*factor-v
 					}
 				}
 			})
-			kernel.Gemm(false, false, m, k, width, -1, moved, width, s.gram[lo*k:], k, 1, gradient, k)
-		}
-		if !slices.Contains(changed, true) {
-			break
+			from += len(at)
 		}
 	}
-	out := make([]int8, m*k)
+	return p, nil
+}
+
+// sums are what a layer of m outputs is fitted to.
+type sums struct {
+	m, k               int
+	gram               []float32 // [k,k]: the covariance of x', damped
+	pull               []float32 // [m,k]: the covariance of W (x - x') and x', as far as it is trusted
+	meanHave, meanWant []float64 // [k]: of x' and x
+}
+
+const (
+	// damping, a part of the mean variance, is added to every input's: what the images do not tell stays near the weights.
+	damping = 1e-3
+	// doubt is how many samples an input must have until half of what they say of the errors before the layer is believed: few images
+	// agree by chance in much that others do not show.
+	doubt = 4
+	// stripe is how many rows of a symmetric matrix are computed at once, from the diagonal on.
+	stripe = 256
+)
+
+// sums takes moments; w are the layer's weights [m,k].
+func (p *pixels) sums(w []float32) *sums {
+	k, n, m := p.k, p.n, len(w)/p.k
+	s := &sums{m: m, k: k, gram: make([]float32, k*k), pull: make([]float32, m*k), meanHave: make([]float64, k), meanWant: make([]float64, k)}
+	kernel.Parallel(k, 16, func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			have, off := 0.0, 0.0
+			for j, v := range p.x[r*n:][:n] {
+				have, off = have+float64(v), off+float64(p.difference[r*n+j])
+			}
+			s.meanHave[r], s.meanWant[r] = have/float64(n), (have+off)/float64(n)
+			for j := range n { // the bias takes what is constant
+				p.x[r*n+j] -= float32(s.meanHave[r])
+				p.difference[r*n+j] -= float32(s.meanWant[r] - s.meanHave[r])
+			}
+		}
+	})
+	each := 1 / float32(n)
+	for lo := 0; lo < k; lo += stripe {
+		kernel.Gemm(false, true, min(stripe, k-lo), k-lo, n, each, p.x[lo*n:], n, p.x[lo*n:], n, 0, s.gram[lo*k+lo:], k)
+	}
+	total := 0.0
+	for i := range k {
+		total += float64(s.gram[i*k+i])
+	}
+	kernel.Parallel(k, 16, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			for j := i + 1; j < k; j++ {
+				s.gram[j*k+i] = s.gram[i*k+j]
+			}
+			s.gram[i*k+i] += float32(damping*total/float64(k)) + math.SmallestNonzeroFloat32
+		}
+	})
+	moved := make([]float32, m*n)
+	kernel.Gemm(false, false, m, n, k, 1, w, k, p.difference, n, 0, moved, n)
+	kernel.Gemm(false, true, m, k, n, each*float32(n)/float32(n+doubt*k), moved, n, p.x, n, 0, s.pull, k)
+	return s
+}
+
+// block is how many inputs are gone through between two products with all of the gram.
+const block = 128
+
+// descend makes d G d^T + 2 p d^T smaller, per output channel, over integers q in [-127,127], where d = w - scale q, G is the sums' gram
+// and p their pull: from the given integers on it takes one after the other, once, to its best value, the others held.
+func descend(w, scales []float32, start []int8, s *sums) []int8 {
+	m, k := s.m, s.k
+	q, d, gradient := slices.Clone(start), make([]float32, m*k), make([]float32, m*block)
 	for i, v := range q {
-		out[i] = int8(v)
+		d[i] = w[i] - scales[i/k]*float32(v)
 	}
-	return out
+	for lo := 0; lo < k; lo += block {
+		width := min(block, k-lo)
+		for o := range m {
+			copy(gradient[o*width:][:width], s.pull[o*k+lo:])
+		}
+		kernel.Gemm(false, false, m, width, k, 1, d, k, s.gram[lo:], k, 1, gradient, width)
+		kernel.Parallel(m, 1, func(first, last int) {
+			for o := first; o < last; o++ {
+				here := gradient[o*width:][:width]
+				for i, g := range here {
+					at, row := o*k+lo+i, s.gram[(lo+i)*k+lo:][:width]
+					old := float32(q[at])
+					best := min(max(float32(math.RoundToEven(float64(old+g/(scales[o]*row[i])))), -127), 127)
+					if best == old || best != best {
+						continue
+					}
+					move := scales[o] * (best - old)
+					q[at], d[at] = int8(best), d[at]-move
+					for j := i + 1; j < width; j++ {
+						here[j] -= move * row[j]
+					}
+				}
+			}
+		})
+	}
+	return q
 }
