@@ -22,6 +22,8 @@ type Observer struct {
 	Options engine.Options
 	Dir     string // for the files of engines that are not embedded
 	Seen    func() // told of each image; nil for nobody
+	// Keep is given what Collect observes of each image, by key; nil for nobody. The tensors are not written to again.
+	Keep func(image string, values map[string]*tensor.Tensor)
 }
 
 // Collect adds the statistics of images to s: ranges of what the scope quantizes, and with peaks the largest amplitude of every
@@ -51,6 +53,9 @@ func (o *Observer) Collect(ctx context.Context, s *Stats, scope quant.Scope, pea
 		values, err := r.observe(ctx, picture, s.Peaks)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", images[i], err)
+		}
+		if o.Keep != nil {
+			o.Keep(images[i], values)
 		}
 		return values, nil
 	}, o.Seen)

@@ -22,7 +22,6 @@ import (
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
-	"syncsam-convert/ir/tensor"
 	"syncsam-convert/passes"
 	"syncsam-convert/quantizer"
 )
@@ -142,6 +141,7 @@ type Lowered struct {
 
 	client   *clients.Plan // nil: graphs have their own inputs and outputs
 	replayed string        // the scope of a plan that was read
+	seen     *memory       // what calibration saw that rounding needs; nil for nothing
 }
 
 // load recognises the model family and builds its graphs; the notes say what was chosen, assumed and dropped.
@@ -312,6 +312,10 @@ func (l *Lowered) observe(ctx context.Context, source string, images []string, s
 		return nil, err
 	}
 	defer remove()
+	if l.o.Precision == INT8 && l.o.Rounding == RoundAdaptive && l.o.Engine == engine.Embedded { // rounding computes with the same bits
+		l.seen = newMemory(spread(images, roundingImages))
+		o.Keep = l.seen.keep
+	}
 	s := calib.NewStats(source)
 	return s, o.Collect(ctx, s, scope, peaks, images)
 }
@@ -372,10 +376,11 @@ func (c *Compiled) audit(ctx context.Context) error {
 	if !half(c.Target, c.Precision) || !c.o.pictures() {
 		return nil
 	}
-	images, err := c.spread(auditImages)
+	images, err := calib.Images(c.o.Calibration)
 	if err != nil {
 		return err
 	}
+	images = spread(images, auditImages)
 	seen := func() {
 		c.audited++
 		c.o.Progress(Event{"audit", c.audited, len(images)})
@@ -451,54 +456,6 @@ const roundingWork = 1 << 30
 // adaptive decides how weights are rounded, for convolutions of so many multiply-adds.
 func (c *Calibrated) adaptive(work int64) bool {
 	return c.o.Rounding == RoundAdaptive || c.o.Rounding == RoundAuto && c.o.pictures() && work <= roundingWork
-}
-
-// roundingImages bounds how many calibration images choose integers: all are in memory at once.
-const roundingImages = 32
-
-// reconstruct rounds the layers' weights anew over calibration images; float is the encoder before it was quantized.
-func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Convolution) error {
-	done := 0
-	seen := func() {
-		done++
-		c.o.Progress(Event{"round", done, len(layers)})
-	}
-	if c.rounding != nil {
-		return c.rounding.Run(ctx, quantized, layers, seen)
-	}
-	inputs, err := c.roundingInputs(ctx)
-	if err != nil {
-		return err
-	}
-	return reconstruct.Run(ctx, float, quantized, layers, inputs, seen)
-}
-
-// roundingInputs are what the graph that reads the image takes of the pictures that choose integers.
-func (c *Calibrated) roundingInputs(ctx context.Context) ([]map[string]*tensor.Tensor, error) {
-	spread, err := c.spread(roundingImages)
-	if err != nil {
-		return nil, err
-	}
-	o, remove, err := c.observer(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer remove()
-	return o.Inputs(ctx, spread)
-}
-
-// spread chooses at most n of the calibration pictures, evenly.
-func (c *Calibrated) spread(n int) ([]string, error) {
-	images, err := calib.Images(c.o.Calibration)
-	if err != nil {
-		return nil, err
-	}
-	n = min(len(images), n)
-	spread := make([]string, n)
-	for i := range spread {
-		spread[i] = images[i*len(images)/n]
-	}
-	return spread, nil
 }
 
 // writePlan puts a plan where the options want it.

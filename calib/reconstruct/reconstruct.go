@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 
@@ -17,14 +18,19 @@ import (
 
 // Run rewrites the constants of the layers of a quantized graph, in graph order: what a layer reads has the errors of all layers before
 // it, rounded anew. float is the graph before insert-qdq; inputs are both graphs' inputs, one map per calibration image. Grouped
-// convolutions and those of dynamic size keep what they have. seen, if any, is told of each layer.
+// convolutions and those of dynamic size keep what they have. known are results of the float graph by key, one for each of the inputs, that
+// need not be computed again. seen, if any, is told of each layer.
 //
 // Per layer it minimises the mean of |W x - Q x'|^2 over pixels and images (x what the float layer reads, x' what the integer one reads,
 // W and Q the two layers' weights), for the integers by coordinate descent with fixed scales; the bias makes up for the means exactly.
-func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Convolution, inputs []map[string]*tensor.Tensor, seen func()) error {
-	plain := map[string]*ir.Value{}
+func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Convolution, inputs []map[string]*tensor.Tensor,
+	known map[string][]*tensor.Tensor, seen func()) error {
+	plain, results := map[string]*ir.Value{}, map[*ir.Value][]*tensor.Tensor{}
 	for v, key := range ir.Keys(float) {
 		plain[key] = v
+		if known[key] != nil {
+			results[v] = known[key]
+		}
 	}
 	ref := &reference{waiting: map[*ir.Value]int{}, known: map[*ir.Value][]*tensor.Tensor{}}
 	for _, l := range layers {
@@ -33,11 +39,8 @@ func Run(ctx context.Context, float, quantized *ir.Graph, layers []quantizer.Con
 		}
 		ref.waiting[plain[l.Key].Args[0]]++
 	}
-	var wanted []*ir.Value
-	for v := range ref.waiting {
-		wanted = append(wanted, v)
-	}
-	next, stop := iter.Pull2(ir.StepsFrom(ctx, float, inputs, nil, wanted))
+	wanted := slices.Collect(maps.Keys(ref.waiting))
+	next, stop := iter.Pull2(ir.StepsFrom(ctx, float, inputs, results, wanted))
 	defer stop()
 	ref.next = next
 	return run(ctx, quantized, layers, inputs, nil, func(l quantizer.Convolution) ([]*tensor.Tensor, error) { return ref.take(plain[l.Key].Args[0]) }, seen)

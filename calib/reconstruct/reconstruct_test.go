@@ -125,7 +125,7 @@ func TestRun(t *testing.T) {
 			grouped := layers[slices.IndexFunc(layers, func(l quantizer.Convolution) bool { return l.Key == "cnn.deep/Conv" })].Conv.Args[1].Args[0].Const
 			kept := slices.Clone(grouped.Int8s())
 			seen := 0
-			require.NoError(t, Run(context.Background(), float, g, layers, inputs, func() { seen++ }))
+			require.NoError(t, Run(context.Background(), float, g, layers, inputs, nil, func() { seen++ }))
 			require.Equal(t, 5, seen)
 			require.Equal(t, kept, grouped.Int8s(), "grouped convolutions keep their integers")
 			require.NoError(t, ir.Check(g))
@@ -152,7 +152,7 @@ func TestRun(t *testing.T) {
 	float, g, layers := quantized(t, quantizer.ONNXRuntime, pictures(1, 2))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	require.ErrorIs(t, Run(ctx, float, g, layers, pictures(1, 2), nil), context.Canceled)
+	require.ErrorIs(t, Run(ctx, float, g, layers, pictures(1, 2), nil, nil), context.Canceled)
 }
 
 // Each integer, in its turn, is the best with the others as they are then, whatever the blocks: as a plain descent in float64 finds them.
