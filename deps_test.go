@@ -89,7 +89,7 @@ serve/page               :
 serve                    : serve/page artifact engine internal/guard internal/memory internal/onnxpb internal/output internal/plain internal/version ir/tensor pictures prompt segment
 backends/triton          : artifact backends/tensorrt backends/tensorrt/plans engine internal/mapfile internal/onnxpb internal/output internal/trthost internal/version ir ir/tensor
 cmd/syncsam-convert      : backends/triton serve
-compile                  : clients
+compile                  : clients internal/memory
 cmd/syncsam-convert      : internal/early internal/guard internal/inputs internal/mapfile internal/memory internal/onnxpb internal/output internal/plain internal/trthost internal/version
 cmd/syncsam-convert      : clients
 cmd/syncsam-convert      : registry signature provenance

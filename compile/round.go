@@ -8,6 +8,7 @@ import (
 
 	"syncsam-convert/calib"
 	"syncsam-convert/calib/reconstruct"
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/tensor"
 	"syncsam-convert/quantizer"
@@ -30,6 +31,7 @@ func (c *Calibrated) reconstruct(ctx context.Context, float, quantized *ir.Graph
 	if err != nil {
 		return err
 	}
+	defer memory.Tight()()
 	return reconstruct.Run(ctx, float, quantized, layers, inputs, c.seen.values(), seen)
 }
 
@@ -57,22 +59,22 @@ func spread(images []string, n int) []string {
 	return chosen
 }
 
-// mostKept bounds what a memory holds, in bytes.
+// mostKept bounds what an album holds, in bytes.
 const mostKept = 256 << 20
 
-// A memory keeps of the float results that calibration observes on some images the smallest, which took most to compute: what lies
+// An album keeps of the float results that calibration observes on some images the smallest, which took most to compute: what lies
 // behind a ViT need not be computed again.
-type memory struct {
+type album struct {
 	images []string
 	kept   map[string]map[string]*tensor.Tensor // by image, by key
 }
 
-func newMemory(images []string) *memory {
-	return &memory{images: images, kept: map[string]map[string]*tensor.Tensor{}}
+func newAlbum(images []string) *album {
+	return &album{images: images, kept: map[string]map[string]*tensor.Tensor{}}
 }
 
-func (m *memory) keep(image string, values map[string]*tensor.Tensor) {
-	if !slices.Contains(m.images, image) {
+func (a *album) keep(image string, values map[string]*tensor.Tensor) {
+	if !slices.Contains(a.images, image) {
 		return
 	}
 	keys := slices.SortedFunc(maps.Keys(values), func(a, b string) int {
@@ -80,27 +82,27 @@ func (m *memory) keep(image string, values map[string]*tensor.Tensor) {
 	})
 	kept, size := map[string]*tensor.Tensor{}, int64(0)
 	for _, key := range keys {
-		if size += values[key].NumBytes(); size > mostKept/int64(len(m.images)) {
+		if size += values[key].NumBytes(); size > mostKept/int64(len(a.images)) {
 			break
 		}
 		kept[key] = values[key]
 	}
-	m.kept[image] = kept
+	a.kept[image] = kept
 }
 
 // values are what is kept of every image, by key, in the images' order.
-func (m *memory) values() map[string][]*tensor.Tensor {
-	if m == nil {
+func (a *album) values() map[string][]*tensor.Tensor {
+	if a == nil {
 		return nil
 	}
 	out := map[string][]*tensor.Tensor{}
-	for _, image := range m.images {
-		for key, t := range m.kept[image] {
+	for _, image := range a.images {
+		for key, t := range a.kept[image] {
 			out[key] = append(out[key], t)
 		}
 	}
 	for key, results := range out {
-		if len(results) < len(m.images) {
+		if len(results) < len(a.images) {
 			delete(out, key)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/guard"
 	"syncsam-convert/internal/mapfile"
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/internal/output"
 	"syncsam-convert/ir"
 	"syncsam-convert/ir/quant"
@@ -141,7 +142,7 @@ type Lowered struct {
 
 	client   *clients.Plan // nil: graphs have their own inputs and outputs
 	replayed string        // the scope of a plan that was read
-	seen     *memory       // what calibration saw that rounding needs; nil for nothing
+	seen     *album        // what calibration saw that rounding needs; nil for nothing
 }
 
 // load recognises the model family and builds its graphs; the notes say what was chosen, assumed and dropped.
@@ -313,9 +314,10 @@ func (l *Lowered) observe(ctx context.Context, source string, images []string, s
 	}
 	defer remove()
 	if l.o.Precision == INT8 && l.o.Rounding == RoundAdaptive && l.o.Engine == engine.Embedded { // rounding computes with the same bits
-		l.seen = newMemory(spread(images, roundingImages))
+		l.seen = newAlbum(spread(images, roundingImages))
 		o.Keep = l.seen.keep
 	}
+	defer memory.Tight()() // the model's packed weights beside what is observed
 	s := calib.NewStats(source)
 	return s, o.Collect(ctx, s, scope, peaks, images)
 }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,4 +26,25 @@ func TestLimit(t *testing.T) {
 	Set(0)
 	require.Equal(t, whole, Limit())
 	require.Empty(t, Flag{}.String())
+}
+
+// The collector is as it was when the last of several tight runs has ended; a user's GOGC stays.
+func TestTight(t *testing.T) {
+	percentNow := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	t.Setenv("GOGC", "")
+	before := percentNow()
+	first, second := Tight(), Tight()
+	require.Equal(t, percent, percentNow())
+	first()
+	first()
+	require.Equal(t, percent, percentNow())
+	second()
+	require.Equal(t, before, percentNow())
+	t.Setenv("GOGC", "70")
+	Tight()()
+	require.Equal(t, before, percentNow())
 }
