@@ -1,5 +1,6 @@
 // Package reconstruct chooses a quantized graph's integer weights and biases anew, convolution by convolution, so that each gives what the
-// float graph's gives on calibration inputs.
+// float graph's gives on calibration inputs. Products to which something is added are converted: Go fuses the two on some processors, and
+// integers would differ.
 package reconstruct
 
 import (
@@ -123,7 +124,7 @@ func fit(l quantizer.Convolution, have, want []*tensor.Tensor) error {
 	for o := range bias {
 		bias[o] = float64(l.Bias[o])
 		for i := range s.k {
-			bias[o] += float64(w[o*s.k+i])*s.meanWant[i] - float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i]
+			bias[o] += float64(float64(w[o*s.k+i])*s.meanWant[i]) - float64(float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i])
 		}
 	}
 	if err := dequantize.Args[0].SetConst(tensor.FromInt8(l.Weights.Dims(), integers)); err != nil {
@@ -198,7 +199,7 @@ func read(l quantizer.Convolution, attrs ir.ConvAttrs, have, want []*tensor.Tens
 					}
 					x, difference := p.x[r*p.n+from:], p.difference[r*p.n+from:]
 					for j, v := range a[r*len(at):][:len(at)] {
-						x[j], difference[j] = v, b[r*len(at)+j]*factor-v
+						x[j], difference[j] = v, float32(b[r*len(at)+j]*factor)-v
 					}
 				}
 			})
@@ -274,7 +275,7 @@ func descend(w, scales []float32, start []int8, s *sums) []int8 {
 	m, k := s.m, s.k
 	q, d, gradient := slices.Clone(start), make([]float32, m*k), make([]float32, m*block)
 	for i, v := range q {
-		d[i] = w[i] - scales[i/k]*float32(v)
+		d[i] = w[i] - float32(scales[i/k]*float32(v))
 	}
 	for lo := 0; lo < k; lo += block {
 		width := min(block, k-lo)
@@ -292,10 +293,10 @@ func descend(w, scales []float32, start []int8, s *sums) []int8 {
 					if best == old || best != best {
 						continue
 					}
-					move := scales[o] * (best - old)
+					move := float32(scales[o] * (best - old))
 					q[at], d[at] = int8(best), d[at]-move
 					for j := i + 1; j < width; j++ {
-						here[j] -= move * row[j]
+						here[j] -= float32(move * row[j])
 					}
 				}
 			}
