@@ -136,6 +136,7 @@ func newRoot() *cobra.Command {
 		pullCommand(),
 		signCommand(),
 		manifestCommand(),
+		doctorCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
