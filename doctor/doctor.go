@@ -83,7 +83,7 @@ func Look(needed []string, o engine.Options) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Usable: true, Tool: version.Get(), Go: runtime.Version(), Processor: Processor{runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), engine.CPUs(), picked},
-		Memory: Memory{memory.Machine(), memory.Limit()}, Opsets: Opsets{onnx.DefaultOpset, onnx.MinOpset, onnx.MaxOpset}, Folders: folders()}
+		Memory: Memory{memory.Machine(), memory.Limit()}, Opsets: Opsets{onnx.DefaultOpset, onnx.MinOpset, onnx.MaxOpset}, TensorRT: tensorrt.ReleaseNames(), Folders: folders()}
 	for _, name := range engine.Names() {
 		e := Engine{Name: name, Needed: slices.Contains(needed, name)}
 		if e.Version, err = engine.Version(name, o); err != nil {
@@ -93,9 +93,6 @@ func Look(needed []string, o engine.Options) (*Report, error) {
 			e.Library = engine.LibraryOf(name, o)
 		}
 		r.Engines = append(r.Engines, e)
-	}
-	for _, release := range tensorrt.Releases {
-		r.TensorRT = append(r.TensorRT, release.Name)
 	}
 	return r, nil
 }

@@ -106,6 +106,16 @@ func exactly(n int, kind string) cobra.PositionalArgs {
 	}
 }
 
+// atLeast wants n arguments of the given kind or more.
+func atLeast(n int, kind string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
+		}
+		return nil
+	}
+}
+
 // addJSON adds --json: alone it prints to standard output, --json=FILE writes a file.
 func addJSON(c *cobra.Command, to *string, what string) {
 	c.Flags().StringVar(to, "json", "", "print "+what+" as JSON; --json=FILE names a file to write")
