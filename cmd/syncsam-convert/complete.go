@@ -30,7 +30,7 @@ var choices = map[string]struct {
 	"family": {values: frontends.Names}, "client": {values: clients.Names}, "image-input": {values: clients.ImageInputs}, "one-mask": {values: clients.OneMasks},
 	"target": {values: of(compile.Targets)}, "lint/target": {portable.Targets, true}, "release": {tensorrt.ReleaseNames, true}, "opset": {values: opsets},
 	"precision": {values: of(compile.Precisions)}, "rounding": {values: of(compile.Roundings)}, "quantize": {values: of(compile.Quantities)}, "calib-method": {values: calib.MethodNames},
-	"prompts": {of(golden.Modes), true}, "judge": {values: of([]string{golden.JudgeEquivalence})}, "table": {values: golden.PaperTables}, "format": {values: of(formats)},
+	"prompts": {of(golden.Modes), true}, "bench/prompts": {}, "judge": {values: of([]string{golden.JudgeEquivalence})}, "table": {values: golden.PaperTables}, "format": {values: of(formats)},
 	"layout": {values: dataset.Layouts}, "triton/format": {values: of(triton.Formats)}, "device": {values: of(triton.Devices)},
 }
 
@@ -50,7 +50,7 @@ func complete(c *cobra.Command) {
 		if !ok {
 			choice, ok = choices[f.Name]
 		}
-		if c.Name() == "bench" && f.Name == "prompts" || !ok && strings.HasPrefix(f.Value.Type(), "string") {
+		if !ok && strings.HasPrefix(f.Value.Type(), "string") {
 			return
 		}
 		_ = c.RegisterFlagCompletionFunc(f.Name, func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {

@@ -71,7 +71,6 @@ func addHelp(root *cobra.Command) {
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(c.OutOrStdout(), c, true) })
 	root.SetUsageFunc(func(c *cobra.Command) error { printHelp(c.OutOrStderr(), c, false); return nil })
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
 	complete(root)
 }
 
