@@ -8,6 +8,8 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
+VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)
+
 .PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container test-container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
 
 build:
@@ -60,10 +62,28 @@ test-same-bytes: build
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o build/arm64/syncsam-convert ./cmd/syncsam-convert
 	QUICK=$(QUICK) sh scripts/same_bytes.sh $(BIN) build/arm64/syncsam-convert
 
-lint:
+# Completions and man pages of release archives, in build/release-files: the same for one commit.
+release-files:
+	rm -rf build/release-files
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(GO) run -buildvcs=false -tags release ./cmd/syncsam-convert docs build/release-files
+
+# Static archives for linux, darwin and windows with checksums and bills of materials, in build/release, which are then looked into and tried. GoReleaser and
+# cyclonedx-gomod are built into build/tools by the first run, which takes minutes.
+release-snapshot:
+	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@v2.15.1
+	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	TOOLS=$(CURDIR)/build/tools VERSION=$(VERSION) build/tools/goreleaser release --snapshot --clean --parallelism 2
+	sh scripts/check_release.sh build/release $(VERSION)
+
+# The program for the systems of a release, without cgo, tests included.
+cross:
+	@for p in linux/arm64 darwin/arm64 windows/amd64; do echo "vet $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
+
+lint: cross
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) build ./...
+	$(GO) vet -tags release ./cmd/syncsam-convert
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 # Known vulnerabilities; without a network to the database it says so and passes.

@@ -104,6 +104,9 @@ func jsonFile(args []string) []string {
 	return out
 }
 
+// more are commands that builds with a tag have.
+var more []func() *cobra.Command
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "syncsam-convert",
@@ -142,6 +145,9 @@ func newRoot() *cobra.Command {
 		manifestCommand(),
 		doctorCommand(),
 	)
+	for _, command := range more {
+		root.AddCommand(command())
+	}
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
