@@ -10,7 +10,7 @@ COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev
 
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container test-container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -74,6 +74,11 @@ release-snapshot:
 	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 	TOOLS=$(CURDIR)/build/tools VERSION=$(VERSION) build/tools/goreleaser release --snapshot --clean --parallelism 2
 	sh scripts/check_release.sh build/release $(VERSION)
+
+# Both images of Containerfile, offline, and a build in each; with Debian's buildah or podman, else under chroot, as it says.
+container: build onnxruntime
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X syncsam-convert/internal/version.Commit=$(COMMIT)" -o build/static/syncsam-convert ./cmd/syncsam-convert
+	sh scripts/container.sh $(BIN) build/static/syncsam-convert
 
 # The program for the systems of a release, without cgo, tests included.
 cross:
