@@ -54,12 +54,12 @@ for root in static onnxruntime; do
 	buildah)
 		made=$(buildah from "$tag")
 		trap 'buildah rm "$made" >/dev/null 2>&1 || true' EXIT
-		in() { buildah run --isolation chroot -v "$PWD/$context/out:/work" "$made" -- /usr/bin/syncsam-convert "$@"; }
+		inside() { buildah run --isolation chroot -v "$PWD/$context/out:/work" "$made" -- /usr/bin/syncsam-convert "$@"; }
 		;;
-	podman) in() { podman run --rm --network none -v "$PWD/$context/out:/work" "$tag" "$@"; } ;;
+	podman) inside() { podman run --rm --network none -v "$PWD/$context/out:/work" "$tag" "$@"; } ;;
 	esac
-	in doctor --engine $engine
-	in build model.pth -o artifact
+	inside doctor --engine $engine
+	inside build model.pth -o artifact
 	test -s "$context/out/artifact/manifest.json"
 	[ $tool = podman ] || { buildah rm "$made" >/dev/null; trap - EXIT; }
 	$tool images "$tag"
