@@ -72,8 +72,8 @@ release-files:
 release-snapshot:
 	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@v2.15.1
 	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
-	TOOLS=$(CURDIR)/build/tools VERSION=$(VERSION) build/tools/goreleaser release --snapshot --clean --parallelism 2
-	sh scripts/check_release.sh build/release $(VERSION)
+	PATH=$(CURDIR)/build/tools:$$PATH VERSION=$(VERSION) goreleaser release --snapshot --clean --parallelism 2
+	GO=$(GO) sh scripts/check_release.sh build/release $(VERSION)
 
 # Both images of Containerfile, offline, and a build in each; with Debian's buildah or podman, else under chroot, as it says.
 container: build onnxruntime
