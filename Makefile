@@ -70,7 +70,7 @@ release-files:
 # Static archives for linux, darwin and windows with checksums and bills of materials, in build/release, which are then looked into and tried. GoReleaser and
 # cyclonedx-gomod are built into build/tools by the first run, which takes minutes.
 release-snapshot:
-	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@v2.15.1
+	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@v2.15.1
 	GOBIN=$(CURDIR)/build/tools CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 	PATH=$(CURDIR)/build/tools:$$PATH VERSION=$(VERSION) goreleaser release --snapshot --clean --parallelism 2
 	GO=$(GO) sh scripts/check_release.sh build/release $(VERSION)
