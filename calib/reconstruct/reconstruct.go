@@ -119,7 +119,7 @@ func fit(l quantizer.Convolution, have, want []*tensor.Tensor) error {
 	for o := range bias {
 		bias[o] = float64(l.Bias[o])
 		for i := range s.k {
-			bias[o] += float64(w[o*s.k+i])*s.meanWant[i] - float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i]
+			bias[o] += float64(float64(w[o*s.k+i])*s.meanWant[i]) - float64(float64(scales[o])*float64(integers[o*s.k+i])*s.meanHave[i])
 		}
 	}
 	if err := dequantize.Args[0].SetConst(tensor.FromInt8(l.Weights.Dims(), integers)); err != nil {
@@ -196,7 +196,7 @@ func (s *sums) add(l quantizer.Convolution, attrs ir.ConvAttrs, have, want *tens
 				}
 				row := x[r*n:][:n]
 				for j, v := range difference[r*n:][:n] {
-					v *= factor
+					v = float32(v * factor) // no part of the difference below
 					s.meanHave[r] += float64(row[j])
 					s.meanWant[r] += float64(v)
 					difference[r*n+j] = v - row[j]
@@ -226,7 +226,7 @@ func (s *sums) centre(w []float32) {
 	kernel.Parallel(s.k, 16, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			for j := i; j < s.k; j++ {
-				v := float32(float64(s.gram[i*s.k+j])/s.n - s.meanHave[i]*s.meanHave[j])
+				v := float32(float64(s.gram[i*s.k+j])/s.n - float64(s.meanHave[i]*s.meanHave[j]))
 				s.gram[i*s.k+j], s.gram[j*s.k+i] = v, v
 			}
 		}
@@ -234,10 +234,10 @@ func (s *sums) centre(w []float32) {
 	for o := range s.m {
 		mean := 0.0
 		for i := range s.k {
-			mean += float64(w[o*s.k+i]) * (s.meanWant[i] - s.meanHave[i])
+			mean += float64(float64(w[o*s.k+i]) * (s.meanWant[i] - s.meanHave[i]))
 		}
 		for j := range s.k {
-			s.pull[o*s.k+j] = float32(float64(s.pull[o*s.k+j])/s.n - mean*s.meanHave[j])
+			s.pull[o*s.k+j] = float32(float64(s.pull[o*s.k+j])/s.n - float64(mean*s.meanHave[j]))
 		}
 	}
 	for i := range s.k {
@@ -259,7 +259,7 @@ func descend(w, scales []float32, from []int8, s *sums) []int8 {
 	q, d, gradient := make([]float32, m*k), make([]float32, m*k), make([]float32, m*k)
 	for i, v := range from {
 		q[i] = float32(v)
-		d[i] = w[i] - scales[i/k]*q[i]
+		d[i] = w[i] - float32(scales[i/k]*q[i])
 	}
 	copy(gradient, s.pull)
 	kernel.Gemm(false, false, m, k, k, 1, d, k, s.gram, k, 1, gradient, k)
@@ -285,7 +285,7 @@ func descend(w, scales []float32, from []int8, s *sums) []int8 {
 						q[o*k+lo+i], changed[o] = best, true
 						move[i] = scales[o] * (best - old)
 						for j, g := range row {
-							here[j] -= move[i] * g
+							here[j] -= float32(move[i] * g)
 						}
 					}
 				}
