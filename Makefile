@@ -37,11 +37,11 @@ generate:
 	cd ir/kernel/gen && $(GO) run .
 
 # The kernels on arm64; elsewhere needs qemu-aarch64-static (Debian's qemu-user-static). The compiler must not have fused anything: a
-# multiplication and an addition that it joins are rounded once there and twice on other processors.
+# multiplication and an addition that it joins are rounded once there and twice on other processors, and an artifact would have other bytes.
 test-arm64:
 	@mkdir -p build
 	GOARCH=arm64 $(GO) test -c -o build/kernel-arm64.test ./ir/kernel
-	@! GOARCH=arm64 $(GO) build -gcflags=-S ./ir/kernel 2>&1 | grep -E '\sFN?M(ADD|SUB)[SD]\s'
+	@! GOARCH=arm64 $(GO) build -gcflags=-S ./ir/kernel ./ir/tensor ./quantizer ./passes ./calib ./calib/reconstruct ./compile 2>&1 | grep -E '\sFN?M(ADD|SUB)[SD]\s' | grep -v /src/math/
 	cd ir/kernel && $$(test "$$(uname -m)" = aarch64 || echo qemu-aarch64-static) ../../build/kernel-arm64.test -test.short
 
 # The whole way of a release: build, verify, sign, push, pull by digest, check, verify again, and a planted regression that must be caught; needs openssl.
