@@ -75,7 +75,7 @@ func mse(h *Histogram) float32 {
 			if n == 0 {
 				continue
 			}
-			x := (float64(i) + 0.5) * w
+			x := float64((float64(i) + 0.5) * w)
 			var e float64
 			switch {
 			case x >= t:
