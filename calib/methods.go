@@ -68,7 +68,7 @@ func mse(h *Histogram) float32 {
 	w := h.width()
 	best, at := math.Inf(1), h.Max
 	for _, c := range candidates(h) {
-		t := float64(c) * w
+		t := float64(float64(c) * w)
 		step := t / h.steps()
 		err := 0.0
 		for i, n := range h.Counts {
