@@ -96,6 +96,8 @@ cmd/syncsam-convert      : registry signature provenance
 signature                : artifact internal/mapfile internal/output
 registry                 : artifact internal/mapfile internal/output provenance signature
 provenance               : artifact
+doctor                   : backends/onnx backends/tensorrt engine internal/memory internal/output internal/plain internal/version registry
+cmd/syncsam-convert      : doctor backends/onnx
 `
 
 const module = "syncsam-convert/"

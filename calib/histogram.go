@@ -86,7 +86,7 @@ func (h *Histogram) Merge(o *Histogram) {
 }
 
 // width is one bin's, in units of x.
-func (h *Histogram) width() float64 { return math.Ldexp(1, h.Exp) / Bins }
+func (h *Histogram) width() float64 { return float64(math.Ldexp(1, h.Exp) / Bins) } // converted, so that no sum is fused with it
 
 // steps is how many quantization steps lie between 0 and the clipping amplitude.
 func (h *Histogram) steps() float64 {

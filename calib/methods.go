@@ -68,25 +68,25 @@ func mse(h *Histogram) float32 {
 	w := h.width()
 	best, at := math.Inf(1), h.Max
 	for _, c := range candidates(h) {
-		t := float64(c) * w
+		t := float64(float64(c) * w)
 		step := t / h.steps()
 		err := 0.0
 		for i, n := range h.Counts {
 			if n == 0 {
 				continue
 			}
-			x := (float64(i) + 0.5) * w
+			x := float64((float64(i) + 0.5) * w)
 			var e float64
 			switch {
 			case x >= t:
-				e = (x - t) * (x - t)
+				e = float64((x - t) * (x - t))
 			case step < 2*w: // bins are coarser than steps: the error is uniform within a step
 				e = step * step / 12
 			default:
-				d := x - step*math.Round(x/step)
-				e = d*d + w*w/12
+				d := x - float64(step*math.Round(x/step))
+				e = float64(d*d) + w*w/12
 			}
-			err += e * float64(n)
+			err += float64(e * float64(n))
 		}
 		if err < best {
 			best, at = err, float32(t)
@@ -138,7 +138,7 @@ func divergence(counts []int64, c, levels int) float64 {
 			if counts[i] > 0 {
 				q = max(q, sum/float64(filled))
 			}
-			d += p[i] / total * math.Log(p[i]/q)
+			d += float64(p[i] / total * math.Log(p[i]/q))
 		}
 	}
 	return d

@@ -136,6 +136,9 @@ const (
 	OneSAM   = "sam"   // as SAM's ONNX export does: the best of the multimasks for one or two points, mask 0 otherwise
 )
 
+// OneMasks lists those rules.
+func OneMasks() []string { return []string{OneModel, OneSAM} }
+
 // Options are what a build asks for beside the model.
 type Options struct {
 	Client      string // "": none

@@ -53,7 +53,7 @@ func (c *Compiled) positions(m *ir.Module) *tensor.Tensor {
 	for i := range h * h {
 		px, py := 2*(float64(i%h)+0.5)/float64(h)-1, 2*(float64(i/h)+0.5)/float64(h)-1
 		for k := range half {
-			s, cos := math.Sincos(2 * math.Pi * (px*float64(x[k]) + py*float64(x[half+k])))
+			s, cos := math.Sincos(2 * math.Pi * (float64(px*float64(x[k])) + float64(py*float64(x[half+k]))))
 			out[k*h*h+i], out[(half+k)*h*h+i] = float32(s), float32(cos)
 		}
 	}

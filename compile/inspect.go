@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/frontends"
 	"syncsam-convert/frontends/blocks"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/internal/guard"
@@ -24,12 +23,14 @@ type Inspection struct {
 	Wrapper    string         `json:"wrapper,omitempty"` // key or prefix that the state dict lies under
 	Parameters int64          `json:"parameters"`
 	Tensors    int            `json:"tensors"`
-	DTypes     map[string]int `json:"dtypes"`            // tensors by element type
-	Modules    []ModuleSize   `json:"modules"`           // by the first two steps of the key
-	Shared     []string       `json:"shared,omitempty"`  // tied tensors, "a = b"
-	Globals    []string       `json:"globals,omitempty"` // pickled classes that were not executed
-	Dropped    []string       `json:"dropped,omitempty"` // what of the tensors was not kept, and tensors that cannot be computed with
-	Notes      []string       `json:"notes,omitempty"`   // what was chosen and assumed
+	SHA256     string         `json:"sha256"`                       // as in a manifest's source: of the file's bytes; with what is merged, of the hashes of all
+	Calibrated string         `json:"calibration_sha256,omitempty"` // of the calibration data, where they are named: as in a manifest's build
+	DTypes     map[string]int `json:"dtypes"`                       // tensors by element type
+	Modules    []ModuleSize   `json:"modules"`                      // by the first two steps of the key
+	Shared     []string       `json:"shared,omitempty"`             // tied tensors, "a = b"
+	Globals    []string       `json:"globals,omitempty"`            // pickled classes that were not executed
+	Dropped    []string       `json:"dropped,omitempty"`            // what of the tensors was not kept, and tensors that cannot be computed with
+	Notes      []string       `json:"notes,omitempty"`              // what was chosen and assumed
 }
 
 // ModuleSize is one module's share of a checkpoint.
@@ -40,9 +41,10 @@ type ModuleSize struct {
 	DType      string `json:"dtype"` // of its floating-point tensors, or "mixed"
 }
 
-// Inspect recognises a checkpoint and counts its parameters.
-func Inspect(path string, o frontends.Options) (*Inspection, error) {
-	source, err := Open(Options{Checkpoint: path, Model: o, AllowNonFinite: true})
+// Inspect recognises a checkpoint, counts its parameters and hashes its files, and those of the calibration data. Of the options the checkpoint, what is said of
+// its model, and the calibration data count.
+func Inspect(o Options) (*Inspection, error) {
+	source, err := Open(Options{Checkpoint: o.Checkpoint, Model: o.Model, AllowNonFinite: true})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,10 @@ func Inspect(path string, o frontends.Options) (*Inspection, error) {
 	x := describe(source.Checkpoint)
 	x.Family, x.Config, x.Notes = m.Meta.Family, m.Meta.Config, notes
 	x.Layout, _ = m.Meta.Config["layout"].(string)
-	return x, nil
+	if x.SHA256, err = source.SHA256(); err == nil && o.Calibration != "" {
+		x.Calibrated, err = o.calibrationHash()
+	}
+	return x, err
 }
 
 func describe(ck *checkpoint.Checkpoint) *Inspection {

@@ -28,6 +28,14 @@ const (
 	TensorRT = "tensorrt" // the models of ONNX, and beside them a folder of models and a recipe for plans
 )
 
+// Targets, Precisions, Roundings and Quantities are what the options of these names take.
+var (
+	Targets    = []string{ONNX, OpenVINO, TensorRT}
+	Precisions = []string{FP32, FP16, INT8}
+	Roundings  = []string{RoundAuto, RoundNearest, RoundAdaptive}
+	Quantities = []string{QuantizeCNN, QuantizeLinear, QuantizeAll}
+)
+
 // The precisions.
 const (
 	FP32 = "fp32"
@@ -163,9 +171,9 @@ func (o Options) Validate() error {
 		return nil
 	}
 	for _, err := range []error{
-		choice("target", o.Target, ONNX, OpenVINO, TensorRT),
-		choice("precision", o.Precision, FP32, FP16, INT8),
-		choice("rounding", o.Rounding, RoundAuto, RoundNearest, RoundAdaptive),
+		choice("target", o.Target, Targets...),
+		choice("precision", o.Precision, Precisions...),
+		choice("rounding", o.Rounding, Roundings...),
 		choice("calib-method", o.Method, calib.MethodNames()...),
 		choice("engine", o.Engine, engine.Names()...),
 	} {
@@ -176,8 +184,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Model.ImageSize < 0:
 		return fmt.Errorf("--image-size: have %d, want a positive number", o.Model.ImageSize)
-	case o.Quantize != QuantizeDefault && o.Quantize != QuantizeCNN && o.Quantize != QuantizeLinear && o.Quantize != QuantizeAll:
-		return fmt.Errorf("--quantize: have %q, want cnn, linear or all", o.Quantize)
+	case o.Quantize != QuantizeDefault && !slices.Contains(Quantities, o.Quantize):
+		return fmt.Errorf("--quantize: have %q, want one of %s", o.Quantize, strings.Join(Quantities, ", "))
 	case o.Quantize != QuantizeDefault && o.Precision != INT8:
 		return fmt.Errorf("--quantize: only with --precision int8")
 	case o.Calibration != "" && o.Plan != "" && o.Rounding != RoundAdaptive:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"syncsam-convert/internal/trthost"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
@@ -84,3 +85,19 @@ func Has(s Session, input string) bool { return slices.Contains(s.Inputs(), inpu
 // CPU is the set of instructions that the embedded engine's kernels use, by $SYNCSAM_CPU or the widest that the processor has; the error
 // is that the variable names none that is there.
 func CPU() (string, error) { return kernel.CPU() }
+
+// CPUs are the sets of instructions that CPU chooses from, from the plainest to the widest.
+func CPUs() []string { return kernel.CPUs() }
+
+// LibraryOf is the file of an engine that is no part of the program and has told its Version; else "".
+func LibraryOf(name string, o Options) string {
+	switch name {
+	case ONNXRuntime:
+		path, _ := FindLibrary(o.Library)
+		return path
+	case TensorRT:
+		l, _ := trthost.FindLibrary(o.TensorRT)
+		return l.Path
+	}
+	return ""
+}

@@ -28,6 +28,15 @@ func Paper() (map[string]PaperTable, error) {
 	return doc.Tables, err
 }
 
+// PaperTables are the numbers of those tables.
+func PaperTables() []string {
+	tables, err := Paper()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(tables))
+}
+
 // LookupPaper finds published results by TABLE/ROW, "2/SyncSAM-SAMed-50", "4/SAM/STS" or "5/12"; letter case does not matter.
 // The error lists what there is.
 func LookupPaper(key string) (map[string]float64, string, error) {

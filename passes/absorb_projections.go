@@ -95,7 +95,7 @@ func (a crossing) out(b *ir.Builder, product *ir.Value) *ir.Value {
 	weights := tensor.Dense(o.Const).Float32s()
 	for i, x := range values {
 		for j := range bias {
-			bias[j] += float64(x) * float64(weights[i*len(bias)+j])
+			bias[j] += float64(float64(x) * float64(weights[i*len(bias)+j]))
 		}
 	}
 	sum := make([]float32, len(bias))

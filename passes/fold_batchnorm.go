@@ -32,7 +32,7 @@ func foldBatchNorm(w *Work) error {
 		s, shift := affine(bn)
 		if len(conv.Args) > 2 && conv.Args[2] != nil {
 			for i, x := range conv.Args[2].Const.Float32s() {
-				shift[i] += float64(x) * s[i]
+				shift[i] += float64(float64(x) * s[i])
 			}
 		}
 		weight := conv.Args[1].Const
@@ -51,7 +51,7 @@ func affine(bn *ir.Value) (s, shift []float64) {
 	eps := float64(ir.BatchNormalization.Of(bn).Epsilon)
 	for i := range gamma {
 		s = append(s, float64(gamma[i])/math.Sqrt(float64(variance[i])+eps))
-		shift = append(shift, float64(beta[i])-float64(mean[i])*s[i])
+		shift = append(shift, float64(beta[i])-float64(float64(mean[i])*s[i]))
 	}
 	return s, shift
 }

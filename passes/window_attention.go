@@ -123,7 +123,7 @@ func (a attention) weights(b *ir.Builder) (qkv, proj, bias *ir.Value) {
 		sum, rows := make([]float64, d), p.Float32s()
 		for i, v := range old.Float32s()[2*d:] {
 			for j, x := range rows[i*d : (i+1)*d] {
-				sum[j] += float64(v) * float64(x)
+				sum[j] += float64(float64(v) * float64(x))
 			}
 		}
 		for j, x := range pb.Float32s() {

@@ -25,7 +25,7 @@ func (d *dicomFile) colours() error {
 	case "RGB":
 		if d.stored != 8 {
 			scale := 255 / float64(uint64(1)<<d.stored-1)
-			d.sample = func(z, i int) float64 { return math.Floor(sample(z, i)*scale + 0.5) }
+			d.sample = func(z, i int) float64 { return math.Floor(float64(sample(z, i)*scale) + 0.5) }
 		}
 	case "YBR_FULL", "YBR_FULL_422":
 		d.sample = func(z, i int) float64 {
@@ -34,11 +34,11 @@ func (d *dicomFile) colours() error {
 			var x float32
 			switch i % 3 { // PS3.3 C.7.6.3.1.2, inverted
 			case 0:
-				x = y + 1.402*r
+				x = y + float32(1.402*r)
 			case 1:
-				x = y - (0.114*1.772/0.587)*b - (0.299*1.402/0.587)*r
+				x = y - float32((0.114*1.772/0.587)*b) - float32((0.299*1.402/0.587)*r)
 			default:
-				x = y + 1.772*b
+				x = y + float32(1.772*b)
 			}
 			return float64(min(max(float32(math.Floor(float64(x+0.5))), 0), 255))
 		}

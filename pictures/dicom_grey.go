@@ -35,7 +35,7 @@ func (d *dicomFile) modalityOf(z int) (func(x float64) float64, error) {
 	case slope == 0:
 		return nil, fmt.Errorf("%s: have 0", dcm.RescaleSlope)
 	}
-	return func(x float64) float64 { return x*slope + inter }, nil
+	return func(x float64) float64 { return float64(x*slope) + inter }, nil
 }
 
 // table is the function of a lookup table in the item of a sequence, and the largest value it can give. Values outside take the

@@ -92,7 +92,7 @@ func halfPixel(in, out int) []sample {
 	scale := float32(in) / float32(out)
 	s := make([]sample, out)
 	for i := range s {
-		at := max((float32(i)+0.5)*scale-0.5, 0)
+		at := max(float32((float32(i)+0.5)*scale)-0.5, 0)
 		lo := min(int(at), in-1)
 		s[i] = sample{lo, min(lo+1, in-1), min(max(at-float32(lo), 0), 1)}
 	}
@@ -105,9 +105,9 @@ func bilinear(x []float32, w, h, stride, ow, oh int, emit func(y int, row []floa
 	for y, r := range halfPixel(h, oh) {
 		top, bottom := x[r.lo*stride:][:w], x[r.hi*stride:][:w]
 		for i, c := range cols {
-			a := top[c.lo]*(1-c.part) + top[c.hi]*c.part
-			b := bottom[c.lo]*(1-c.part) + bottom[c.hi]*c.part
-			row[i] = a*(1-r.part) + b*r.part
+			a := float32(top[c.lo]*(1-c.part)) + float32(top[c.hi]*c.part)
+			b := float32(bottom[c.lo]*(1-c.part)) + float32(bottom[c.hi]*c.part)
+			row[i] = float32(a*(1-r.part)) + float32(b*r.part)
 		}
 		if !emit(y, row) {
 			return

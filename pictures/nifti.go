@@ -167,7 +167,7 @@ func readNIfTI(path string) (*volume, error) {
 		return nil, fmt.Errorf("scl_slope and scl_inter: have %g and %g, want numbers", slope, inter)
 	}
 	unscaled := v.at
-	v.at = func(i int) float64 { return slope*unscaled(i) + inter }
+	v.at = func(i int) float64 { return float64(slope*unscaled(i)) + inter }
 	v.step = slope / 2
 	return v, nil
 }

@@ -18,7 +18,7 @@ type Frame struct {
 // NewFrame is the frame of a longest-side resize: sizes int(x * S/max(W,H) + 0.5), at least 1.
 func NewFrame(w, h, s int) Frame {
 	scale := float64(s) * 1.0 / float64(max(w, h))
-	return Frame{w, h, max(int(float64(w)*scale+0.5), 1), max(int(float64(h)*scale+0.5), 1), s, false}
+	return Frame{w, h, max(int(float64(float64(w)*scale)+0.5), 1), max(int(float64(float64(h)*scale)+0.5), 1), s, false}
 }
 
 // Point scales original-image coordinates to the S x S frame, per axis by resized/original; whole pixels by S/max(W,H), truncated.

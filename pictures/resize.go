@@ -18,7 +18,7 @@ func triangle(in, out int) []taps {
 	support := max(scale, 1.0)
 	all := make([]taps, out)
 	for i := range all {
-		center := (float64(i) + 0.5) * scale
+		center := float64((float64(i) + 0.5) * scale)
 		lo := max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), in)
 		weights, sum := make([]float64, hi-lo), 0.0
@@ -32,7 +32,7 @@ func triangle(in, out int) []taps {
 			if sum != 0 {
 				w /= sum
 			}
-			coef[k] = int32(w*(1<<fixedBits) + 0.5)
+			coef[k] = int32(float64(w*(1<<fixedBits)) + 0.5)
 		}
 		all[i] = taps{lo, coef}
 	}

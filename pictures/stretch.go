@@ -131,14 +131,14 @@ func stretchLine(line, out []float64) {
 	}
 	spline := splineCoefficients(line)
 	for i := range out {
-		at := (float64(i)+0.5)*scale - 0.5
+		at := float64((float64(i)+0.5)*scale) - 0.5
 		first := int(math.Floor(at))
 		t := at - float64(first)
-		weights := [4]float64{(1 - t) * (1 - t) * (1 - t) / 6, (t*t*(t-2)*3 + 4) / 6, 0, t * t * t / 6}
+		weights := [4]float64{(1 - t) * (1 - t) * (1 - t) / 6, (float64(t*t*(t-2)*3) + 4) / 6, 0, t * t * t / 6}
 		weights[2] = 1 - weights[0] - weights[1] - weights[3]
 		sum := 0.0
 		for k, wt := range weights {
-			sum += wt * spline[mirror(first-1+k, len(spline))]
+			sum += float64(wt * spline[mirror(first-1+k, len(spline))])
 		}
 		out[i] = sum
 	}
@@ -156,7 +156,7 @@ func mirror(i, n int) int {
 
 // gaussian filters a line, mirrored, with a kernel of radius 4 sigma.
 func gaussian(line []float64, sigma float64) []float64 {
-	radius := int(4*sigma + 0.5)
+	radius := int(float64(4*sigma) + 0.5)
 	kernel, sum := make([]float64, 2*radius+1), 0.0
 	for i := range kernel {
 		d := float64(i - radius)
@@ -166,7 +166,7 @@ func gaussian(line []float64, sigma float64) []float64 {
 	out := make([]float64, len(line))
 	for i := range out {
 		for k, wt := range kernel {
-			out[i] += wt / sum * line[mirror(i+k-radius, len(line))]
+			out[i] += float64(wt / sum * line[mirror(i+k-radius, len(line))])
 		}
 	}
 	return out
@@ -186,16 +186,16 @@ func splineCoefficients(line []float64) []float64 {
 		c[i] = v * gain
 	}
 	last := math.Pow(z, float64(n-1))
-	sum, up, down := c[0]+last*c[n-1], z, last*last/z
+	sum, up, down := c[0]+float64(last*c[n-1]), z, last*last/z
 	for i := 1; i < n-1; i++ {
-		sum += (up + down) * c[i]
+		sum += float64((up + down) * c[i])
 		up, down = up*z, down/z
 	}
-	c[0] = sum / (1 - last*last)
+	c[0] = sum / (1 - float64(last*last))
 	for i := 1; i < n; i++ {
-		c[i] += z * c[i-1]
+		c[i] += float64(z * c[i-1])
 	}
-	c[n-1] = (z*c[n-2] + c[n-1]) * z / (z*z - 1)
+	c[n-1] = (float64(z*c[n-2]) + c[n-1]) * z / (float64(z*z) - 1)
 	for i := n - 2; i >= 0; i-- {
 		c[i] = z * (c[i+1] - c[i])
 	}

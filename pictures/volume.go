@@ -172,7 +172,7 @@ func (v *volume) rangeOf(from int) [2]float64 {
 	switch {
 	case len(x) > 0:
 		slices.Sort(x)
-		at := func(share float64) float64 { return x[int(share*float64(len(x)-1)+0.5)] }
+		at := func(share float64) float64 { return x[int(float64(share*float64(len(x)-1))+0.5)] }
 		low, high = at(darkShare), at(lightShare)
 	case low > high || !v.lowest:
 		low, high = 0, 0

@@ -150,15 +150,15 @@ func bestScale(w []float32) float32 {
 		s := top / 127 * fraction
 		inv, err := 1/s, float32(0)
 		for _, v := range w {
-			d := v - s*roundClip(v*inv)
-			if err += d * d; err >= best {
+			d := v - float32(s*roundClip(v*inv))
+			if err += float32(d * d); err >= best {
 				return
 			}
 		}
 		best, at = err, fraction
 	}
 	for i := range 10 { // coarse, then fine around the best
-		try(1 - float32(i)*0.05)
+		try(1 - float32(float32(i)*0.05))
 	}
 	for _, d := range []float32{-0.03, -0.02, -0.01, 0.01, 0.02, 0.03} {
 		if f := at + d; f <= 1 {
@@ -192,7 +192,7 @@ func correctBias(bias []float32, weights *tensor.Tensor, scales, mean []float32)
 	for o := range bias {
 		sum, s, first := 0.0, scales[o], firstInput(d, len(mean), o)
 		for i, v := range w[o*row : (o+1)*row] {
-			sum += float64(v-s*roundClip(v*(1/s))) * float64(mean[first+i/taps])
+			sum += float64(float64(v-float32(s*roundClip(v*(1/s)))) * float64(mean[first+i/taps]))
 		}
 		if by := float32(sum); by-by == 0 {
 			bias[o] += by

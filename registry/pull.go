@@ -131,14 +131,22 @@ const (
 	folder       = "artifact"
 )
 
+// CacheFolder is where Cached keeps artifacts.
+func CacheFolder() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no cache folder: %w", err)
+	}
+	return filepath.Join(base, "syncsam-convert", "oci"), nil
+}
+
 // Cached gives the artifact's folder in the user's cache, where it is pulled to when it is not there. Every file has the hash that the digest promises,
 // each time. A reference by digest that is there needs no registry.
 func (r *Repository) Cached(ctx context.Context) (string, error) {
-	base, err := os.UserCacheDir()
+	base, err := CacheFolder()
 	if err != nil {
-		return "", fmt.Errorf("%s: no cache folder: %w; pull it into a folder", r.asked, err)
+		return "", fmt.Errorf("%s: %w; pull it into a folder", r.asked, err)
 	}
-	base = filepath.Join(base, "syncsam-convert", "oci")
 	if d, err := r.Reference.Digest(); err == nil {
 		if at := filepath.Join(base, d.Encoded()); whole(at, d.Encoded()) {
 			return filepath.Join(at, folder), nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -55,7 +56,7 @@ func Open(ref string, plainHTTP bool) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: want REGISTRY/NAME[:TAG|@DIGEST]: %w", ref, err)
 	}
-	client := &auth.Client{Client: retry.DefaultClient, Cache: auth.NewCache()}
+	client := &auth.Client{Client: &http.Client{Transport: retry.NewTransport(impatient{http.DefaultTransport})}, Cache: auth.NewCache()}
 	client.SetUserAgent("syncsam-convert")
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {

@@ -23,10 +23,10 @@ func (e *Embedded) Disturbed(seed string, by float64) *Embedded {
 		x := t.Float32s()
 		sum, square := 0.0, 0.0
 		for _, v := range x {
-			sum, square = sum+float64(v), square+float64(v)*float64(v)
+			sum, square = sum+float64(v), square+float64(float64(v)*float64(v))
 		}
 		n := float64(max(len(x), 1))
-		scale := by * math.Sqrt(max(square/n-sum/n*(sum/n), 0))
+		scale := by * math.Sqrt(max(square/n-float64(sum/n*(sum/n)), 0))
 		hash := fnv.New64a()
 		hash.Write([]byte(seed + "\n" + name))
 		noise, y := rand.NewPCG(hash.Sum64(), 0), make([]float32, len(x))

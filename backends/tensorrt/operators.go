@@ -26,6 +26,14 @@ var Releases = []Release{
 	{Name: "11", MinOpset: 9, MaxOpset: 25, typed: true, column: 2, more: []string{"Attention"}},
 }
 
+// ReleaseNames lists the names of Releases.
+func ReleaseNames() (names []string) {
+	for _, r := range Releases {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
 //go:embed operators.txt
 var operatorText string
 

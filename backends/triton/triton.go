@@ -60,6 +60,12 @@ type source struct {
 	profile []tensorrt.Profile
 }
 
+// Formats and Devices are what the options of these names take.
+var (
+	Formats = []string{"onnx", "plan"}
+	Devices = []string{"gpu", "cpu"}
+)
+
 // Export writes the repository of an artifact whose files are those of its manifest.
 func Export(dir, to string, o Options) (models []Model, err error) {
 	if o.MaxBatch == 0 {
@@ -68,10 +74,10 @@ func Export(dir, to string, o Options) (models []Model, err error) {
 	switch {
 	case o.MaxBatch < 1:
 		return nil, fmt.Errorf("largest batch: have %d, want 1 or more", o.MaxBatch)
-	case o.Format != "" && o.Format != "onnx" && o.Format != "plan":
-		return nil, fmt.Errorf("format: have %q, want onnx or plan", o.Format)
-	case o.Device != "" && o.Device != "gpu" && o.Device != "cpu":
-		return nil, fmt.Errorf("device: have %q, want gpu or cpu", o.Device)
+	case o.Format != "" && !slices.Contains(Formats, o.Format):
+		return nil, fmt.Errorf("format: have %q, want %s", o.Format, strings.Join(Formats, " or "))
+	case o.Device != "" && !slices.Contains(Devices, o.Device):
+		return nil, fmt.Errorf("device: have %q, want %s", o.Device, strings.Join(Devices, " or "))
 	case o.Prefix != "" && strings.Trim(o.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" || strings.HasPrefix(o.Prefix, "."):
 		return nil, fmt.Errorf("prefix: have %q, want letters, digits and _-. alone", o.Prefix)
 	}

@@ -32,7 +32,7 @@ func buildCommand() *cobra.Command {
 		Use:     "build CHECKPOINT -o DIR [flags]",
 		Short:   "Compile a checkpoint into an artifact",
 		Long:    buildHelp,
-		Example: "  syncsam-convert build syncsam-50.pth -o artifact\n  syncsam-convert build tiny.pth -o artifact --golden golden/data/syncsam-tiny-34",
+		Example: "  syncsam-convert build syncsam-50.pth -o artifact\n  syncsam-convert build golden/data/syncsam-tiny-34/syncsam-tiny-34.pth -o artifact --golden golden/data/syncsam-tiny-34",
 		Args:    exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Checkpoint = args[0]

@@ -28,7 +28,7 @@ Known: ` + strings.Join(dataset.Layouts(), ", ") + `.
 Of volumes (NIfTI, DICOM) each label of each slice is a mask; a slice is named FILE#slice=K&label=L, and a picture of it can be
 given wherever an image is asked for: FILE#slice=K&window=LOW:HIGH.`,
 		Example: "  syncsam-convert dataset COSAS24-TrainingSet\n  syncsam-convert dataset HNTSMRG24_train --min-pixels 100 --write",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1, "one DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.MinPixels < 0 {
 				return fmt.Errorf("--min-pixels: have %d, want 0 or more", o.MinPixels)

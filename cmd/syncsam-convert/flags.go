@@ -39,9 +39,13 @@ func addCalibration(c *cobra.Command, o *compile.Options) {
 
 func addEngine(c *cobra.Command, name *string, o *engine.Options) {
 	c.Flags().StringVar(name, "engine", engine.Names()[0], strings.Join(engine.Names(), ", "))
-	c.Flags().StringVar(&o.Library, "onnxruntime-lib", "", "ONNX Runtime's shared library (default: $"+engine.LibraryVariable+", then "+engine.LibraryFolder+")")
+	addRuntimeLibrary(c, &o.Library)
 	addLibrary(c, &o.TensorRT)
 	c.Flags().IntVar(&o.Threads, "threads", 0, "threads of the engine; 0: all")
+}
+
+func addRuntimeLibrary(c *cobra.Command, library *string) {
+	c.Flags().StringVar(library, "onnxruntime-lib", "", "ONNX Runtime's shared library (default: $"+engine.LibraryVariable+", then "+engine.LibraryFolder+")")
 }
 
 func addUnverified(c *cobra.Command, unverified *bool) {
@@ -96,6 +100,16 @@ func apart(cmd *cobra.Command, args []string) error {
 func exactly(n int, kind string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != n {
+			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
+		}
+		return nil
+	}
+}
+
+// atLeast wants n arguments of the given kind or more.
+func atLeast(n int, kind string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
 			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
 		}
 		return nil

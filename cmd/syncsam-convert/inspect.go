@@ -20,7 +20,8 @@ func inspectCommand() *cobra.Command {
 		Short: "Show a checkpoint's family, configuration and parameters",
 		Args:  exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			x, err := compile.Inspect(args[0], o.Model)
+			o.Checkpoint = args[0]
+			x, err := compile.Inspect(o)
 			if problems := compile.Problems(err); asJSON != "" && len(problems) > 0 {
 				return errors.Join(putJSON(cmd, asJSON, map[string][]string{"problems": problems}), err)
 			}
@@ -38,6 +39,7 @@ func inspectCommand() *cobra.Command {
 		},
 	}
 	addJSON(c, &asJSON, "it")
+	c.Flags().StringVar(&o.Calibration, "calib", "", "calibration data whose hash is shown, too: with the checkpoint's a key for a cache of what calibrate writes")
 	addModel(c, &o)
 	return c
 }
@@ -53,7 +55,10 @@ func printInspection(w io.Writer, x *compile.Inspection) {
 	if x.Wrapper != "" {
 		plain.Fprintf(w, "wrapper     %s\n", x.Wrapper)
 	}
-	plain.Fprintf(w, "parameters  %d\ntensors     %d\n", x.Parameters, x.Tensors)
+	plain.Fprintf(w, "parameters  %d\ntensors     %d\nsha256      %s\n", x.Parameters, x.Tensors, x.SHA256)
+	if x.Calibrated != "" {
+		plain.Fprintf(w, "calibration %s\n", x.Calibrated)
+	}
 	for _, k := range slices.Sorted(maps.Keys(x.Config)) {
 		plain.Fprintf(w, "  %-20s %v\n", k, x.Config[k])
 	}

@@ -207,7 +207,7 @@ func TestQuantizeLinear(t *testing.T) {
 		}
 	}
 	require.Less(t, sizes["all"], sizes["linear"])
-	refused(t, `--quantize: have "vit", want cnn, linear or all`, "build", tiny34, "-o", filepath.Join(t.TempDir(), "x"), "--precision", "int8", "--calib", calibration, "--quantize", "vit")
+	refused(t, `--quantize: have "vit", want one of cnn, linear, all`, "build", tiny34, "-o", filepath.Join(t.TempDir(), "x"), "--precision", "int8", "--calib", calibration, "--quantize", "vit")
 }
 
 // unet writes a small ScribblePrompt-UNet of random weights: two levels of eight features.

@@ -83,11 +83,16 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if _, err := engine.CPU(); err != nil {
 		return err
 	}
-	return root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil && bare(c) {
+		printHelp(stdout, c, false)
+	}
+	return err
 }
 
 // jsonFile lets verify's --json be followed by its file, as the contract has it; that of other commands stands before an argument.
-func jsonFile(args []string) (out []string) {
+func jsonFile(args []string) []string {
+	out := []string{} // of nil cobra would take the process's own
 	for i := 0; i < len(args); i++ {
 		if a := args[i]; args[0] == "verify" && a == "--json" && i+1 < len(args) && (args[i+1] == "-" || !strings.HasPrefix(args[i+1], "-")) {
 			out = append(out, "--json="+args[i+1])
@@ -98,6 +103,9 @@ func jsonFile(args []string) (out []string) {
 	}
 	return out
 }
+
+// more are commands that builds with a tag have.
+var more []func() *cobra.Command
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -114,7 +122,6 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(nearest)
 	root.PersistentFlags().Bool("plain-http", false, "reach registries without encryption, for one on this machine")
 	root.PersistentFlags().Var(memory.Flag{}, "max-memory", "most memory that what inputs unpack to may take, such as 2GB (default a quarter of the machine's)")
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		buildCommand(),
 		verifyCommand(),
@@ -136,10 +143,15 @@ func newRoot() *cobra.Command {
 		pullCommand(),
 		signCommand(),
 		manifestCommand(),
+		doctorCommand(),
 	)
+	for _, command := range more {
+		root.AddCommand(command())
+	}
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
+	addHelp(root)
 	return root
 }
 

@@ -372,6 +372,12 @@ func TestInspect(t *testing.T) {
 	require.Equal(t, "syncsam-50", x.Family)
 	require.Equal(t, 661, x.Tensors)
 	require.EqualValues(t, 3341032, x.Parameters)
+	sum256, _, err := artifact.Hash(tiny50)
+	require.NoError(t, err)
+	require.Equal(t, sum256, x.SHA256)
+	require.Empty(t, x.Calibrated)
+	require.NoError(t, json.Unmarshal([]byte(must(t, "inspect", tiny50, "--calib", calibration, "--json")), &x))
+	require.Len(t, x.Calibrated, 64)
 	sum := int64(0)
 	for _, m := range x.Modules {
 		sum += m.Parameters

@@ -22,7 +22,7 @@ order of the files; a shard that is given twice counts once. Shards of other art
 named and nothing is written. What the files are is told by their content. Beside FILE.csv lie FILE.csv.run and FILE.csv.measured, which belong
 to it; verify DIR --data DATA --items MERGED --resume then reports and judges without running the model.`,
 		Example: "  syncsam-convert merge part-*.csv -o items.csv\n  syncsam-convert merge part-*.safetensors -o statistics.safetensors",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1, "one FILE or more"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return fmt.Errorf("-o: missing, want the file to write")

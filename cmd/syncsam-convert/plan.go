@@ -160,11 +160,9 @@ func planLintCommand() *cobra.Command {
 	c.Short = "Say what TensorRT refuses of an ONNX file, anyone's, and what it takes at a price"
 	c.Long = "Holds a model against tables of operators, types, attributes and opsets per release, and against the rules of explicit quantization. Exit status 1 when a release refuses something."
 	c.ResetFlags()
-	var known, releases []string
-	for _, r := range tensorrt.Releases {
-		known = append(known, r.Name)
-	}
+	var releases []string
 	var asJSON string
+	known := tensorrt.ReleaseNames()
 	c.Flags().StringSliceVar(&releases, "release", known, "TensorRT releases to ask for")
 	addJSON(c, &asJSON, "the findings")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -19,6 +19,9 @@ var inPlace = map[string]bool{"sign": true, "plan build": true}
 // before is what comes before every command: flags without effect are refused, references to registries become folders, outputs are held
 // apart from inputs.
 func before(cmd *cobra.Command, args []string) error {
+	if cmd.Name() == cobra.ShellCompRequestCmd { // a line that is not finished: nothing is fetched for it
+		return nil
+	}
 	for _, step := range []func(*cobra.Command, []string) error{effective, local, apart} {
 		if err := step(cmd, args); err != nil {
 			return err

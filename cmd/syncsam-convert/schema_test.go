@@ -22,6 +22,7 @@ import (
 	"syncsam-convert/bench"
 	"syncsam-convert/compare"
 	"syncsam-convert/compile"
+	"syncsam-convert/doctor"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/golden"
 	"syncsam-convert/golden/stats"
@@ -82,13 +83,14 @@ var schemas = []struct {
 	{"compare.schema.json", "compare --json", reflect.TypeFor[[]compare.Layer]()},
 	{"lint.schema.json", "lint --json, plan lint --json", reflect.TypeFor[[]portable.Finding]()},
 	{"recipe.schema.json", "plan/recipe.json; plan info DIR --json", reflect.TypeFor[tensorrt.Recipe]()},
+	{"doctor.schema.json", "doctor --json", reflect.TypeFor[doctor.Report]()},
 	{"plan.schema.json", "the file beside a plan; plan info FILE --json", reflect.TypeFor[trthost.Sidecar]()},
 }
 
 // printed says which schemas a command's --json has.
 var printed = map[string][]string{
 	"build": {"manifest"}, "verify": {"report"}, "inspect": {"inspect", "problems"}, "picture": {"picture"}, "bench": {"bench"}, "compare": {"compare"}, "lint": {"lint"},
-	"plan lint": {"lint"}, "plan info": {"recipe", "plan"}, "run": {"segmentation"}, "push": {"push"},
+	"plan lint": {"lint"}, "plan info": {"recipe", "plan"}, "run": {"segmentation"}, "push": {"push"}, "doctor": {"doctor"},
 }
 
 // The published schemas are those of the types, and each command that prints JSON names its own.
@@ -242,6 +244,8 @@ func TestOutputsMatchTheirSchemas(t *testing.T) {
 	valid(t, "lint", must(t, "lint", float, "--target", "onnx", "--json"))
 	valid(t, "lint", command("lint", float, "--json").out)
 	valid(t, "lint", command("plan", "lint", filepath.Join(float, "encoder.onnx"), "--json").out)
+
+	valid(t, "doctor", must(t, "doctor", "--json"))
 
 	sidecar, err := json.Marshal(trthost.Sidecar{})
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,9 @@ import (
 	"syncsam-convert/internal/plain"
 	"syncsam-convert/signature"
 )
+
+// formats are what verify prints in.
+var formats = []string{"text", "github"}
 
 type verifyFlags struct {
 	golden.Request
@@ -47,7 +51,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 			"  syncsam-convert verify float int8 --data my-data --margin 0.25\n" +
 			"  syncsam-convert verify artifact --golden paper:2/SyncSAM-SAMed-50 --data SA-Med2D-20M\n" +
 			"  syncsam-convert verify syncsam sam medsam --table 2 --data SA-Med2D-20M",
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1, "one artifact DIR or more"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args, progress) },
 	}
 	c.Flags().StringVar(&f.Golden, "golden", "", "golden folder, or paper:TABLE/ROW")
@@ -92,8 +96,8 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 			*to.to = to.from
 		}
 	}
-	if f.format != "text" && f.format != "github" {
-		return fmt.Errorf("--format: have %q, want text or github", f.format)
+	if !slices.Contains(formats, f.format) {
+		return fmt.Errorf("--format: have %q, want %s", f.format, strings.Join(formats, " or "))
 	}
 	for _, dir := range args {
 		if f.key == "" {

@@ -35,6 +35,9 @@ func Limit() int64 {
 	return byDefault()
 }
 
+// Machine is how much memory the machine has, or the container that the process runs in; 0 where it does not say.
+func Machine() int64 { return machine() }
+
 // Set changes the limit; 0 is the default again.
 func Set(bytes int64) { set.Store(bytes) }
 

@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -19,18 +21,19 @@ var use, settingError = choose(os.Getenv("SYNCSAM_CPU"))
 // has. It is an error when the variable asks for others than there are.
 func CPU() (string, error) { return string(use), settingError }
 
+// CPUs are the instructions that CPU chooses from, from generic to the widest.
+func CPUs() (names []string) {
+	for _, s := range sets() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
 func choose(setting string) (set, error) {
-	have := sets() // from generic to the widest
-	best := have[len(have)-1]
-	if setting == "" {
-		return best, nil
+	have := CPUs()
+	best := set(have[len(have)-1])
+	if setting == "" || slices.Contains(have, setting) {
+		return cmp.Or(set(setting), best), nil
 	}
-	names := make([]string, len(have))
-	for i, s := range have {
-		if string(s) == setting {
-			return s, nil
-		}
-		names[i] = string(s)
-	}
-	return best, fmt.Errorf("SYNCSAM_CPU: have %q, want one of %s on this processor", setting, strings.Join(names, ", "))
+	return best, fmt.Errorf("SYNCSAM_CPU: have %q, want one of %s on this processor", setting, strings.Join(have, ", "))
 }

@@ -38,18 +38,18 @@ func Compare(have, want *Tensor) (Diff, error) {
 	for i, x := range w {
 		y, x := float64(h[i]), float64(x)
 		sum += x
-		sq += x * x
+		sq += float64(x * x)
 		if y == x || math.IsNaN(y) && math.IsNaN(x) {
 			continue
 		}
 		e := math.Abs(y - x)
-		noise += e * e
+		noise += float64(e * e)
 		if e > d.MaxAbs || math.IsNaN(e) && !math.IsNaN(d.MaxAbs) {
 			d.MaxAbs, d.At = e, int64(i)
 		}
 	}
 	n := float64(max(1, len(w)))
-	d.Std = math.Sqrt(max(0, sq/n-(sum/n)*(sum/n)))
+	d.Std = math.Sqrt(max(0, sq/n-float64((sum/n)*(sum/n))))
 	d.SNR = math.Inf(1)
 	if noise > 0 || math.IsNaN(noise) {
 		d.SNR = 10 * math.Log10(sq/noise)
