@@ -107,7 +107,7 @@ var samedName = regexp.MustCompile(`^w_([ab])_(\d{3,})$`)
 // mergeSAMed takes the image encoder of a base and all else of SAMed's file: pair 2i adds to the queries of block i, pair 2i+1 to its values, with
 // a scale of 1.
 func mergeSAMed(m *merged, base *Family, adapter File, o Options) (*merged, error) {
-	if base.Name != "sam" || m.layout != "" {
+	if base.Name != "sam" && base.Name != samed.Name || m.layout != "" {
 		return nil, fmt.Errorf("SAMed's file changes a SAM ViT in SAM's own names; the base is of family %s", base.Name)
 	}
 	if o.ImageSize == 0 {
