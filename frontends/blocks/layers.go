@@ -84,14 +84,41 @@ func (s Scope) ConvBN(x *ir.Value, k, stride, pad, groups int64) *ir.Value {
 	return s.In("bn").BatchNorm(c.Op(ir.Conv.With(a), x, c.Param("weight", s.W.Shape(c.Key("weight"), 4)[0], width(x, 1)/groups, k, k)))
 }
 
-// AfterNorm is LayerNorm of x at norm and a linear layer, both without their biases, and what they add up to: the norm's bias through the layer
-// and the layer's own. A token of zeros, which codes pad windows with before they normalise, gives zeros of the first.
-func (s Scope) AfterNorm(norm Scope, x *ir.Value, eps float32, out int64) (y, bias *ir.Value) {
-	n := width(x, -1)
-	none := norm.Float32("zeros", []int64{n}, make([]float32, n))
-	x = norm.Op(ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: eps}), x, norm.Param("weight", n), none)
-	through := s.MatMul(s.Unsqueeze(norm.Param("bias", n), 0), s.factor(n, out))
-	return s.LinearNoBias(x, out), s.Add(through, s.Param("bias", out))
+// LinearBN is a 1x1 ConvBN of channels that are last, as the linear layer that both are.
+func (s Scope) LinearBN(x *ir.Value) *ir.Value {
+	c, in := s.In("c"), width(x, -1)
+	out := s.W.Shape(c.Key("weight"), 4)[0]
+	weight, bn := s.W.Tensor(c.Key("weight"), out, in, 1, 1), [4]*tensor.Tensor{}
+	for i, name := range []string{"weight", "bias", "running_mean", "running_var"} {
+		bn[i] = s.W.Tensor(s.Key("bn."+name), out)
+	}
+	gain := func(i int64) float64 {
+		return float64(bn[0].Float32s()[i]) / sqrt(float64(bn[3].Float32s()[i])+EpsBatch)
+	}
+	w, err := tensor.MapFloat32([]int64{in, out}, func() []float32 {
+		m, y := weight.Float32s(), make([]float32, in*out)
+		for i := range out {
+			g := gain(i)
+			for k, v := range m[i*in:][:in] {
+				y[int64(k)*out+i] = float32(float64(v) * g)
+			}
+		}
+		return y
+	})
+	if err != nil {
+		return s.Fail("%w", err)
+	}
+	b, err := tensor.MapFloat32([]int64{out}, func() []float32 {
+		y := make([]float32, out)
+		for i := range out {
+			y[i] = float32(float64(bn[1].Float32s()[i]) - float64(float64(bn[2].Float32s()[i])*gain(i)))
+		}
+		return y
+	})
+	if err != nil {
+		return s.Fail("%w", err)
+	}
+	return c.Add(c.MatMul(x, c.Builder.As(c.Key("weight")).Const(w)), c.Builder.As(c.Key("bias")).Const(b))
 }
 
 // ConvTranspose2 doubles height and width: kernel and stride 2, out channels, bias.
