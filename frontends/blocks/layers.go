@@ -84,43 +84,6 @@ func (s Scope) ConvBN(x *ir.Value, k, stride, pad, groups int64) *ir.Value {
 	return s.In("bn").BatchNorm(c.Op(ir.Conv.With(a), x, c.Param("weight", s.W.Shape(c.Key("weight"), 4)[0], width(x, 1)/groups, k, k)))
 }
 
-// LinearBN is a 1x1 ConvBN of channels that are last, as the linear layer that both are.
-func (s Scope) LinearBN(x *ir.Value) *ir.Value {
-	c, in := s.In("c"), width(x, -1)
-	out := s.W.Shape(c.Key("weight"), 4)[0]
-	weight, bn := s.W.Tensor(c.Key("weight"), out, in, 1, 1), [4]*tensor.Tensor{}
-	for i, name := range []string{"weight", "bias", "running_mean", "running_var"} {
-		bn[i] = s.W.Tensor(s.Key("bn."+name), out)
-	}
-	gain := func(i int64) float64 {
-		return float64(bn[0].Float32s()[i]) / sqrt(float64(bn[3].Float32s()[i])+EpsBatch)
-	}
-	w, err := tensor.MapFloat32([]int64{in, out}, func() []float32 {
-		m, y := weight.Float32s(), make([]float32, in*out)
-		for i := range out {
-			g := gain(i)
-			for k, v := range m[i*in:][:in] {
-				y[int64(k)*out+i] = float32(float64(v) * g)
-			}
-		}
-		return y
-	})
-	if err != nil {
-		return s.Fail("%w", err)
-	}
-	b, err := tensor.MapFloat32([]int64{out}, func() []float32 {
-		y := make([]float32, out)
-		for i := range out {
-			y[i] = float32(float64(bn[1].Float32s()[i]) - float64(float64(bn[2].Float32s()[i])*gain(i)))
-		}
-		return y
-	})
-	if err != nil {
-		return s.Fail("%w", err)
-	}
-	return c.Add(c.MatMul(x, c.Builder.As(c.Key("weight")).Const(w)), c.Builder.As(c.Key("bias")).Const(b))
-}
-
 // ConvTranspose2 doubles height and width: kernel and stride 2, out channels, bias.
 func (s Scope) ConvTranspose2(x *ir.Value, out int64) *ir.Value {
 	a := ir.ConvTransposeAttrs{Strides: []int64{2, 2}}

@@ -83,9 +83,12 @@ func tinyStep(width int64) int64 {
 func (v TinyViT) Encode(s Scope, image *ir.Value) *ir.Value {
 	seq := s.In("patch_embed").In("seq")
 	x := seq.In("1").Gelu(v.first(seq.In("0"), image))
-	x = seq.Transpose(v.first(seq.In("2"), x), 0, 2, 3, 1)
+	x = v.first(seq.In("2"), x)
 	for i, st := range v.Stages {
 		l := s.In("layers").In(index(int64(i)))
+		if st.Heads > 0 {
+			x = l.Transpose(x, 0, 2, 3, 1)
+		}
 		for j := range st.Depth {
 			b := l.In("blocks").In(index(j))
 			if st.Heads > 0 {
@@ -94,11 +97,14 @@ func (v TinyViT) Encode(s Scope, image *ir.Value) *ir.Value {
 				x = b.In("act3").Gelu(b.Add(narrows(b, x, 1), x))
 			}
 		}
+		if st.Heads > 0 {
+			x = l.Transpose(x, 0, 3, 1, 2)
+		}
 		if d := l.In("downsample"); i+1 < len(v.Stages) {
 			x = narrows(d, x, tinyStep(s.W.Shape(d.Key("conv2.c.weight"), 4)[0]))
 		}
 	}
-	return neck(s.In("neck"), s.Transpose(x, 0, 3, 1, 2), v.Out)
+	return neck(s.In("neck"), x, v.Out)
 }
 
 // first is one of the two first convolutions.
@@ -107,23 +113,17 @@ func (v TinyViT) first(s Scope, x *ir.Value) *ir.Value {
 	return s.ConvBN(x, k, v.Stride, k/2, 1)
 }
 
-// narrows is conv1 (1x1), GELU, conv2 (depthwise 3x3 with the stride), GELU, conv3 (1x1): an MBConv without its shortcut, or a downsampling. x is
-// [N,g,g,D]; the 1x1 convolutions are linear layers of it.
+// narrows is conv1 (1x1), GELU, conv2 (depthwise 3x3 with the stride), GELU, conv3 (1x1): an MBConv without its shortcut, or a downsampling.
 func narrows(s Scope, x *ir.Value, stride int64) *ir.Value {
-	x = s.In("act1").Gelu(s.In("conv1").LinearBN(x))
-	x = s.In("act2").Gelu(s.In("conv2").depthwise(x, stride))
-	return s.In("conv3").LinearBN(x)
-}
-
-// depthwise is a 3x3 convolution of each channel of [N,g,g,D], and its batch normalization.
-func (s Scope) depthwise(x *ir.Value, stride int64) *ir.Value {
-	return s.Transpose(s.ConvBN(s.Transpose(x, 0, 3, 1, 2), 3, stride, 1, width(x, -1)), 0, 2, 3, 1)
+	x = s.In("act1").Gelu(s.In("conv1").ConvBN(x, 1, 1, 0, 1))
+	x = s.In("act2").Gelu(s.In("conv2").ConvBN(x, 3, stride, 1, width(x, 1)))
+	return s.In("conv3").ConvBN(x, 1, 1, 0, 1)
 }
 
 // block is TinyViT's: attention and its input; a depthwise convolution in their place; an MLP and its input. x is [N,g,g,D].
 func (t TinyStage) block(s Scope, x *ir.Value) *ir.Value {
 	x = s.Add(x, t.attention(s.In("attn"), x))
-	x = s.In("local_conv").depthwise(x, 1)
+	x = s.Transpose(s.In("local_conv").ConvBN(s.Transpose(x, 0, 3, 1, 2), 3, 1, 1, t.Dim), 0, 2, 3, 1)
 	m := s.In("mlp")
 	y := m.In("fc1").Linear(m.In("norm").LayerNorm(x, EpsTiny), s.W.Shape(m.Key("fc1.weight"), 2)[0])
 	return s.Add(x, m.In("fc2").Linear(m.In("act").Gelu(y), t.Dim))
