@@ -206,7 +206,11 @@ func readPEFT(adapter File) (*peftConfig, error) {
 		return nil, errors.New(file + ": missing beside it: only that tells the adapter's scale")
 	}
 	c := &peftConfig{}
-	if err := errors.Join(json.Unmarshal(data, c), json.Unmarshal(data, &c.others)); err != nil {
+	err = json.Unmarshal(data, c)
+	if err == nil {
+		err = json.Unmarshal(data, &c.others)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if c.Type != "LORA" {

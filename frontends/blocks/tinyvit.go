@@ -134,7 +134,7 @@ func (t TinyStage) block(s Scope, x *ir.Value) *ir.Value {
 // give is the same for all tokens, padding among them: of the keys it adds one number to all logits of a query, which softmax takes away; of the
 // values it goes through the projection, for the weights' sum is 1; of the queries it is added, and queries of padding are dropped.
 func (t TinyStage) attention(s Scope, x *ir.Value) *ir.Value {
-	fixed, n, w, d, h := tensor.Static, x.Type.Shape[0], t.Window, t.Dim, t.Heads
+	fixed, n, w, d, h := tensor.Static, Dim(x, 0), t.Window, t.Dim, t.Heads
 	hd, cuts := d/h, (t.Grid+t.Window-1)/t.Window
 	side, norm := cuts*w, s.In("norm")
 	none := norm.Float32("zeros", []int64{d}, make([]float32, d))
