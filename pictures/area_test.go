@@ -1,6 +1,7 @@
 package pictures
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,4 +73,35 @@ func TestPrepareByAreas(t *testing.T) {
 	require.Zero(t, have[2*4], "padding")
 	px, py := frame.Point(5.9, 2.9)
 	require.Equal(t, [2]float32{3, 1}, [2]float32{px, py}, "5 * 4/6 and 2 * 4/6, truncated")
+}
+
+// SAMed's slices are made by SciPy's spline with aligned ends (testdata/make_zoom.py), by way of 224 x 224; they may leave the range of the picture.
+func TestZoomIsSciPys(t *testing.T) {
+	f, err := safetensors.Open("testdata/zoom.safetensors")
+	require.NoError(t, err)
+	defer f.Close()
+	n, beyond := 0, false
+	for _, x := range f.Tensors {
+		name, ok := strings.CutSuffix(x.Name, "/in")
+		if !ok {
+			continue
+		}
+		n++
+		s, err := strconv.Atoi(name[strings.Index(name, " ")+1:])
+		require.NoError(t, err)
+		want, have, step := f.Get(name+"/out").Float32s(), zoomCubic(imageOf(x.Tensor), s, s), max(1, s/32)
+		i := 0
+		for y := 0; y < s; y += step {
+			for x := 0; x < s; x += step {
+				for c := range 3 {
+					require.InDelta(t, want[i], have[(y*s+x)*3+c]/255, 2e-6, "%s: %d %d %d", name, y, x, c)
+					beyond = beyond || want[i] < 0 || want[i] > 1
+					i++
+				}
+			}
+		}
+		require.Len(t, want, i)
+	}
+	require.Equal(t, 4, n)
+	require.True(t, beyond)
 }

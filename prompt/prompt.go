@@ -209,5 +209,8 @@ func (i Interface) chosen(out map[string]*tensor.Tensor) (int64, error) {
 		}
 		return best, nil
 	}
+	if i.Choose == "classes" {
+		return 0, errors.New("postprocess.mask: the model's masks are classes, the first the background, and not answers to a prompt: exec gives them (low_res_masks)")
+	}
 	return 0, fmt.Errorf("postprocess.mask: have %q: not known", i.Choose)
 }
