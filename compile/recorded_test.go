@@ -84,6 +84,29 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
+// Merged weights are built in every precision as others are; classes, which answer no prompt, are no obstacle to calibration.
+func TestMergedPrecisions(t *testing.T) {
+	dir := t.TempDir()
+	base, lora := family(t, "testdata/families/sam.txt"), filepath.Join(dir, "lora.safetensors")
+	calibration := twoPictures(t)
+	for _, name := range []string{"samed", "peft"} {
+		require.NoError(t, families.Write("testdata/recorded/"+name+".txt", lora))
+		if name == "peft" {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, adapterConfig), []byte(peftOfThree), 0o600))
+		}
+		for _, o := range []Options{{Precision: FP16}, {Precision: INT8, Target: TensorRT, Rounding: RoundNearest}} {
+			o.Checkpoint, o.Calibration, o.Output = base, calibration, filepath.Join(t.TempDir(), "artifact")
+			o.Model.Merge, o.Model.ImageSize = lora, 128
+			man, err := Compile(context.Background(), o)
+			require.NoError(t, err)
+			require.Len(t, man.Source.Merged, map[string]int{"samed": 1, "peft": 2}[name])
+			if o.Precision == INT8 {
+				require.NotEmpty(t, man.Quantization.QuantizedNodes)
+			}
+		}
+	}
+}
+
 func ran(t *testing.T, dir, graph string, in map[string]*tensor.Tensor) map[string]*tensor.Tensor {
 	t.Helper()
 	session, err := engine.Load(engine.Embedded, filepath.Join(dir, graph+".onnx"), engine.Options{})
