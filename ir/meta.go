@@ -12,6 +12,7 @@ type Meta struct {
 	Postprocess Postprocess    `json:"postprocess"`
 	Branch      []string       `json:"-"` // source paths of the modules whose convolutions int8 quantizes: the trainable CNN branch
 	Linears     []string       `json:"-"` // source paths of the modules whose linear layers it can quantize: the ViT's blocks
+	Both        bool           `json:"-"` // int8 takes both unless it is told otherwise; else the branch, where there is one
 }
 
 // Preprocess says how an image becomes the encoder's input. The words are those of reference/MODELS.md's systems.
