@@ -93,7 +93,7 @@ func same(t *testing.T, a, b *Module) {
 	}
 }
 
-const metaExample = `module {"family":"f","config":{"n":9007199254740993,"on":true,"size":"b","windows":[14,16],"none":[]},"preprocess":{"size":256},"branch":["a.b"],"linears":["c"]}`
+const metaExample = `module {"family":"f","config":{"n":9007199254740993,"on":true,"size":"b","windows":[14,16],"none":[]},"preprocess":{"size":256},"branch":["a.b"],"linears":["c"],"both":true}`
 
 // What surrounds the graphs comes back as it was, with the types that it had; other types are refused.
 func TestParseMeta(t *testing.T) {
