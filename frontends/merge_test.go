@@ -154,6 +154,8 @@ func TestMergeRefusals(t *testing.T) {
 		{"peft, no B", with(peftFile, set(qkv+"lora_B.weight", nil)), Options{}, "missing " + qkv + "lora_B.weight"},
 		{"peft, A of another base", with(peftFile, set(qkv+"lora_A.weight", ones(3, 64))), Options{}, "mis-shaped " + qkv + "lora_A.weight"},
 		{"peft, B of another base", with(peftFile, set(qkv+"lora_B.weight", ones(192, 3))), Options{}, "mis-shaped " + qkv + "lora_B.weight"},
+		{"peft, B transposed", with(peftFile, set(qkv+"lora_B.weight", ones(3, 96))), Options{}, "mis-shaped " + qkv + "lora_B.weight"},
+		{"peft, A transposed", with(peftFile, set(qkv+"lora_A.weight", ones(32, 3))), Options{}, "mis-shaped " + qkv + "lora_A.weight"},
 		{"peft, no such module", with(peftFile, set(peftPrefix+"vision_encoder.layers.0.lora_A.weight", ones(3, 32))), Options{}, `unknown target module "vision_encoder.layers.0"`},
 		{"peft, a vector", with(peftFile, func(n *nested) {
 			set(peftPrefix+"image_encoder.blocks.0.norm1.lora_A.weight", ones(3, 32))(n)
