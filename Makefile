@@ -148,7 +148,7 @@ test-pictures: build
 # Other people's programs on our files: onnx.checker, SAM's official client, and PyTorch on every family at random weights (about
 # 7 GB for PyTorch).
 test-peers: check-onnx onnxruntime
-	sh scripts/venv.sh numpy onnxruntime==1.32.0 onnxscript opencv-python-headless pillow safetensors scikit-image segment-anything torch torchvision transformers
+	sh scripts/venv.sh numpy onnxruntime==1.32.0 onnxscript opencv-python-headless pillow safetensors scikit-image segment-anything torch torchvision transformers peft
 	@mkdir -p build/full/zoo
 	@test -f build/full/zoo/sam-vit-b.pth || build/venv/bin/python $(SHARED)/recipe/synth.py $(SHARED)/golden/zoo/sam-vit-b/weights.json build/full/zoo/sam-vit-b.pth
 	$(BIN) build build/full/zoo/sam-vit-b.pth -o build/check/sam --force --decoder-postprocess --family sam >/dev/null

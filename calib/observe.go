@@ -212,7 +212,7 @@ func (r *observation) observe(ctx context.Context, picture *pictures.Image, peak
 		if err := take(out, r.graphs[1], r.keys[1], peaks); err != nil {
 			return nil, err
 		}
-		if logits, err = r.prompts.Logits(out.Outputs); err != nil {
+		if logits, err = r.prompts.Feedback(out.Outputs); err != nil {
 			return nil, err
 		}
 	}

@@ -52,7 +52,7 @@ const (
 
 // What becomes INT8.
 const (
-	QuantizeDefault = ""       // the CNN branch, or the linear layers where there is none
+	QuantizeDefault = ""       // the CNN branch, or the linear layers where there is none; of some families both
 	QuantizeCNN     = "cnn"    // the CNN branch
 	QuantizeLinear  = "linear" // the ViT's linear layers
 	QuantizeAll     = "all"

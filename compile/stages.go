@@ -218,7 +218,7 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 func (l *Lowered) Scope() quant.Scope {
 	all := quant.Scope{Convolutions: l.run.Module.Meta.Branch, Linears: l.run.Module.Meta.Linears}
 	switch q := or(l.o.Quantize, l.replayed); {
-	case q == QuantizeCNN, q == QuantizeDefault && len(all.Convolutions) > 0:
+	case q == QuantizeCNN, q == QuantizeDefault && len(all.Convolutions) > 0 && !l.run.Module.Meta.Both:
 		all.Linears = nil
 	case q == QuantizeLinear:
 		all.Convolutions = nil

@@ -107,7 +107,7 @@ var samedName = regexp.MustCompile(`^w_([ab])_(\d{3,})$`)
 // mergeSAMed takes the image encoder of a base and all else of SAMed's file: pair 2i adds to the queries of block i, pair 2i+1 to its values, with
 // a scale of 1.
 func mergeSAMed(m *merged, base *Family, adapter File, o Options) (*merged, error) {
-	if base.Name != "sam" || m.layout != "" {
+	if base.Name != "sam" && base.Name != samed.Name || m.layout != "" {
 		return nil, fmt.Errorf("SAMed's file changes a SAM ViT in SAM's own names; the base is of family %s", base.Name)
 	}
 	if o.ImageSize == 0 {
@@ -206,7 +206,11 @@ func readPEFT(adapter File) (*peftConfig, error) {
 		return nil, errors.New(file + ": missing beside it: only that tells the adapter's scale")
 	}
 	c := &peftConfig{}
-	if err := errors.Join(json.Unmarshal(data, c), json.Unmarshal(data, &c.others)); err != nil {
+	err = json.Unmarshal(data, c)
+	if err == nil {
+		err = json.Unmarshal(data, &c.others)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if c.Type != "LORA" {

@@ -56,7 +56,7 @@ func buildTinySAM(w *blocks.Weights, family string, pre ir.Preprocess, post ir.P
 		post.Side = 4 * v.Grid
 	}
 	return &ir.Module{Graphs: []*ir.Graph{encoder, decoder}, Meta: ir.Meta{Family: family, Config: config, Preprocess: pre, Postprocess: post,
-		Linears: []string{"image_encoder.layers"}}}, nil // its convolutions in INT8 leave 17 dB of the embedding and save no time
+		Branch: []string{"image_encoder.neck"}, Linears: []string{"image_encoder.layers"}, Both: true}}, nil // TinyViT's convolutions in INT8 leave 16 dB of the embedding (RATIONALE.md)
 }
 
 // readTinyViT reads the encoder's configuration and checks what building relies on.

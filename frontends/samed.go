@@ -6,8 +6,7 @@ import (
 )
 
 // samed is SAM with LoRA in its image encoder and a mask for each class, the background first; no prompt is needed. Its weights are two files,
-// which --merge joins. Its own way from slices to the input (a spline whose ends are aligned) and from classes to a mask are told and not run:
-// who asks for a picture's mask gets an error that names them.
+// which --merge joins. What its classes are on a picture is told and not run: who asks for a picture's mask gets an error that says so.
 var samed = Family{
 	Name:  "samed",
 	Match: func(*blocks.Weights) bool { return false }, // by the LoRA file

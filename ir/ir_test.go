@@ -93,12 +93,12 @@ func same(t *testing.T, a, b *Module) {
 	}
 }
 
-const metaExample = `module {"family":"f","config":{"n":9007199254740993,"on":true,"size":"b","windows":[14,16],"none":[]},"preprocess":{"size":256},"branch":["a.b"],"linears":["c"]}`
+const metaExample = `module {"family":"f","config":{"n":9007199254740993,"on":true,"size":"b","windows":[14,16],"none":[]},"preprocess":{"size":256},"branch":["a.b"],"linears":["c"],"both":true}`
 
 // What surrounds the graphs comes back as it was, with the types that it had; other types are refused.
 func TestParseMeta(t *testing.T) {
 	m := &Module{Meta: Meta{Family: "f", Config: map[string]any{"n": int64(1<<53 + 1), "on": true, "size": "b", "windows": []int64{14, 16}, "none": []int64{}},
-		Preprocess: Preprocess{Size: 256}, Branch: []string{"a.b"}, Linears: []string{"c"}}}
+		Preprocess: Preprocess{Size: 256}, Branch: []string{"a.b"}, Linears: []string{"c"}, Both: true}}
 	text, pool := Print(m)
 	back, err := Parse(text, pool)
 	require.NoError(t, err)

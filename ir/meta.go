@@ -12,6 +12,7 @@ type Meta struct {
 	Postprocess Postprocess    `json:"postprocess"`
 	Branch      []string       `json:"-"` // source paths of the modules whose convolutions int8 quantizes: the trainable CNN branch
 	Linears     []string       `json:"-"` // source paths of the modules whose linear layers it can quantize: the ViT's blocks
+	Both        bool           `json:"-"` // int8 takes both unless it is told otherwise; else the branch, where there is one
 }
 
 // Preprocess says how an image becomes the encoder's input. The words are those of reference/MODELS.md's systems.
@@ -19,7 +20,7 @@ type Preprocess struct {
 	Size          int64      `json:"size"`                // S: side of the square input, pixels
 	Channels      string     `json:"channels"`            // "RGB", or "grey": the mean of the channels, three times
 	Resize        string     `json:"resize"`              // "longest_side": sizes int(x*scale+0.5), aspect kept; "stretch": to S x S
-	Interpolation string     `json:"interpolation"`       // a row of imaging's table: "pil_bilinear", "pil_nearest", "nearest", "bilinear", "skimage_cubic", "area"
+	Interpolation string     `json:"interpolation"`       // a row of imaging's table: "pil_bilinear", "pil_nearest", "nearest", "bilinear", "skimage_cubic", "scipy_zoom_cubic", "area"
 	Normalize     string     `json:"normalize,omitempty"` // "": (x-mean)/std; "min_max": each image to [0,1]
 	Mean          [3]float64 `json:"mean"`                // on the 0..255 scale; (x-mean)/std in float64, then rounded
 	Std           [3]float64 `json:"std"`

@@ -56,7 +56,7 @@ func parseMeta(line string) (Meta, error) {
 		return Meta{}, fmt.Errorf("more than one value")
 	}
 	m := text.Meta
-	m.Branch, m.Linears = append([]string(nil), text.Branch...), append([]string(nil), text.Linears...)
+	m.Branch, m.Linears, m.Both = append([]string(nil), text.Branch...), append([]string(nil), text.Linears...), text.Both
 	for key, x := range m.Config {
 		bad := fmt.Errorf("config: %s: have %v, want an integer, integers, a bool or a string", key, x)
 		switch x := x.(type) {

@@ -31,7 +31,7 @@ const inlineElements = 16
 // Print gives the module's text and the pool of its large constants. Parse is its inverse.
 func Print(m *Module) (string, []*tensor.Tensor) {
 	p := &printer{}
-	meta, err := json.Marshal(metaText{m.Meta, m.Meta.Branch, m.Meta.Linears})
+	meta, err := json.Marshal(metaText{m.Meta, m.Meta.Branch, m.Meta.Linears, m.Meta.Both})
 	if err != nil {
 		panic("BUG: " + err.Error()) // Meta holds plain data
 	}
@@ -48,6 +48,7 @@ type metaText struct {
 	Meta
 	Branch  []string `json:"branch,omitempty"`
 	Linears []string `json:"linears,omitempty"`
+	Both    bool     `json:"both,omitempty"`
 }
 
 // PrintGraph is the text of one graph; constants that are not inline are numbered from 0.

@@ -35,12 +35,13 @@ type resizer func(m *Image, w, h int) []float32
 
 // resizers are the interpolations of ir.Preprocess.
 var resizers = map[string]resizer{
-	"pil_bilinear":  func(m *Image, w, h int) []float32 { return values(Resize(m, w, h)) },
-	"pil_nearest":   func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, pilNearest)) },
-	"nearest":       func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, cvNearest)) },
-	"bilinear":      stretchBilinear,
-	"skimage_cubic": stretchCubic,
-	"area":          func(m *Image, w, h int) []float32 { return values(area(m, w, h)) },
+	"pil_bilinear":     func(m *Image, w, h int) []float32 { return values(Resize(m, w, h)) },
+	"pil_nearest":      func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, pilNearest)) },
+	"nearest":          func(m *Image, w, h int) []float32 { return values(nearest(m, w, h, cvNearest)) },
+	"bilinear":         stretchBilinear,
+	"skimage_cubic":    stretchCubic,
+	"scipy_zoom_cubic": zoomCubic,
+	"area":             func(m *Image, w, h int) []float32 { return values(area(m, w, h)) },
 }
 
 // Prepare makes the model's image input, float32 [1,3,S,S]: resized,

@@ -131,17 +131,59 @@ func stretchLine(line, out []float64) {
 	}
 	spline := splineCoefficients(line)
 	for i := range out {
-		at := float64((float64(i)+0.5)*scale) - 0.5
-		first := int(math.Floor(at))
-		t := at - float64(first)
-		weights := [4]float64{(1 - t) * (1 - t) * (1 - t) / 6, (float64(t*t*(t-2)*3) + 4) / 6, 0, t * t * t / 6}
-		weights[2] = 1 - weights[0] - weights[1] - weights[3]
-		sum := 0.0
-		for k, wt := range weights {
-			sum += float64(wt * spline[mirror(first-1+k, len(spline))])
-		}
-		out[i] = sum
+		out[i] = splineAt(spline, float64((float64(i)+0.5)*scale)-0.5)
 	}
+}
+
+// zoomCubic is what SAMed makes of a slice: scipy.ndimage.zoom of order 3 to 224 x 224 where it is not of that size, then to w x h. Values may leave 0..255.
+func zoomCubic(m *Image, w, h int) []float32 {
+	const between = 224
+	out := make([]float32, w*h*3)
+	for c := range 3 {
+		plane, pw, ph := make([]float64, m.W*m.H), m.W, m.H
+		for i := range plane {
+			plane[i] = float64(m.Pix[3*i+c])
+		}
+		for _, to := range [][2]int{{between, between}, {w, h}} {
+			if pw == to[0] && ph == to[1] {
+				continue
+			}
+			plane = alongColumns(plane, pw, ph, to[1], zoomLine)
+			plane = alongRows(plane, pw, to[1], to[0], zoomLine)
+			pw, ph = to[0], to[1]
+			for i, v := range plane {
+				plane[i] = float64(float32(v))
+			}
+		}
+		for i, v := range plane {
+			out[3*i+c] = float32(v)
+		}
+	}
+	return out
+}
+
+// zoomLine samples a line's cubic spline with the ends aligned.
+func zoomLine(line, out []float64) {
+	spline, step := splineCoefficients(line), 0.0
+	if len(out) > 1 {
+		step = float64(len(line)-1) / float64(len(out)-1)
+	}
+	for i := range out {
+		out[i] = splineAt(spline, float64(float64(i)*step))
+	}
+}
+
+// splineAt is a mirrored cubic spline's value.
+func splineAt(spline []float64, at float64) float64 {
+	first := int(math.Floor(at))
+	t := at - float64(first)
+	weights := [4]float64{(1 - t) * (1 - t) * (1 - t) / 6, (float64(t*t*(t-2)*3) + 4) / 6, 0, t * t * t / 6}
+	weights[2] = 1 - weights[0] - weights[1] - weights[3]
+	sum := 0.0
+	for k, wt := range weights {
+		sum += float64(wt * spline[mirror(first-1+k, len(spline))])
+	}
+	return sum
 }
 
 // mirror reflects an index at the centres of the first and last sample.

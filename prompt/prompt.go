@@ -144,6 +144,17 @@ func (i Interface) Decoder(encoded map[string]*tensor.Tensor, inputs []string, f
 	return all, nil
 }
 
+// classes says that masks are classes and none the answer to a prompt.
+const classes = "classes"
+
+// Feedback is logits that another prompt can carry: those of the mask, or of the first class where masks are classes.
+func (i Interface) Feedback(out map[string]*tensor.Tensor) ([]float32, error) {
+	if i.Choose == classes {
+		i.Choose = "first"
+	}
+	return i.Logits(out)
+}
+
 // Logits picks or makes the one mask, Side x Side, of what the decoder or the one graph gave, as ir.Postprocess.Mask says.
 func (i Interface) Logits(out map[string]*tensor.Tensor) ([]float32, error) {
 	side := i.Side()
@@ -208,6 +219,9 @@ func (i Interface) chosen(out map[string]*tensor.Tensor) (int64, error) {
 			}
 		}
 		return best, nil
+	}
+	if i.Choose == classes {
+		return 0, errors.New("postprocess.mask: the model's masks are classes, the first the background, and not answers to a prompt: exec gives them (low_res_masks)")
 	}
 	return 0, fmt.Errorf("postprocess.mask: have %q: not known", i.Choose)
 }

@@ -1,6 +1,6 @@
 """check_hf.py PROGRAM [ENGINE ...]: transformers' SamModel at random weights, sizes and ways of saving, against what PROGRAM makes of the
-folders. Embeddings and all masks and IoUs, for clicks, boxes and mask prompts, may differ by 5e-5 standard deviations. Needs torch,
-transformers, safetensors."""
+folders, and of PEFT's adapters of them (build --merge). Embeddings and all masks and IoUs, for clicks, boxes and mask prompts, may differ by 5e-5
+standard deviations. Needs torch, transformers, safetensors, peft."""
 import json
 import os
 import random
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import peft
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import SamConfig, SamModel
@@ -100,10 +101,22 @@ def prompts(g, size, grid):
         yield name, args, {"point_coords": coords, "point_labels": label, "mask_input": none[: len(coords)] if given is None else given, "has_mask_input": torch.tensor([float(given is not None)])}
 
 
-def check(m, path, folder, seed):
+def adapted(m, seed, folder, **config):
+    """m with a random adapter of PEFT, saved in a folder."""
+    m = peft.get_peft_model(m, peft.LoraConfig(**config)).eval()
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for k, v in m.named_parameters():
+            if "lora_" in k or "modules_to_save" in k:
+                v.copy_((2 * torch.rand(v.shape, generator=g) - 1) / v.shape[-1] ** 0.5)
+    m.save_pretrained(folder)
+    return m.base_model.model
+
+
+def check(m, path, folder, seed, *flags):
     g = torch.Generator().manual_seed(seed)
     size, patch = m.config.vision_config.image_size, m.config.vision_config.patch_size
-    call("build", path, "-o", f"{folder}/artifact", "--force")
+    call("build", path, "-o", f"{folder}/artifact", "--force", *flags)
     manifest = json.load(open(f"{folder}/artifact/manifest.json"))
     assert manifest["config"]["layout"] == "transformers"
     image = torch.randn(1, 3, size, size, generator=g)
@@ -130,6 +143,16 @@ with tempfile.TemporaryDirectory() as top:
             m = model(random.Random(seed), seed, heads, depth)
             worst = max(worst, check(m, save(m, way, folder), folder, seed))
         print(f"{way:32s} 3 models, {worst:.1e} standard deviations", flush=True)
+    for i, (what, config) in enumerate((
+            ("LoRA of q, k and v", dict(r=4, lora_alpha=8, target_modules=["qkv"])),
+            ("rank-stabilized LoRA of the decoder", dict(r=3, lora_alpha=5, target_modules=["q_proj", "v_proj"], use_rslora=True)),
+            ("LoRA of MLPs, patterns, saved modules", dict(r=2, lora_alpha=4, target_modules=["lin1", "lin2", "patch_embed.projection"], rank_pattern={"layers.0.mlp.lin1": 3}, alpha_pattern={"lin2": 7},
+                                                           modules_to_save=["iou_prediction_head"])))):
+        seed, folder = 90 + i, f"{top}/lora-{i}"
+        m = model(random.Random(seed), seed, 12, 4)
+        m.save_pretrained(folder)
+        worst = check(adapted(m, seed, f"{folder}/adapter", **config), folder, folder, seed, "--merge", f"{folder}/adapter/adapter_model.safetensors")
+        print(f"{what:32s} 1 model, {worst:.1e} standard deviations", flush=True)
     # What is not lowered is refused by name.
     m = model(random.Random(1), 1, 2, 2)
     m.save_pretrained(f"{top}/refused")

@@ -33,7 +33,7 @@ func addModel(c *cobra.Command, o *compile.Options) {
 
 func addCalibration(c *cobra.Command, o *compile.Options) {
 	c.Flags().StringVar(&o.Calibration, "calib", "", "calibration data: a folder of pictures or volumes, a data set (its folder or its index), or files that calibrate wrote (comma-separated)")
-	c.Flags().StringVar(&o.Quantize, "quantize", "", "what becomes int8: cnn (the CNN branch), linear (the ViT's linear layers) or all (default cnn where there is a branch, else linear)")
+	c.Flags().StringVar(&o.Quantize, "quantize", "", "what becomes int8: cnn (the CNN branch), linear (the ViT's linear layers) or all (default cnn where there is a branch, else linear; of MobileSAM and LiteMedSAM all)")
 	c.Flags().StringVar(&o.Method, "calib-method", calib.DefaultMethod, "how clipping ranges are chosen: "+strings.Join(calib.MethodNames(), ", "))
 }
 

@@ -84,16 +84,6 @@ func (s Scope) ConvBN(x *ir.Value, k, stride, pad, groups int64) *ir.Value {
 	return s.In("bn").BatchNorm(c.Op(ir.Conv.With(a), x, c.Param("weight", s.W.Shape(c.Key("weight"), 4)[0], width(x, 1)/groups, k, k)))
 }
 
-// AfterNorm is LayerNorm of x at norm and a linear layer, both without their biases, and what they add up to: the norm's bias through the layer
-// and the layer's own. A token of zeros, which codes pad windows with before they normalise, gives zeros of the first.
-func (s Scope) AfterNorm(norm Scope, x *ir.Value, eps float32, out int64) (y, bias *ir.Value) {
-	n := width(x, -1)
-	none := norm.Float32("zeros", []int64{n}, make([]float32, n))
-	x = norm.Op(ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: eps}), x, norm.Param("weight", n), none)
-	through := s.MatMul(s.Unsqueeze(norm.Param("bias", n), 0), s.factor(n, out))
-	return s.LinearNoBias(x, out), s.Add(through, s.Param("bias", out))
-}
-
 // ConvTranspose2 doubles height and width: kernel and stride 2, out channels, bias.
 func (s Scope) ConvTranspose2(x *ir.Value, out int64) *ir.Value {
 	a := ir.ConvTransposeAttrs{Strides: []int64{2, 2}}

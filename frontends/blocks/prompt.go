@@ -78,7 +78,7 @@ func (p Prompt) Dense(s Scope, image, mask, has *ir.Value) *ir.Value {
 	// Pixels are in one axis where the image, of batch 1, is added: OpenVINO and OpenCV take an addition right behind a convolution for a
 	// residual of its shape, and stop where it is none.
 	flat := func(x *ir.Value) *ir.Value {
-		return s.Reshape(x, x.Type.Shape[0], tensor.Static(p.Dim), tensor.Static(p.Grid*p.Grid))
+		return s.Reshape(x, Dim(x, 0), tensor.Static(p.Dim), tensor.Static(p.Grid*p.Grid))
 	}
 	return s.Add(flat(s.Add(image, ground)), flat(last.ConvNoBias(x, p.Dim, 1, 1, 0)))
 }

@@ -130,27 +130,82 @@ func (t TinyStage) block(s Scope, x *ir.Value) *ir.Value {
 }
 
 // attention is LayerNorm, then attention in windows of w x w tokens with a bias for each head and distance. The grid is padded with zeros before
-// the norm, which makes of each the norm's bias: LayerNorm without its bias and the products keep a zero, so padding follows them, and the
-// norm's bias is added behind, through the layer.
+// the norm, which makes of each the norm's bias: LayerNorm without its bias and the products keep a zero, so padding follows them. What biases
+// give is the same for all tokens, padding among them: of the keys it adds one number to all logits of a query, which softmax takes away; of the
+// values it goes through the projection, for the weights' sum is 1; of the queries it is added, and queries of padding are dropped.
 func (t TinyStage) attention(s Scope, x *ir.Value) *ir.Value {
-	fixed, n, w, d, h := tensor.Static, x.Type.Shape[0], t.Window, t.Dim, t.Heads
+	fixed, n, w, d, h := tensor.Static, Dim(x, 0), t.Window, t.Dim, t.Heads
 	hd, cuts := d/h, (t.Grid+t.Window-1)/t.Window
-	qkv, side := s.In("qkv"), cuts*w
-	y, bias := qkv.AfterNorm(s.In("norm"), x, EpsTiny, 3*d)
-	if pad := side - t.Grid; pad > 0 {
-		y = s.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}), y)
+	side, norm := cuts*w, s.In("norm")
+	none := norm.Float32("zeros", []int64{d}, make([]float32, d))
+	y := norm.Op(ir.LayerNormalization.With(ir.LayerNormAttrs{Axis: -1, Epsilon: EpsTiny}), x, norm.Param("weight", d), none)
+	weight, bias := t.qkv(s.In("qkv"), norm)
+	y = s.In("qkv").MatMul(y, weight)
+	part := func(i int64) *ir.Value {
+		z := s.Slice(y, 3, i*d, (i+1)*d)
+		if i == 0 {
+			z = s.Add(z, s.Slice(bias, 0, 0, d))
+		}
+		if pad := side - t.Grid; pad > 0 {
+			z = s.Op(ir.Pad.With(ir.PadAttrs{Pads: []int64{0, 0, 0, 0, 0, pad, pad, 0}}), z)
+		}
+		z = s.Reshape(z, n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(h), fixed(hd))
+		return s.Reshape(s.Transpose(z, 0, 1, 3, 5, 2, 4, 6), n.Times(cuts*cuts), fixed(h), fixed(w*w), fixed(hd))
 	}
-	y = s.Reshape(s.Add(y, bias), n, fixed(cuts), fixed(w), fixed(cuts), fixed(w), fixed(h), fixed(3*hd))
-	y = s.Reshape(s.Transpose(y, 0, 1, 3, 5, 2, 4, 6), n.Times(cuts*cuts), fixed(h), fixed(w*w), fixed(3*hd)) // rows of the weight: by head, then q, k, v
-	part := func(i int64) *ir.Value { return s.Slice(y, 3, i*hd, (i+1)*hd) }
-	logits := s.MatMul(s.Mul(part(0), s.Scalar(float32(1/sqrt(float64(hd))))), s.Transpose(part(1), 0, 1, 3, 2))
+	logits := s.MatMul(part(0), s.Transpose(part(1), 0, 1, 3, 2))
 	y = s.MatMul(s.Softmax(s.Add(logits, t.biases(s)), -1), part(2))
 	y = s.Transpose(s.Reshape(y, n, fixed(cuts), fixed(cuts), fixed(h), fixed(w), fixed(w), fixed(hd)), 0, 1, 4, 2, 5, 3, 6)
 	y = s.Reshape(y, n, fixed(side), fixed(side), fixed(d))
 	if side > t.Grid {
 		y = s.Op(ir.Slice.With(ir.SliceAttrs{Axes: []int64{1, 2}, Starts: []int64{0, 0}, Ends: []int64{t.Grid, t.Grid}}), y)
 	}
-	return s.In("proj").Linear(y, d)
+	proj := s.In("proj")
+	out := proj.factor(d, d)
+	through := s.MatMul(s.Unsqueeze(s.Slice(bias, 0, 2*d, 3*d), 0), out)
+	return s.Add(proj.MatMul(y, out), s.Add(through, proj.Param("bias", d)))
+}
+
+// qkv is the layer's weight as a right factor [D,3D] and its bias [3D], the norm's bias before it included: all queries first, which the checkpoint has
+// by head, and scaled by hd^-1/2, then the keys, then the values.
+func (t TinyStage) qkv(s, norm Scope) (weight, bias *ir.Value) {
+	d, hd := t.Dim, t.Dim/t.Heads
+	stored, own, shift := s.W.Tensor(s.Key("weight"), 3*d, d), s.W.Tensor(s.Key("bias"), 3*d), s.W.Tensor(norm.Key("bias"), d)
+	each := func(to func(row, from int64, scale float64)) {
+		for row := range 3 * d {
+			part, head, scale := row/d, row%d/hd, 1.0
+			if part == 0 {
+				scale = 1 / sqrt(float64(hd))
+			}
+			to(row, (head*3+part)*hd+row%hd, scale)
+		}
+	}
+	w, err := tensor.MapFloat32([]int64{d, 3 * d}, func() []float32 {
+		m, out := stored.Float32s(), make([]float32, 3*d*d)
+		each(func(row, from int64, scale float64) {
+			for k, x := range m[from*d:][:d] {
+				out[int64(k)*3*d+row] = float32(float64(x) * scale)
+			}
+		})
+		return out
+	})
+	if err != nil {
+		return s.Fail("%w", err), s.Fail("%w", err)
+	}
+	b, err := tensor.MapFloat32([]int64{3 * d}, func() []float32 {
+		m, o, n, out := stored.Float32s(), own.Float32s(), shift.Float32s(), make([]float32, 3*d)
+		each(func(row, from int64, scale float64) {
+			sum := float64(o[from])
+			for k, x := range m[from*d:][:d] {
+				sum += float64(float64(x) * float64(n[k]))
+			}
+			out[row] = float32(sum * scale)
+		})
+		return out
+	})
+	if err != nil {
+		return s.Fail("%w", err), s.Fail("%w", err)
+	}
+	return s.Builder.As(s.Key("weight")).Const(w), s.Builder.As(s.Key("bias")).Const(b)
 }
 
 // biases is [h,w*w,w*w] of the checkpoint's [h,w*w]: for tokens p and q the element |dy|*w + |dx|.

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 
 
 class Net(torch.nn.Module):
-    """Holds the floating-point tensors of a state dict in float32."""
+    """Holds the floating-point tensors of a state dict in float32. size: S in pixels, where it is not 16 times the embedding's side."""
+
+    size = None
 
     def __init__(self, state, keep=("",)):
         super().__init__()
@@ -147,10 +149,15 @@ class Net(torch.nn.Module):
         q, key = tokens, image
         for i in range(self.count(k + "layers.")):
             at = f"{k}layers.{i}."
-            q = q + self.cross(at + "self_attn", q + tokens, q + tokens, q) if i else self.cross(at + "self_attn", q, q, q)
+            lin = ("lin1", "lin2")
+            if self.has(at + "mlp.fc.weight"):  # Medical-SAM-Adapter's: the positions stay in the residual, which the first layer has, too
+                lin, q = ("layers.0.0", "fc"), q + tokens if i else q
+                q = q + self.cross(at + "self_attn", q, q, q)
+            else:
+                q = q + self.cross(at + "self_attn", q + tokens, q + tokens, q) if i else self.cross(at + "self_attn", q, q, q)
             q = self.norm(at + "norm1", q, 1e-5)
             q = self.norm(at + "norm2", q + self.cross(at + "cross_attn_token_to_image", q + tokens, key + position, key), 1e-5)
-            q = self.norm(at + "norm3", q + self.linear(at + "mlp.lin2", F.relu(self.linear(at + "mlp.lin1", q))), 1e-5)
+            q = self.norm(at + "norm3", q + self.linear(at + "mlp." + lin[1], F.relu(self.linear(at + "mlp." + lin[0], q))), 1e-5)
             key = self.norm(at + "norm4", key + self.cross(at + "cross_attn_image_to_token", key + position, q + tokens, q), 1e-5)
         q = q + self.cross(k + "final_attn_token_to_image", q + tokens, key + position, key)
         return self.norm(k + "norm_final_attn", q, 1e-5), key
@@ -158,7 +165,7 @@ class Net(torch.nn.Module):
     def decode(self, k, prompts, embedding, coords, labels, mask, has, learned, extra=None):
         """Learned tokens [T,C] first, then the prompts', then one more [B,C]: the tokens [B,..,C] and the upscaled map [B,C/8,4h,4h]."""
         h = embedding.shape[-1]
-        sparse = self.sparse(prompts, coords, labels, 16 * h)
+        sparse = self.sparse(prompts, coords, labels, self.size or 16 * h)
         tokens = [learned.expand(sparse.shape[0], -1, -1), sparse] + ([] if extra is None else [extra[:, None]])
         image = (embedding + self.dense(prompts, mask, has)).flatten(2).transpose(1, 2)
         q, key = self.twoway(k + "transformer.", image, self.grid(prompts, h), torch.cat(tokens, 1))

@@ -37,6 +37,25 @@ def pil_nearest(image, s):
     return tensor((np.array(Image.fromarray(image).resize((s, s), Image.NEAREST)) - MEAN) / STD), (s, s)
 
 
+def stretched(image, s):
+    """Medical-SAM-Adapter: stretched by PIL's bilinear filter, of pixels in [0,1]."""
+    return tensor(np.array(Image.fromarray(image).resize((s, s), Image.BILINEAR)) / 255), (s, s)
+
+
+def stretched_normalised(image, s):
+    """The same since 2025: minus SAM's mean, over its deviation."""
+    return tensor((np.array(Image.fromarray(image).resize((s, s), Image.BILINEAR)) - MEAN) / STD), (s, s)
+
+
+def area(image, s):
+    """LiteMedSAM: the longest side to S by OpenCV's areas, scaled to [0,1] over all channels, then padded with zeros."""
+    h, w = image.shape[:2]
+    nh, nw = int(h * s / max(h, w) + 0.5), int(w * s / max(h, w) + 0.5)
+    x = cv2.resize(image, (nw, nh), interpolation=cv2.INTER_AREA)
+    x = (x - x.min()) / np.clip(x.max() - x.min(), 1e-8, None)
+    return F.pad(tensor(x), (0, s - nw, 0, s - nh)), (nh, nw)
+
+
 def grey(image, s):
     """The grey image in [0,1], stretched by PyTorch's bilinear filter: [1,1,S,S]."""
     return F.interpolate(torch.from_numpy(image[None, None, :, :, 0].astype(np.float32)) / 255, (s, s), mode="bilinear", align_corners=False)
@@ -76,6 +95,11 @@ def once(mask, s, inside, size):
     return up(torch.sigmoid(mask), size) > 0.5
 
 
+def cropped(mask, s, inside, size):
+    """LiteMedSAM: logits of the input's size, the padding cut off, to the original size as probabilities."""
+    return torch.sigmoid(up(mask[..., : inside[0], : inside[1]], size)) > 0.5
+
+
 def first(masks, iou):
     return masks[:, :1]
 
@@ -99,4 +123,9 @@ PIPELINES = {
     "scribbleprompt-sam": (scribble, best, twice),
     "imis-net": (pil_nearest, best, twice),
     "syncsam": (longest, first, twice),
+    "mobile-sam": (longest, first, twice),
+    "lite-medsam": (area, first, cropped),
+    "medical-sam-adapter 2023": (stretched, first, twice),
+    "medical-sam-adapter v0.1.0": (stretched, first, twice),
+    "medical-sam-adapter 2024": (stretched_normalised, first, twice),
 }

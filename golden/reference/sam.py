@@ -18,6 +18,18 @@ def resized(state, vit, size, cubic=False):
     return state
 
 
+def with_samed(state, lora):
+    """A base's image encoder with SAMed's file: pair 2i adds to block i's queries, 2i+1 to its values; all else is the file's."""
+    out = {k: v for k, v in state.items() if k.startswith("image_encoder.")}
+    for k in [k for k in lora if k.startswith("w_a_")]:
+        i = int(k[4:])
+        key = f"image_encoder.blocks.{i // 2}.attn.qkv.weight"
+        w, d = out[key].clone(), out[key].shape[1]
+        w[2 * d * (i % 2):][:d] += lora[k.replace("_a_", "_b_")] @ lora[k]
+        out[key] = w
+    return out | {k: v for k, v in lora.items() if k[:4] not in ("w_a_", "w_b_")}
+
+
 class Encoder(Net):
     """image [N,3,S,S] -> image_embeddings [N,C,h,h]; SAM-HQ's also interm_embeddings [N,h,h,D], the first global block's tokens."""
 

@@ -168,6 +168,101 @@ def imis(r):
     return s, 16 * z.grid
 
 
+def tiny(r, light=False):
+    """SAM behind a TinyViT; light: LiteMedSAM's first convolutions, else MobileSAM's and TinyViT's unused classifier."""
+    s, c, k = Shapes(), 16 * r.choice([2, 3, 4]), "image_encoder."
+
+    def conv(at, o, i, size):
+        s.conv(at + ".c", o, i, size, False)
+        s.bn(at + ".bn", o)
+
+    def narrows(at, o, i, mid):
+        conv(at + "conv1", mid, i, 1)
+        conv(at + "conv2", mid, 1, 3)
+        conv(at + "conv3", o, mid, 1)
+
+    heads, head = r.choice([1, 2]), r.choice([4, 8])
+    dims = [r.choice([8, 12])] + [head * heads * n for n in (1, 2)] + [r.choice([320, 320, 6 * head * heads])]
+    all_heads = [0, heads, 2 * heads, max(d for d in (10, 6, 5, 2, 1) if dims[3] % d == 0)]
+    conv(k + "patch_embed.seq.0", dims[0] // 2, 3, 1 if light else 3)
+    conv(k + "patch_embed.seq.2", dims[0], dims[0] // 2, 1 if light else 3)
+    for i, d in enumerate(dims):
+        window = r.choice([4, 5, 7])
+        for j in range(r.choice([1, 2])):
+            b, wide = f"{k}layers.{i}.blocks.{j}.", r.choice([2, 4]) * d
+            if not i:
+                narrows(b, d, d, wide)
+                continue
+            s.norm(b + "attn.norm", d)
+            s.linear(b + "attn.qkv", 3 * d, d)
+            s.linear(b + "attn.proj", d, d)
+            s[b + "attn.attention_biases"] = (all_heads[i], window * window)
+            conv(b + "local_conv", d, 1, 3)
+            s.norm(b + "mlp.norm", d)
+            s.linear(b + "mlp.fc1", wide, d)
+            s.linear(b + "mlp.fc2", d, wide)
+        if i < 3:
+            narrows(f"{k}layers.{i}.downsample.", dims[i + 1], d, dims[i + 1])
+    s.neck(k + "neck", dims[3], c)
+    if not light:
+        s.norm(k + "norm_head", dims[3])
+        s.linear(k + "head", 10, dims[3])
+    s.prompts("prompt_encoder.", c)
+    hidden = r.choice([40, 64])
+    s.transformer("mask_decoder.", c, hidden, r.choice([1, 2]))
+    s.tokens("mask_decoder.", c, hidden)
+    return s, 256 if light else 1024
+
+
+def adapted(r, era):
+    """Medical-SAM-Adapter of an era: "2023" (SAM's relative positions and decoder), "v0.1.0" (no relative positions), "2024" (its own tables)."""
+    z, s, k = Sizes(r), Shapes(), "image_encoder."
+    if era == "v0.1.0":  # what its files do not tell: heads of 64, windows of 14, the last of each quarter global, 256 pixels
+        z.dim, z.head, z.depth, z.grid = r.choice([64, 128]), 64, r.choice([4, 8]), 16
+    z.mlp = z.dim * r.choice([2, 4])
+    s.vit(k, z)
+    grid = z.grid if era == "2023" else r.choice([8, 11, 12, 64])
+    s[k + "pos_embed"] = (1, grid, grid, z.dim)
+    for i in range(z.depth):
+        b = f"{k}blocks.{i}."
+        h, w = s.pop(b + "attn.rel_pos_h"), s.pop(b + "attn.rel_pos_w")
+        if era != "v0.1.0":
+            name = "rel_pos_" if era == "2023" else "rel_"
+            s[b + "attn." + name + "h"], s[b + "attn." + name + "w"] = h, w
+        for a in ("MLP_Adapter", "Space_Adapter", "Depth_Adapter"):
+            s.linear(f"{b}{a}.D_fc1", z.small, z.dim)
+            s.linear(f"{b}{a}.D_fc2", z.dim, z.small)
+    s.prompts("prompt_encoder.", z.out)
+    s.transformer("mask_decoder.", z.out, z.hidden, z.layers)
+    if era != "2023":
+        for i in range(z.layers):
+            at = f"mask_decoder.transformer.layers.{i}.mlp."
+            for old, new in (("lin1", "layers.0.0"), ("lin2", "fc")):
+                for part in ("weight", "bias"):
+                    s[f"{at}{new}.{part}"] = s.pop(f"{at}{old}.{part}")
+    s.tokens("mask_decoder.", z.out, z.hidden)
+    return s, 16 * z.grid
+
+
+def samed(r, base):
+    """SAMed's file for a base's shapes: LoRA of queries and values of every block, a prompt encoder and a decoder of some classes."""
+    s, rank, d = Shapes(), r.choice([1, 3, 4]), base["image_encoder.pos_embed"][3]
+    depth = len([k for k in base if k.endswith("attn.qkv.weight")])
+    for i in range(2 * depth):
+        s[f"w_a_{i:03d}"], s[f"w_b_{i:03d}"] = (rank, d), (d, rank)
+    masks = r.choice([2, 5, 9])
+    c = base["image_encoder.neck.0.weight"][0]
+    for k, shape in base.items():
+        if k.startswith(("prompt_encoder.", "mask_decoder.")) and "hypernetworks" not in k:
+            s[k] = shape
+    s["mask_decoder.mask_tokens.weight"] = (masks, c)
+    for i in range(masks):
+        s.mlp(f"mask_decoder.output_hypernetworks_mlps.{i}", c, c, c, c // 8)
+    last = max(k for k in s if k.startswith("mask_decoder.iou_prediction_head.layers.") and k.endswith("weight"))
+    s[last], s[last.replace("weight", "bias")] = (masks, s[last][1]), (masks,)
+    return s
+
+
 def unet(r):
     s, levels, f = Shapes(), r.choice([2, 3, 4]), r.choice([8, 12, 20])
 
@@ -248,7 +343,7 @@ def fill(shapes, seed):
             state[k] = 0.1 * u
         elif "gaussian" in k:
             state[k] = 1.7 * u
-        elif "pos" in k or "embed" in k and "embedding_" not in k and "patch" not in k or "token" in k and "attn" not in k:
+        elif "pos" in k or "rel_" in k or "biases" in k or "embed" in k and "embedding_" not in k and "patch" not in k or "token" in k and "attn" not in k:
             state[k] = 0.5 * u
         else:
             state[k] = u * math.sqrt(3 / fan)
