@@ -96,6 +96,8 @@ cmd/syncsam-convert      : registry signature provenance
 signature                : artifact internal/mapfile internal/output
 registry                 : artifact internal/mapfile internal/output provenance signature
 provenance               : artifact
+front                    : golden/stats
+compile                  : bench front golden/stats
 `
 
 const module = "syncsam-convert/"

@@ -27,7 +27,7 @@ func buildCommand() *cobra.Command {
 	var o compile.Options
 	var asJSON string
 	var progress bool
-	var maxDrop float64
+	var maxDrop, margin float64
 	c := &cobra.Command{
 		Use:     "build CHECKPOINT -o DIR [flags]",
 		Short:   "Compile a checkpoint into an artifact",
@@ -38,6 +38,12 @@ func buildCommand() *cobra.Command {
 			o.Checkpoint = args[0]
 			if cmd.Flags().Changed("max-dsc-drop") {
 				o.MaxDrop = &maxDrop
+			}
+			if cmd.Flags().Changed("margin") {
+				if !(margin > 0) {
+					return fmt.Errorf("--margin: have %g, want more than 0 points", margin)
+				}
+				o.MaxDrop, o.Judge = &margin, golden.JudgeEquivalence
 			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
@@ -56,7 +62,7 @@ func buildCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "artifact folder to write")
 	f.StringVar(&o.Target, "target", compile.ONNX, "onnx; openvino, which takes the same models; or tensorrt for a folder plan/ beside them")
-	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, or int8 for what --quantize says")
+	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, int8 for what --quantize says, or auto: the fastest of them, group of layers by group, that meets the golden results")
 	addModel(c, &o)
 	addClient(c, &o)
 	f.Int64Var(&o.Opset, "opset", 0, "ONNX operator set, 17 to 26 (default 17)")
@@ -67,7 +73,10 @@ func buildCommand() *cobra.Command {
 	f.StringVar(&o.Golden, "golden", "", "golden folder to verify against before publishing")
 	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept mean DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds (default "+fmt.Sprint(golden.DefaultDrop)+" for int8 and fp16)")
 	addJudge(c, &o.Judge)
-	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8 and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit)")
+	f.Float64Var(&margin, "margin", 0, "with --golden: equivalence to the golden results within so many points must be shown: --max-dsc-drop with --judge equivalence")
+	c.MarkFlagsMutuallyExclusive("margin", "max-dsc-drop")
+	c.MarkFlagsMutuallyExclusive("margin", "judge")
+	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8, auto and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit; auto 10m)")
 	addCalibration(c, &o)
 	f.StringVar(&o.Plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib (beside its pictures with --rounding adaptive)")
 	f.StringVar(&o.PlanOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")

@@ -1,0 +1,391 @@
+package compile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"syncsam-convert/artifact"
+	"syncsam-convert/bench"
+	"syncsam-convert/engine"
+	"syncsam-convert/front"
+	"syncsam-convert/golden"
+	"syncsam-convert/golden/stats"
+	"syncsam-convert/ir/quant"
+)
+
+// A hunt is the search for the fastest model that holds: over points between float and all that can be INT8, a step of groups of layers each.
+type hunt struct {
+	*search
+	float   *Compiled
+	file    string // of the float model's graph that reads the image
+	layers  []string
+	steps   [][]*front.Group
+	options engine.Options
+	front   *front.Front
+	near    *Calibrated // rounds to nearest
+	adapt   *Calibrated // rounds adaptively; made when it is first needed
+	best    *trial      // nil: the float model
+	at      *front.Point
+}
+
+// fastest builds the fastest model that meets the golden results, and leaves it in dir. If the float model does not meet them, that is the error.
+func (c *Calibrated) fastest(ctx context.Context, dir string) (*artifact.Manifest, *quant.Plan, error) {
+	tmp, err := os.MkdirTemp(dir, ".search-*") // in the folder that is being built, with which it goes whatever happens
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(tmp)
+	h := &hunt{search: &search{ctx: ctx, c: c, dir: filepath.Join(tmp, "trial"), modes: golden.Modes, started: time.Now()}, near: c.rounding8(RoundNearest), options: c.o.Runtime}
+	if h.options.Threads == 0 {
+		h.options.Threads = 1
+	}
+	man, err := h.start(filepath.Join(tmp, "float"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.look(); err != nil {
+		return nil, nil, err
+	}
+	if err := h.half(filepath.Join(tmp, "half")); err != nil {
+		return nil, nil, err
+	}
+	if err := h.fill(); err != nil {
+		return nil, nil, err
+	}
+	return h.publish(dir, man.Verification)
+}
+
+// rounding8 is c with another way to round.
+func (c *Calibrated) rounding8(how string) *Calibrated {
+	other := *c
+	other.rounds = how
+	return &other
+}
+
+// start measures the float model and the one with all in INT8, and lays out the points between them.
+func (h *hunt) start(dir string) (*artifact.Manifest, error) {
+	c := h.c
+	for _, d := range []string{dir, h.dir} {
+		if err := os.Mkdir(d, 0o777); err != nil {
+			return nil, err
+		}
+	}
+	float, man, err := c.proveFloat(h.ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	h.float, h.file = float, filepath.Join(dir, man.Encoder())
+	h.front = &front.Front{Graph: man.Encoder(), Engine: c.o.Engine, Threads: h.options.Threads, Clock: bench.ClockOf(h.options.Threads), Judged: golden.BySummary, Margin: *c.o.MaxDrop}
+	if c.o.Judge != "" {
+		h.front.Judged = golden.ByEquivalence
+	}
+	all, err := h.near.Finish(h.ctx, ONNX, c.Plan)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := all.write(h.ctx, h.dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	h.layers = whole.Quantization.QuantizedNodes
+	groups := front.Groups(h.layers)
+	saved, err := h.times(groups, filepath.Join(h.dir, whole.Encoder()))
+	if err != nil {
+		return nil, err
+	}
+	var sets [][]string
+	for _, g := range groups {
+		sets = append(sets, g.Layers)
+	}
+	noise, err := h.near.rank(h.ctx, whole, sets)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range groups {
+		g.Noise = noise[i]
+	}
+	h.steps = front.Path(groups)
+	h.front.Groups = groups
+	h.points(saved)
+	h.at = h.front.Points[0]
+	t := &trial{Compiled: float, man: man, report: &golden.Report{}, holds: true}
+	if err := json.Unmarshal(man.Verification, t.report); err != nil {
+		return nil, err
+	}
+	h.saw(h.at, t)
+	return man, nil
+}
+
+// rounds is how often models are timed in turns.
+const rounds = 7
+
+// times measures the float model and one in INT8, and gives the groups the times of their nodes; ms are those of the float model.
+func (h *hunt) times(groups []*front.Group, file string) (ms float64, err error) {
+	h.c.o.Progress(Event{Stage: "measure"})
+	both, ratios, err := bench.Latency(h.ctx, []string{h.file, file}, h.c.o.Engine, h.options, rounds)
+	if err != nil {
+		return 0, err
+	}
+	var nodes [2]map[string]float64
+	for i, f := range []string{h.file, file} {
+		if nodes[i], err = bench.Nodes(h.ctx, f, h.c.o.Engine, h.options); err != nil {
+			return 0, err
+		}
+	}
+	front.Time(groups, nodes[0], nodes[1], both[0]*(1-ratios[1]))
+	return both[0], nil
+}
+
+// points lays out what the search chooses from; latencies are predicted.
+func (h *hunt) points(float float64) {
+	p := &front.Point{Precision: FP32, Latency: float, Ratio: 1, Decision: front.Untried}
+	h.front.Points = append(h.front.Points, p)
+	for _, step := range h.steps {
+		next := &front.Point{Precision: INT8, Latency: p.Latency, Layers: p.Layers, Decision: front.Untried, Predicted: true}
+		for _, g := range step {
+			next.Latency -= g.Float - g.Int8
+			next.Layers += len(g.Layers)
+			next.Adds += and(next.Adds) + g.Name
+		}
+		next.Ratio = next.Latency / float
+		h.front.Points = append(h.front.Points, next)
+		p = next
+	}
+}
+
+func and(before string) string {
+	if before == "" {
+		return ""
+	}
+	return ", "
+}
+
+// plan is that of a point: so many steps in INT8.
+func (h *hunt) plan(steps int) *quant.Plan {
+	plan := h.c.Plan.Clone()
+	float := func(g *front.Group, reason string) {
+		for _, key := range g.Layers {
+			if _, has := plan.Float[key]; !has {
+				plan.Float[key] = reason
+			}
+		}
+	}
+	for _, g := range h.front.Groups {
+		if g.Slow {
+			float(g, "latency: in INT8 "+g.Name+" is not faster")
+		}
+	}
+	for _, step := range h.steps[steps:] {
+		for _, g := range step {
+			float(g, accuracy(g.Noise))
+		}
+	}
+	return plan
+}
+
+// look finds the fastest point that holds; points behind one that holds are taken to hold, too.
+func (h *hunt) look() error {
+	if len(h.steps) == 0 {
+		return nil
+	}
+	var back []int // steps that go back to float, and 1
+	for i := range h.steps {
+		back = append(back, i+1)
+	}
+	_, err := first(back, func(n int) (bool, error) { return h.tryPoint(len(h.steps)+1-n, h.tries()) })
+	return err
+}
+
+// tries are the ways to round that are tried one after the other.
+func (h *hunt) tries() []string {
+	switch how := h.c.o.Rounding; {
+	case how != RoundAuto:
+		return []string{how}
+	case h.c.o.pictures():
+		return []string{RoundNearest, RoundAdaptive}
+	}
+	return []string{RoundNearest}
+}
+
+// tryPoint says whether a point holds, by the first way to round with which it does.
+func (h *hunt) tryPoint(steps int, tries []string) (bool, error) {
+	p := h.front.Points[steps]
+	for _, how := range tries {
+		if h.spent() {
+			return false, nil
+		}
+		c, err := h.with(how)
+		if err != nil {
+			return false, err
+		}
+		start := time.Now()
+		m, err := c.Finish(h.ctx, ONNX, h.plan(steps))
+		if err != nil {
+			return false, err
+		}
+		if m.rounding != how { // it has no convolution: this was tried
+			continue
+		}
+		t, err := h.try(p, m, start)
+		if err != nil || t.holds {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// with is the model with a way to round.
+func (h *hunt) with(how string) (c *Calibrated, err error) {
+	if how == RoundNearest {
+		return h.near, nil
+	}
+	if h.adapt == nil {
+		h.adapt, err = h.c.rounding8(how).remembering(h.ctx)
+	}
+	return h.adapt, err
+}
+
+// try holds a point's model against the golden results, times it, and takes it where it holds and is the fastest.
+func (h *hunt) try(p *front.Point, m *Compiled, start time.Time) (*trial, error) {
+	t, err := h.hold(m, golden.Settings{Modes: h.modes}, start)
+	if err != nil {
+		return nil, err
+	}
+	if p.Predicted {
+		ms, ratios, err := bench.Latency(h.ctx, []string{h.file, filepath.Join(h.dir, t.man.Encoder())}, h.c.o.Engine, h.options, rounds)
+		if err != nil {
+			return nil, err
+		}
+		p.Latency, p.Ratio, p.Predicted = ms[1], ratios[1], false
+	}
+	h.saw(p, t)
+	h.note(fmt.Sprintf("auto: attempt %d: %d of %d layers in INT8, rounded %s: %.2f of float's latency", h.attempts, p.Layers, len(h.layers), m.rounding, p.Ratio), t)
+	if t.holds && p.Ratio < h.at.Ratio {
+		h.best, h.at = t, p
+	}
+	return t, nil
+}
+
+// saw puts into a point how a trial came out. Equivalence is asked for as such: what is better than float by more than the margin is not equivalent either.
+func (h *hunt) saw(p *front.Point, t *trial) {
+	worst := ""
+	p.Modes, p.Decision = map[string]front.Mode{}, "holds"
+	if !t.holds {
+		p.Decision = "fails"
+	}
+	order := []stats.Decision{stats.Equivalent, stats.NotInferior, stats.Undecided, stats.Inferior}
+	decided := 0
+	for _, mode := range t.report.ModeNames() {
+		m := t.report.Modes[mode]
+		one := front.Mode{Mean: m.Points, Decision: "holds"}
+		if !m.Pass {
+			one.Decision = "fails"
+		}
+		if d := t.report.Paired[mode]; d != nil {
+			one = front.Mode{Mean: d.Mean, CI95: &d.CI95, Decision: string(d.Decision), Needed: d.NeededItems}
+			decided = max(decided, slices.Index(order, d.Decision))
+			p.Decision = string(order[decided])
+			t.holds = decided == 0
+		}
+		p.Modes[mode] = one
+		if worst == "" || one.Mean < p.Modes[worst].Mean {
+			worst = mode
+		}
+	}
+	number := func(n stats.Number) *float64 { x := float64(n); return &x }
+	p.Mode, p.Delta = worst, number(p.Modes[worst].Mean)
+	if ci := p.Modes[worst].CI95; ci != nil {
+		p.Low, p.High = number(ci[0]), number(ci[1])
+	}
+	if p.Precision == INT8 {
+		p.Rounding = t.rounding
+	}
+}
+
+// half measures the model in float16, and tries it where it is faster than what was found.
+func (h *hunt) half(dir string) error {
+	start := time.Now()
+	if h.spent() {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return err
+	}
+	m, err := h.c.finish(h.ctx, h.c.f16.Clone(), nil, ONNX, FP16)
+	if err != nil {
+		return err
+	}
+	man, err := m.write(h.ctx, dir, nil)
+	if err != nil {
+		if h.ctx.Err() == nil && errors.Is(err, errFloat16) {
+			h.c.o.Note("auto: " + err.Error())
+			return nil
+		}
+		return err
+	}
+	ms, ratios, err := bench.Latency(h.ctx, []string{h.file, filepath.Join(dir, man.Encoder())}, h.c.o.Engine, h.options, rounds)
+	if err != nil {
+		return err
+	}
+	p := &front.Point{Precision: FP16, Latency: ms[1], Ratio: ratios[1], Decision: front.Untried}
+	h.front.Points = append(h.front.Points, p)
+	if p.Ratio < h.at.Ratio {
+		_, err = h.try(p, m, start)
+	}
+	return err
+}
+
+// fill tries points that the search passed over, for the front, until half the time of the search is over: the middle of the widest gap first.
+func (h *hunt) fill() error {
+	how := h.tries()[:1]
+	if h.best != nil && h.at.Precision == INT8 {
+		how = []string{h.best.rounding}
+	}
+	for time.Since(h.started) < h.c.o.Budget/2 {
+		at := front.Middle(h.front.Points[:len(h.steps)+1])
+		if at < 0 {
+			return nil
+		}
+		if _, err := h.tryPoint(at, how); err != nil {
+			return err
+		}
+		if p := h.front.Points[at]; p.Decision == front.Untried { // nothing to round that way
+			if _, err := h.tryPoint(at, []string{RoundNearest}); err != nil || p.Decision == front.Untried {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// publish writes what was found into dir; verified is how the float model came out.
+func (h *hunt) publish(dir string, verified json.RawMessage) (*artifact.Manifest, *quant.Plan, error) {
+	m, plan := h.float, h.plan(0)
+	if h.best != nil {
+		m, verified = h.best.Compiled, h.best.man.Verification
+		if m.Plan != nil {
+			plan = m.Plan
+		}
+	}
+	man, err := m.Write(h.ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.at.Chosen, h.front.Attempts, h.front.Seconds = true, h.attempts, time.Since(h.started).Seconds()
+	h.front.Note = h.front.Short(h.at)
+	h.c.o.Note(fmt.Sprintf("auto: %s at %.2f of float's latency, in %d attempts (%.0f s)", h.at.Words(), h.at.Ratio, h.attempts, h.front.Seconds))
+	if h.front.Note != "" {
+		h.c.o.Note("auto: " + h.front.Note)
+	}
+	if man.Front, err = json.Marshal(h.front); err != nil {
+		return nil, nil, err
+	}
+	man.Verification = verified
+	return man, plan, man.Write(dir)
+}
