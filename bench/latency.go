@@ -22,16 +22,23 @@ func ClockOf(threads int) string {
 	return Wall
 }
 
-// Latency times files in turns with equal inputs by ClockOf, and gives the median of each in ms, and of its ratios to the first, round by round.
-func Latency(ctx context.Context, files []string, name string, o engine.Options, rounds int) (ms, ratios []float64, err error) {
+// How long Latency measures: so long, but not fewer and not more rounds.
+const (
+	measured   = 4 * time.Second
+	fewRounds  = 5
+	mostRounds = 60
+)
+
+// Latency times files in turns with equal inputs by ClockOf, and gives the least time of each in ms: what else the machine does can only add to it.
+func Latency(ctx context.Context, files []string, name string, o engine.Options) ([]float64, error) {
 	inputs, err := frontend.Probe(files[0], nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	sessions := make([]engine.Session, len(files))
 	for i, file := range files {
 		if sessions[i], err = engine.Load(name, file, o); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		defer sessions[i].Close()
 	}
@@ -39,23 +46,19 @@ func Latency(ctx context.Context, files []string, name string, o engine.Options,
 	if ClockOf(o.Threads) == Processor {
 		now = func() time.Time { d, _ := computed(); return time.Time{}.Add(d) }
 	}
-	timings := make([]Timing, len(files))
-	for round := range rounds + 1 {
+	ms := make([]float64, len(files))
+	for round, begun := 0, now(); round <= fewRounds || round <= mostRounds && now().Sub(begun) < measured; round++ {
 		for i, session := range sessions {
 			start := now()
 			if _, err := session.Run(ctx, inputs); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
-			if round > 0 {
-				timings[i].samples = append(timings[i].samples, float64(now().Sub(start).Microseconds())/1e3)
+			if took := float64(now().Sub(start).Microseconds()) / 1e3; round == 1 || took < ms[i] { // the first round warms up
+				ms[i] = took
 			}
 		}
 	}
-	for _, t := range timings {
-		_, median, _ := quartiles(t.samples)
-		ms, ratios = append(ms, median), append(ratios, t.Against(timings[0]).Median)
-	}
-	return ms, ratios, nil
+	return ms, nil
 }
 
 // Nodes gives the time of each of a file's nodes, as engine.Nodes does, with the inputs that Latency takes.

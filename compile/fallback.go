@@ -198,7 +198,11 @@ func (s *search) attempt(plan *quant.Plan) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.note(fmt.Sprintf("fallback: attempt %d: %d layers in float", s.attempts, len(plan.Float)), t)
+	how := "it holds"
+	if !t.holds {
+		how = fmt.Sprintf("%s %+.3f points, which does not hold", s.modes[0], t.report.Modes[s.modes[0]].Points)
+	}
+	s.c.o.Note(fmt.Sprintf("fallback: attempt %d: %d layers in float: %s (%.1f s)", s.attempts, len(plan.Float), how, t.seconds))
 	return t.holds, nil
 }
 
@@ -209,18 +213,6 @@ type trial struct {
 	report  *golden.Report // without its items
 	holds   bool
 	seconds float64
-}
-
-// note tells of a trial.
-func (s *search) note(what string, t *trial) {
-	how := "it holds"
-	if !t.holds {
-		how = fmt.Sprintf("%s %+.3f points, which does not hold", s.modes[0], t.report.Modes[s.modes[0]].Points)
-		if p := t.report.Paired[s.modes[0]]; p != nil {
-			how += ": " + p.Words()
-		}
-	}
-	s.c.o.Note(fmt.Sprintf("%s: %s (%.1f s)", what, how, t.seconds))
 }
 
 // try builds with a plan, and holds the model against the golden results.

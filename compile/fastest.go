@@ -122,13 +122,10 @@ func (h *hunt) start(dir string) (*artifact.Manifest, error) {
 	return man, nil
 }
 
-// rounds is how often models are timed in turns.
-const rounds = 7
-
 // times measures the float model and one in INT8, and gives the groups the times of their nodes; ms are those of the float model.
 func (h *hunt) times(groups []*front.Group, file string) (ms float64, err error) {
 	h.c.o.Progress(Event{Stage: "measure"})
-	both, ratios, err := bench.Latency(h.ctx, []string{h.file, file}, h.c.o.Engine, h.options, rounds)
+	both, err := h.latency(file)
 	if err != nil {
 		return 0, err
 	}
@@ -138,8 +135,13 @@ func (h *hunt) times(groups []*front.Group, file string) (ms float64, err error)
 			return 0, err
 		}
 	}
-	front.Time(groups, nodes[0], nodes[1], both[0]*(1-ratios[1]))
+	front.Time(groups, nodes[0], nodes[1], both[0]-both[1])
 	return both[0], nil
+}
+
+// latency is that of the float model and of another file, in ms, measured in turns.
+func (h *hunt) latency(file string) ([]float64, error) {
+	return bench.Latency(h.ctx, []string{h.file, file}, h.c.o.Engine, h.options)
 }
 
 // points lays out what the search chooses from; latencies are predicted.
@@ -251,6 +253,9 @@ func (h *hunt) with(how string) (c *Calibrated, err error) {
 	return h.adapt, err
 }
 
+// slightly is a part of float's latency by which measurements differ anyway: who is faster by less is not faster.
+const slightly = 0.01
+
 // try holds a point's model against the golden results, times it, and takes it where it holds and is the fastest.
 func (h *hunt) try(p *front.Point, m *Compiled, start time.Time) (*trial, error) {
 	t, err := h.hold(m, golden.Settings{Modes: h.modes}, start)
@@ -258,15 +263,16 @@ func (h *hunt) try(p *front.Point, m *Compiled, start time.Time) (*trial, error)
 		return nil, err
 	}
 	if p.Predicted {
-		ms, ratios, err := bench.Latency(h.ctx, []string{h.file, filepath.Join(h.dir, t.man.Encoder())}, h.c.o.Engine, h.options, rounds)
+		both, err := h.latency(filepath.Join(h.dir, t.man.Encoder()))
 		if err != nil {
 			return nil, err
 		}
-		p.Latency, p.Ratio, p.Predicted = ms[1], ratios[1], false
+		p.Ratio, p.Predicted = both[1]/both[0], false
+		p.Latency = p.Ratio * h.front.Points[0].Latency
 	}
 	h.saw(p, t)
-	h.note(fmt.Sprintf("auto: attempt %d: %d of %d layers in INT8, rounded %s: %.2f of float's latency", h.attempts, p.Layers, len(h.layers), m.rounding, p.Ratio), t)
-	if t.holds && p.Ratio < h.at.Ratio {
+	h.c.o.Note(fmt.Sprintf("auto: attempt %d: %s: %.3f of float's latency; %s: %s (%.1f s)", h.attempts, p.Words(), p.Ratio, p.Mode, p.Found(), time.Since(start).Seconds()))
+	if t.holds && p.Ratio < h.at.Ratio-slightly {
 		h.best, h.at = t, p
 	}
 	return t, nil
@@ -329,11 +335,12 @@ func (h *hunt) half(dir string) error {
 		}
 		return err
 	}
-	ms, ratios, err := bench.Latency(h.ctx, []string{h.file, filepath.Join(dir, man.Encoder())}, h.c.o.Engine, h.options, rounds)
+	both, err := h.latency(filepath.Join(dir, man.Encoder()))
 	if err != nil {
 		return err
 	}
-	p := &front.Point{Precision: FP16, Latency: ms[1], Ratio: ratios[1], Decision: front.Untried}
+	p := &front.Point{Precision: FP16, Ratio: both[1] / both[0], Decision: front.Untried}
+	p.Latency = p.Ratio * h.front.Points[0].Latency
 	h.front.Points = append(h.front.Points, p)
 	if p.Ratio < h.at.Ratio {
 		_, err = h.try(p, m, start)

@@ -3,6 +3,7 @@ package front
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -257,28 +258,46 @@ func (p *Point) Words() string {
 	return "int8 in " + strconv.Itoa(p.Layers) + " layers, rounded " + p.Rounding
 }
 
+// Found says how a point that was tried came out.
+func (p *Point) Found() string {
+	line := fmt.Sprintf("%+.3f points", *p.Delta)
+	if p.Low != nil {
+		line += fmt.Sprintf(" (%+.3f to %+.3f)", *p.Low, *p.High)
+	}
+	line += ", " + strings.ReplaceAll(p.Decision, "_", " ")
+	if p.Decision == string(stats.Undecided) {
+		if n := p.needed(); n > 0 {
+			line += fmt.Sprintf(": not enough data (needs about %d items)", n)
+		}
+	}
+	return line
+}
+
+// needed is about how many items would decide all modes; 0 where nobody knows.
+func (p *Point) needed() (n int) {
+	for _, m := range p.Modes {
+		n = max(n, m.Needed)
+	}
+	return n
+}
+
 // Short says in a line why nothing faster than what was chosen was taken, where that is for want of data; "" where it is not.
 func (f *Front) Short(chosen *Point) string {
-	needed := 0
+	line := ""
+	least := 0
 	for _, p := range f.Points {
 		if p.Predicted || p.Ratio >= chosen.Ratio || p.Decision != string(stats.Undecided) {
 			continue
 		}
-		most := 1
-		for _, m := range p.Modes {
-			most = max(most, m.Needed)
-		}
-		if needed == 0 || most < needed {
-			needed = most
+		line = "what is faster could not be decided: not enough data"
+		if n := p.needed(); n > 0 && (least == 0 || n < least) {
+			least = n
 		}
 	}
-	switch needed {
-	case 0:
-		return ""
-	case 1:
-		return "what is faster could not be decided: not enough data"
+	if least > 0 {
+		line += fmt.Sprintf(" (needs about %d items)", least)
 	}
-	return "what is faster could not be decided: not enough data (needs about " + strconv.Itoa(needed) + " items)"
+	return line
 }
 
 // Middle is the point in the middle of the widest gap between points that were tried, by latency; -1 where all were tried.
