@@ -32,6 +32,7 @@ type hunt struct {
 	adapt   *Calibrated // rounds adaptively; made when it is first needed
 	best    *trial      // nil: the float model
 	at      *front.Point
+	build   func(p *front.Point, steps int, how string) (*trial, error) // point
 }
 
 // fastest builds the fastest model that meets the golden results, and leaves it in dir. If the float model does not meet them, that is the error.
@@ -42,6 +43,7 @@ func (c *Calibrated) fastest(ctx context.Context, dir string) (*artifact.Manifes
 	}
 	defer os.RemoveAll(tmp)
 	h := &hunt{search: &search{ctx: ctx, c: c, dir: filepath.Join(tmp, "trial"), modes: golden.Modes, started: time.Now()}, near: c.rounding8(RoundNearest), options: c.o.Runtime}
+	h.build = h.point
 	if h.options.Threads == 0 {
 		h.options.Threads = 1
 	}
@@ -222,24 +224,40 @@ func (h *hunt) tryPoint(steps int, tries []string) (bool, error) {
 		if h.spent() {
 			return false, nil
 		}
-		c, err := h.with(how)
+		t, err := h.build(p, steps, how)
 		if err != nil {
 			return false, err
 		}
-		start := time.Now()
-		m, err := c.Finish(h.ctx, ONNX, h.plan(steps))
-		if err != nil {
-			return false, err
-		}
-		if m.rounding != how { // it has no convolution: this was tried
-			continue
-		}
-		t, err := h.try(p, m, start)
-		if err != nil || t.holds {
-			return err == nil, err
+		if t != nil && h.take(p, t) {
+			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// slightly is a part of float's latency by which measurements differ anyway: who is faster by less is not faster.
+const slightly = 0.01
+
+// take keeps a trial that holds and is the fastest so far, and says whether it holds.
+func (h *hunt) take(p *front.Point, t *trial) bool {
+	if t.holds && p.Ratio < h.at.Ratio-slightly {
+		h.best, h.at = t, p
+	}
+	return t.holds
+}
+
+// point builds a point's model with a way to round, and tries it; nil where there is nothing to round that way.
+func (h *hunt) point(p *front.Point, steps int, how string) (*trial, error) {
+	c, err := h.with(how)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	m, err := c.Finish(h.ctx, ONNX, h.plan(steps))
+	if err != nil || m.rounding != how {
+		return nil, err
+	}
+	return h.try(p, m, start)
 }
 
 // with is the model with a way to round.
@@ -253,10 +271,7 @@ func (h *hunt) with(how string) (c *Calibrated, err error) {
 	return h.adapt, err
 }
 
-// slightly is a part of float's latency by which measurements differ anyway: who is faster by less is not faster.
-const slightly = 0.01
-
-// try holds a point's model against the golden results, times it, and takes it where it holds and is the fastest.
+// try holds a point's model against the golden results, and times it.
 func (h *hunt) try(p *front.Point, m *Compiled, start time.Time) (*trial, error) {
 	t, err := h.hold(m, golden.Settings{Modes: h.modes}, start)
 	if err != nil {
@@ -272,9 +287,6 @@ func (h *hunt) try(p *front.Point, m *Compiled, start time.Time) (*trial, error)
 	}
 	h.saw(p, t)
 	h.c.o.Note(fmt.Sprintf("auto: attempt %d: %s: %.3f of float's latency; %s: %s (%.1f s)", h.attempts, p.Words(), p.Ratio, p.Mode, p.Found(), time.Since(start).Seconds()))
-	if t.holds && p.Ratio < h.at.Ratio-slightly {
-		h.best, h.at = t, p
-	}
 	return t, nil
 }
 
@@ -342,8 +354,12 @@ func (h *hunt) half(dir string) error {
 	p := &front.Point{Precision: FP16, Ratio: both[1] / both[0], Decision: front.Untried}
 	p.Latency = p.Ratio * h.front.Points[0].Latency
 	h.front.Points = append(h.front.Points, p)
-	if p.Ratio < h.at.Ratio {
-		_, err = h.try(p, m, start)
+	if p.Ratio >= h.at.Ratio-slightly {
+		return nil
+	}
+	t, err := h.try(p, m, start)
+	if err == nil {
+		h.take(p, t)
 	}
 	return err
 }
