@@ -24,7 +24,7 @@ func ClockOf(threads int) string {
 
 // How long Latency measures: so long, but not fewer and not more rounds.
 const (
-	measured   = 4 * time.Second
+	measured   = 1500 * time.Millisecond
 	fewRounds  = 5
 	mostRounds = 60
 )

@@ -231,8 +231,8 @@ type Point struct {
 	Rounding  string  `json:"rounding,omitempty"`
 	// Delta is the mean change of DSC in the mode where it is lowest, with its 95 % interval; none where the golden results were not tried.
 	Delta    *float64        `json:"delta_points,omitempty"`
-	Low      *float64        `json:"ci95_low_points,omitempty"`
-	High     *float64        `json:"ci95_high_points,omitempty"`
+	Low      *float64        `json:"ci95_low,omitempty"`
+	High     *float64        `json:"ci95_high,omitempty"`
 	Mode     string          `json:"mode,omitempty"`
 	Decision string          `json:"decision"`
 	Chosen   bool            `json:"chosen,omitempty"`
