@@ -24,7 +24,7 @@ func ClockOf(threads int) string {
 
 // How long Latency measures: so long, but not fewer and not more rounds.
 const (
-	measured   = 1500 * time.Millisecond
+	measured   = time.Second
 	fewRounds  = 5
 	mostRounds = 60
 )
