@@ -254,7 +254,7 @@ func (h *hunt) point(p *front.Point, steps int, how string) (*trial, error) {
 	}
 	start := time.Now()
 	m, err := c.Finish(h.ctx, ONNX, h.plan(steps))
-	if err != nil || m.rounding != how {
+	if err != nil || m.rounding != how && c.o.Rounding == RoundAuto { // this was tried, rounded to nearest
 		return nil, err
 	}
 	return h.try(p, m, start)
