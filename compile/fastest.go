@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type hunt struct {
 	adapt   *Calibrated // rounds adaptively; made when it is first needed
 	best    *trial      // nil: the float model
 	at      *front.Point
-	build   func(p *front.Point, steps int, how string) (*trial, error) // point
+	build   func(p *front.Point, how string) (*trial, error) // point
 }
 
 // fastest builds the fastest model that meets the golden results, and leaves it in dir. If the float model does not meet them, that is the error.
@@ -51,14 +52,10 @@ func (c *Calibrated) fastest(ctx context.Context, dir string) (*artifact.Manifes
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := h.look(); err != nil {
-		return nil, nil, err
-	}
-	if err := h.half(filepath.Join(tmp, "half")); err != nil {
-		return nil, nil, err
-	}
-	if err := h.fill(); err != nil {
-		return nil, nil, err
+	for _, next := range []func() error{h.look, func() error { return h.half(filepath.Join(tmp, "half")) }, h.grow, h.fill} {
+		if err := next(); err != nil {
+			return nil, nil, err
+		}
 	}
 	return h.publish(dir, man.Verification)
 }
@@ -148,46 +145,27 @@ func (h *hunt) latency(file string) ([]float64, error) {
 
 // points lays out what the search chooses from; latencies are predicted.
 func (h *hunt) points(float float64) {
-	p := &front.Point{Precision: FP32, Latency: float, Ratio: 1, Decision: front.Untried}
-	h.front.Points = append(h.front.Points, p)
-	for _, step := range h.steps {
-		next := &front.Point{Precision: INT8, Latency: p.Latency, Layers: p.Layers, Decision: front.Untried, Predicted: true}
-		for _, g := range step {
-			next.Latency -= g.Float - g.Int8
-			next.Layers += len(g.Layers)
-			next.Adds += and(next.Adds) + g.Name
-		}
-		next.Ratio = next.Latency / float
-		h.front.Points = append(h.front.Points, next)
-		p = next
+	h.front.Points = append(h.front.Points, &front.Point{Precision: FP32, Latency: float, Ratio: 1, Decision: front.Untried})
+	for i, step := range h.steps {
+		h.front.Points = append(h.front.Points, h.front.Points[i].With(step, float))
 	}
 }
 
-func and(before string) string {
-	if before == "" {
-		return ""
-	}
-	return ", "
-}
-
-// plan is that of a point: so many steps in INT8.
-func (h *hunt) plan(steps int) *quant.Plan {
+// plan is the one with some groups in INT8.
+func (h *hunt) plan(groups []*front.Group) *quant.Plan {
 	plan := h.c.Plan.Clone()
-	float := func(g *front.Group, reason string) {
+	for _, g := range h.front.Groups {
+		reason := accuracy(g.Noise)
+		switch {
+		case slices.Contains(groups, g):
+			continue
+		case g.Slow:
+			reason = "latency: in INT8 " + g.Name + " is not faster"
+		}
 		for _, key := range g.Layers {
 			if _, has := plan.Float[key]; !has {
 				plan.Float[key] = reason
 			}
-		}
-	}
-	for _, g := range h.front.Groups {
-		if g.Slow {
-			float(g, "latency: in INT8 "+g.Name+" is not faster")
-		}
-	}
-	for _, step := range h.steps[steps:] {
-		for _, g := range step {
-			float(g, accuracy(g.Noise))
 		}
 	}
 	return plan
@@ -202,7 +180,7 @@ func (h *hunt) look() error {
 	for i := range h.steps {
 		back = append(back, i+1)
 	}
-	_, err := first(back, func(n int) (bool, error) { return h.tryPoint(len(h.steps)+1-n, h.tries()) })
+	_, err := first(back, func(n int) (bool, error) { return h.tryPoint(h.front.Points[len(h.steps)+1-n], h.tries()) })
 	return err
 }
 
@@ -218,13 +196,12 @@ func (h *hunt) tries() []string {
 }
 
 // tryPoint says whether a point holds, by the first way to round with which it does.
-func (h *hunt) tryPoint(steps int, tries []string) (bool, error) {
-	p := h.front.Points[steps]
+func (h *hunt) tryPoint(p *front.Point, tries []string) (bool, error) {
 	for _, how := range tries {
 		if h.spent() {
 			return false, nil
 		}
-		t, err := h.build(p, steps, how)
+		t, err := h.build(p, how)
 		if err != nil {
 			return false, err
 		}
@@ -247,13 +224,13 @@ func (h *hunt) take(p *front.Point, t *trial) bool {
 }
 
 // point builds a point's model with a way to round, and tries it; nil where there is nothing to round that way.
-func (h *hunt) point(p *front.Point, steps int, how string) (*trial, error) {
+func (h *hunt) point(p *front.Point, how string) (*trial, error) {
 	c, err := h.with(how)
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	m, err := c.Finish(h.ctx, ONNX, h.plan(steps))
+	m, err := c.Finish(h.ctx, ONNX, h.plan(p.Groups))
 	if err != nil || m.rounding != how && c.o.Rounding == RoundAuto { // this was tried, rounded to nearest
 		return nil, err
 	}
@@ -364,24 +341,64 @@ func (h *hunt) half(dir string) error {
 	return err
 }
 
-// fill tries points that the search passed over, for the front, until half the time of the search is over: the middle of the widest gap first.
-func (h *hunt) fill() error {
-	how := h.tries()[:1]
+// early reports whether half the time of the search is left: for what may make a good result better.
+func (h *hunt) early() bool { return time.Since(h.started) < h.c.o.Budget/2 }
+
+// like is the way to round that was taken, the first one where nothing was.
+func (h *hunt) like() []string {
 	if h.best != nil && h.at.Precision == INT8 {
-		how = []string{h.best.rounding}
+		return []string{h.best.rounding}
 	}
-	for time.Since(h.started) < h.c.o.Budget/2 {
-		at := front.Middle(h.front.Points[:len(h.steps)+1])
+	return h.tries()[:1]
+}
+
+// mostPoints bounds a front.
+const mostPoints = 19
+
+// grow adds to what was found those of the steps behind it that hold all the same, the ones that save most first: only along the path does one
+// that fails stop those behind it.
+func (h *hunt) grow() error {
+	if h.at.Precision == FP16 {
+		return nil
+	}
+	rest := slices.Clone(h.steps[h.at.Steps:])
+	slices.SortStableFunc(rest, func(a, b []*front.Group) int { return cmp.Compare(front.Saved(b), front.Saved(a)) })
+	for _, step := range rest {
+		float := h.front.Points[0].Latency
+		p := h.at.With(step, float)
+		if h.front.Tried(p) || front.Saved(step) < slightly*float {
+			continue
+		}
+		if !h.early() || len(h.front.Points) >= mostPoints {
+			return nil
+		}
+		if _, err := h.tryPoint(p, h.like()); err != nil {
+			return err
+		}
+		if p.Decision != front.Untried {
+			h.front.Points = append(h.front.Points, p)
+		}
+	}
+	return nil
+}
+
+// fill tries points that the search passed over, for the front: the middle of the widest gap first.
+func (h *hunt) fill() error {
+	path := h.front.Points[:len(h.steps)+1]
+	for h.early() {
+		at := front.Middle(path)
 		if at < 0 {
 			return nil
 		}
-		if _, err := h.tryPoint(at, how); err != nil {
-			return err
-		}
-		if p := h.front.Points[at]; p.Decision == front.Untried { // nothing to round that way
-			if _, err := h.tryPoint(at, []string{RoundNearest}); err != nil || p.Decision == front.Untried {
-				return err
+		for _, how := range [][]string{h.like(), {RoundNearest}} { // the second where there is nothing to round as the first does
+			if path[at].Decision == front.Untried {
+				if _, err := h.tryPoint(path[at], how); err != nil {
+					return err
+				}
 			}
+		}
+		if path[at].Decision == front.Untried { // the time is over
+			return nil
 		}
 	}
 	return nil
@@ -389,7 +406,7 @@ func (h *hunt) fill() error {
 
 // publish writes what was found into dir; verified is how the float model came out.
 func (h *hunt) publish(dir string, verified json.RawMessage) (*artifact.Manifest, *quant.Plan, error) {
-	m, plan := h.float, h.plan(0)
+	m, plan := h.float, h.plan(nil)
 	if h.best != nil {
 		m, verified = h.best.Compiled, h.best.man.Verification
 		if m.Plan != nil {

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func table(steps int, r *rand.Rand, o Options, holds func(steps int, how string)
 	h.at = h.front.Points[0]
 	h.at.Decision = string(stats.Equivalent)
 	tried = &[]string{}
-	h.build = func(p *front.Point, n int, how string) (*trial, error) {
+	h.build = func(p *front.Point, how string) (*trial, error) {
+		n := len(p.Groups)
 		*tried = append(*tried, fmt.Sprint(n, how))
 		p.Predicted, p.Decision, p.Ratio = false, string(stats.Inferior), 1-0.03*float64(n)
 		t := &trial{Compiled: &Compiled{rounding: how}, holds: holds(n, how)}
@@ -65,7 +67,9 @@ func TestFastestIsNeverOneThatDoesNotHold(t *testing.T) {
 			return held[key]
 		})
 		require.NoError(t, h.look())
+		require.NoError(t, h.grow())
 		require.NoError(t, h.fill())
+		require.LessOrEqual(t, len(h.front.Points), mostPoints)
 		if h.best == nil {
 			require.Equal(t, h.front.Points[0], h.at)
 		} else {
@@ -89,6 +93,32 @@ func TestFastestRounds(t *testing.T) {
 	require.NoError(t, h.look())
 	require.Empty(t, *tried)
 	require.Nil(t, h.best)
+}
+
+// A group that fails does not keep those behind it in float; what was tried is not tried again.
+func TestFastestGrows(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	h, tried := table(6, r, Options{Rounding: RoundNearest, Budget: time.Hour}, nil)
+	bad := h.steps[2][0]
+	h.build = func(p *front.Point, how string) (*trial, error) {
+		t := &trial{Compiled: &Compiled{rounding: how}, holds: !slices.Contains(p.Groups, bad)}
+		p.Ratio, p.Predicted, p.Decision = 1-0.03*float64(len(p.Groups)), false, string(stats.Inferior)
+		if t.holds {
+			p.Decision = string(stats.Equivalent)
+		}
+		*tried = append(*tried, fmt.Sprint(len(p.Groups)))
+		return t, nil
+	}
+	for _, step := range h.steps {
+		step[0].Float = 5 // of 100, with 0 in INT8
+	}
+	require.NoError(t, h.look())
+	require.Len(t, h.at.Groups, 2)
+	before := len(*tried)
+	require.NoError(t, h.grow())
+	require.Len(t, h.at.Groups, 5)
+	require.False(t, slices.Contains(h.at.Groups, bad))
+	require.Equal(t, before+3, len(*tried))
 }
 
 // A point says of a trial the mode that fell most, and takes not-inferior for what it is: not equivalent.

@@ -187,12 +187,7 @@ func Path(groups []*Group) (steps [][]*Group) {
 
 func join(steps [][]*Group) [][]*Group {
 	for len(steps) > most {
-		saved := func(i int) (sum float64) {
-			for _, g := range slices.Concat(steps[i], steps[i+1]) {
-				sum += g.saved()
-			}
-			return sum
-		}
+		saved := func(i int) float64 { return Saved(steps[i]) + Saved(steps[i+1]) }
 		least := 0
 		for i := range len(steps) - 1 {
 			if saved(i) < saved(least) {
@@ -215,20 +210,22 @@ type Front struct {
 	Margin   float64  `json:"margin_points"`
 	Attempts int      `json:"attempts"`
 	Seconds  float64  `json:"seconds"`
-	Points   []*Point `json:"points"` // from float to the most INT8, then float16
+	Points   []*Point `json:"points"` // from float to the most INT8, then float16, then what was found and a later step
 	Groups   []*Group `json:"sensitivity"`
 	Note     string   `json:"note,omitempty"` // why nothing faster was taken
 }
 
 // A Point is one model of the front.
 type Point struct {
-	Precision string  `json:"precision"`
-	Adds      string  `json:"becomes_int8,omitempty"` // beyond the point before
-	Layers    int     `json:"int8_layers"`
-	Latency   float64 `json:"latency_ms"` // measured, or predicted from the times of nodes
-	Ratio     float64 `json:"latency_of_float"`
-	Predicted bool    `json:"predicted"`
-	Rounding  string  `json:"rounding,omitempty"`
+	Groups    []*Group `json:"-"` // in INT8
+	Steps     int      `json:"-"` // of the path that were added, from the first on
+	Precision string   `json:"precision"`
+	Adds      string   `json:"becomes_int8,omitempty"` // beyond the point before it, or beyond what was found
+	Layers    int      `json:"int8_layers"`
+	Latency   float64  `json:"latency_ms"` // measured, or predicted from the times of nodes
+	Ratio     float64  `json:"latency_of_float"`
+	Predicted bool     `json:"predicted"`
+	Rounding  string   `json:"rounding,omitempty"`
 	// Delta is the mean change of DSC in the mode where it is lowest, with its 95 % interval; none where the golden results were not tried.
 	Delta    *float64        `json:"delta_points,omitempty"`
 	Low      *float64        `json:"ci95_low,omitempty"`
@@ -248,6 +245,34 @@ type Mode struct {
 	CI95     *[2]stats.Number `json:"ci95_points,omitempty"`
 	Decision string           `json:"decision"`
 	Needed   int              `json:"needed_items,omitempty"`
+}
+
+// Saved is the latency that groups save, in ms.
+func Saved(groups []*Group) (sum float64) {
+	for _, g := range groups {
+		sum += g.saved()
+	}
+	return sum
+}
+
+// With is the point that has a step of the path in INT8, too; its latency is predicted, float is the float model's.
+func (p *Point) With(step []*Group, float float64) *Point {
+	next := &Point{Precision: "int8", Groups: slices.Concat(p.Groups, step), Steps: p.Steps + 1, Latency: p.Latency - Saved(step), Layers: p.Layers, Decision: Untried, Predicted: true}
+	next.Ratio = next.Latency / float
+	var names []string
+	for _, g := range step {
+		next.Layers += len(g.Layers)
+		names = append(names, g.Name)
+	}
+	next.Adds = strings.Join(names, ", ")
+	return next
+}
+
+// Tried reports whether a point of the same groups was tried.
+func (f *Front) Tried(p *Point) bool {
+	return slices.ContainsFunc(f.Points, func(q *Point) bool {
+		return q.Decision != Untried && len(q.Groups) == len(p.Groups) && !slices.ContainsFunc(p.Groups, func(g *Group) bool { return !slices.Contains(q.Groups, g) })
+	})
 }
 
 // Words say what a point is.
