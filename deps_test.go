@@ -98,6 +98,8 @@ registry                 : artifact internal/mapfile internal/output provenance 
 provenance               : artifact
 doctor                   : backends/onnx backends/tensorrt engine internal/memory internal/output internal/plain internal/version registry
 cmd/syncsam-convert      : doctor backends/onnx
+front                    : golden/stats
+compile                  : bench front golden/stats
 `
 
 const module = "syncsam-convert/"

@@ -98,6 +98,9 @@ func (s *Source) build(ctx context.Context, dir string) (*artifact.Manifest, *qu
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.search {
+		return calibrated.fastest(ctx, dir)
+	}
 	plan, folder := calibrated.Plan, filepath.Join(dir, plans.Name)
 	if o.Target == TensorRT {
 		if err := os.Mkdir(folder, 0o777); err != nil {

@@ -34,14 +34,14 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 		return nil, nil, err
 	}
 	defer os.RemoveAll(tmp)
-	if err := c.proveFloat(ctx, tmp); err != nil {
+	if _, _, err := c.proveFloat(ctx, tmp); err != nil {
 		return nil, nil, err
 	}
 	c, err = c.remembering(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	costs, err := c.rank(ctx, man)
+	costs, err := c.costs(ctx, man)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +49,7 @@ func (c *Calibrated) fallBack(ctx context.Context, man *artifact.Manifest, dir s
 	float := func(n int) *quant.Plan {
 		plan := c.Plan.Clone()
 		for _, cost := range costs[:n] {
-			plan.Float[cost.key] = fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", cost.db)
+			plan.Float[cost.key] = accuracy(cost.db)
 		}
 		return plan
 	}
@@ -159,20 +159,20 @@ func first(list []int, holds func(n int) (bool, error)) (int, error) {
 	return list[high], nil
 }
 
-// proveFloat holds the float model against the golden results.
-func (c *Calibrated) proveFloat(ctx context.Context, dir string) error {
+// proveFloat holds the float model against the golden results, and leaves it in a folder.
+func (c *Calibrated) proveFloat(ctx context.Context, dir string) (*Compiled, *artifact.Manifest, error) {
 	m, err := c.finish(ctx, c.f32, nil, ONNX, FP32)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	man, err := m.write(ctx, dir, nil)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if err := c.o.prove(ctx, dir, man, golden.Settings{Modes: golden.Modes}); err != nil {
-		return fmt.Errorf("the float model itself fails: %w", err)
+		return nil, nil, fmt.Errorf("the float model itself fails: %w", err)
 	}
-	return nil
+	return m, man, nil
 }
 
 // A search tries plans.
@@ -194,36 +194,57 @@ func (s *search) attempt(plan *quant.Plan) (bool, error) {
 	if s.spent() {
 		return false, nil
 	}
-	s.attempts++
-	start := time.Now()
-	holds, how, err := s.try(plan)
-	if err == nil {
-		s.c.o.Note(fmt.Sprintf("fallback: attempt %d: %d layers in float: %s (%.1f s)", s.attempts, len(plan.Float), how, time.Since(start).Seconds()))
+	t, err := s.try(s.c, plan, golden.Settings{Modes: s.modes, StopAtFailure: true})
+	if err != nil {
+		return false, err
 	}
-	return holds, err
+	how := "it holds"
+	if !t.holds {
+		how = fmt.Sprintf("%s %+.3f points, which does not hold", s.modes[0], t.report.Modes[s.modes[0]].Points)
+	}
+	s.c.o.Note(fmt.Sprintf("fallback: attempt %d: %d layers in float: %s (%.1f s)", s.attempts, len(plan.Float), how, t.seconds))
+	return t.holds, nil
 }
 
-// try builds with a plan; how says in words how the golden results came out.
-func (s *search) try(plan *quant.Plan) (holds bool, how string, err error) {
-	m, err := s.c.Finish(s.ctx, ONNX, plan)
+// A trial is a model that was held against the golden results.
+type trial struct {
+	*Compiled
+	man     *artifact.Manifest
+	report  *golden.Report // without its items
+	holds   bool
+	seconds float64
+}
+
+// try builds with a plan, and holds the model against the golden results.
+func (s *search) try(c *Calibrated, plan *quant.Plan, how golden.Settings) (*trial, error) {
+	start := time.Now()
+	m, err := c.Finish(s.ctx, ONNX, plan)
 	if err != nil {
-		return false, "", err
+		return nil, err
 	}
+	return s.hold(m, how, start)
+}
+
+// hold writes a model, and holds it against the golden results.
+func (s *search) hold(m *Compiled, how golden.Settings, start time.Time) (*trial, error) {
+	s.attempts++
 	man, err := m.write(s.ctx, s.dir, nil)
 	if err != nil {
-		return false, "", err
+		return nil, err
 	}
-	err = s.c.o.prove(s.ctx, s.dir, man, golden.Settings{Modes: s.modes, StopAtFailure: true})
-	if !errors.Is(err, golden.ErrMismatch) {
-		return err == nil, "it holds", err
+	err = s.c.o.prove(s.ctx, s.dir, man, how)
+	if err != nil && !errors.Is(err, golden.ErrMismatch) {
+		return nil, err
 	}
-	var r golden.Report
-	if err := json.Unmarshal(man.Verification, &r); err != nil {
-		return false, "", err
+	t := &trial{Compiled: m, man: man, report: &golden.Report{}, holds: err == nil}
+	if err := json.Unmarshal(man.Verification, t.report); err != nil {
+		return nil, err
 	}
-	failed := slices.IndexFunc(s.modes, func(mode string) bool { m, ok := r.Modes[mode]; return ok && !m.Pass })
-	s.modes = append([]string{s.modes[failed]}, slices.Delete(slices.Clone(s.modes), failed, failed+1)...)
-	return false, fmt.Sprintf("%s %+.3f points, which does not hold", s.modes[0], r.Modes[s.modes[0]].Points), nil
+	if failed := slices.IndexFunc(s.modes, func(mode string) bool { m, ok := t.report.Modes[mode]; return ok && !m.Pass }); failed >= 0 {
+		s.modes = append([]string{s.modes[failed]}, slices.Delete(slices.Clone(s.modes), failed, failed+1)...)
+	}
+	t.seconds = time.Since(start).Seconds()
+	return t, nil
 }
 
 // mostTrials bounds how many builds giveBack tries.
@@ -262,9 +283,32 @@ type cost struct {
 	db  float64
 }
 
-// rank quantizes each layer alone and measures the worst of the encoder's outputs against the float model's on some golden
-// images. Worst first. Nothing is written: the graphs are evaluated as they are.
-func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, error) {
+// accuracy is the reason for which a layer stays in float that leaves so many dB when it alone is quantized.
+func accuracy(db float64) string {
+	return fmt.Sprintf("accuracy: quantizing it alone leaves %.1f dB", db)
+}
+
+// costs are the layers of a quantized model, the worst first.
+func (c *Calibrated) costs(ctx context.Context, man *artifact.Manifest) ([]cost, error) {
+	var alone [][]string
+	for _, key := range man.Quantization.QuantizedNodes {
+		alone = append(alone, []string{key})
+	}
+	noise, err := c.rank(ctx, man, alone)
+	if err != nil {
+		return nil, err
+	}
+	var costs []cost
+	for i, db := range noise {
+		costs = append(costs, cost{alone[i][0], db})
+	}
+	slices.SortStableFunc(costs, func(a, b cost) int { return cmp.Compare(a.db, b.db) })
+	return costs, nil
+}
+
+// rank quantizes sets of layers alone, and gives for each the signal-to-noise of the worst of the encoder's outputs against the float model's on some golden
+// images, in dB. Nothing is written: the graphs are evaluated as they are.
+func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest, sets [][]string) ([]float64, error) {
 	g, err := golden.Read(c.o.Golden)
 	if err != nil {
 		return nil, err
@@ -289,16 +333,9 @@ func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, 
 	if err != nil {
 		return nil, err
 	}
-	keys := man.Quantization.QuantizedNodes
-	var costs []cost
-	for i, key := range keys {
-		alone := c.Plan.Clone()
-		for _, other := range keys {
-			if other != key {
-				alone.Float[other] = "not measured now"
-			}
-		}
-		m, err := c.round(ctx, c.run.Clone(), alone, ONNX, INT8)
+	var noise []float64
+	for i, set := range sets {
+		m, err := c.round(ctx, c.run.Clone(), c.only(set, man.Quantization.QuantizedNodes, "not measured now"), ONNX, INT8)
 		if err != nil {
 			return nil, err
 		}
@@ -306,19 +343,29 @@ func (c *Calibrated) rank(ctx context.Context, man *artifact.Manifest) ([]cost, 
 		if err != nil {
 			return nil, err
 		}
-		one := cost{key, 1e9}
+		db := 1e9
 		for k := range want {
 			for _, name := range slices.Sorted(maps.Keys(want[k])) {
 				d, err := tensor.Compare(have[k][name], want[k][name])
 				if err != nil {
 					return nil, err
 				}
-				one.db = min(one.db, d.SNR)
+				db = min(db, d.SNR)
 			}
 		}
-		costs = append(costs, one)
-		c.o.Progress(Event{"rank", i + 1, len(keys)})
+		noise = append(noise, db)
+		c.o.Progress(Event{"rank", i + 1, len(sets)})
 	}
-	slices.SortStableFunc(costs, func(a, b cost) int { return cmp.Compare(a.db, b.db) })
-	return costs, nil
+	return noise, nil
+}
+
+// only is the plan with all layers in float but some.
+func (c *Calibrated) only(some, all []string, reason string) *quant.Plan {
+	plan := c.Plan.Clone()
+	for _, key := range all {
+		if !slices.Contains(some, key) {
+			plan.Float[key] = reason
+		}
+	}
+	return plan
 }

@@ -31,7 +31,7 @@ const (
 // Targets, Precisions, Roundings and Quantities are what the options of these names take.
 var (
 	Targets    = []string{ONNX, OpenVINO, TensorRT}
-	Precisions = []string{FP32, FP16, INT8}
+	Precisions = []string{FP32, FP16, INT8, Auto}
 	Roundings  = []string{RoundAuto, RoundNearest, RoundAdaptive}
 	Quantities = []string{QuantizeCNN, QuantizeLinear, QuantizeAll}
 )
@@ -41,6 +41,7 @@ const (
 	FP32 = "fp32"
 	FP16 = "fp16"
 	INT8 = "int8"
+	Auto = "auto" // the fastest of them that meets the golden results, layer by layer
 )
 
 // How weights are rounded.
@@ -69,7 +70,7 @@ type Options struct {
 	Force  bool   // replace an artifact that stands there
 
 	Target       string // ONNX, OpenVINO or TensorRT
-	Precision    string // FP32, FP16 or INT8
+	Precision    string // FP32, FP16, INT8 or Auto
 	Opset        int64  // ONNX operator set; 0: onnx.DefaultOpset
 	ExternalData bool   // large tensors in a file beside the model (by itself past 2 GiB)
 	Postprocess  bool   // resize masks inside the decoder, as SAM's official export does
@@ -89,7 +90,7 @@ type Options struct {
 	Golden   string        // golden folder to verify against before anything is published
 	MaxDrop  *float64      // accept summaries lower by so many DSC points, instead of every item; INT8 gives layers back to float until it holds
 	Judge    string        // of MaxDrop: "" by the measured means, golden.JudgeEquivalence by the paired comparison with the golden results
-	Budget   time.Duration // of the search for layers to give back to float: then what holds is taken, or it fails; 0: as long as it takes
+	Budget   time.Duration // of the search for layers to give back to float: then what holds is taken, or it fails; 0: as long as it takes, and AutoBudget of Auto
 	Engine   string        // that calibrates and verifies; "": the embedded one
 	Runtime  engine.Options
 	Debug    Debug
@@ -97,7 +98,11 @@ type Options struct {
 	Note     func(string) // is told what was assumed, and warnings; nil for nobody
 
 	narrow bool
+	search bool // Auto was asked for
 }
+
+// AutoBudget is how long a search for the fastest precision takes at most where nothing else is said.
+const AutoBudget = 10 * time.Minute
 
 // Debug steers the passes.
 type Debug struct {
@@ -125,6 +130,12 @@ func or(s, other string) string {
 func (o Options) filled() Options {
 	o.Target, o.Precision, o.Rounding, o.Method = or(o.Target, ONNX), or(o.Precision, FP32), or(o.Rounding, RoundAuto), or(o.Method, calib.DefaultMethod)
 	o.Engine = or(o.Engine, engine.Embedded)
+	if o.Precision == Auto { // INT8, of which a search gives back what must be
+		o.Precision, o.search, o.Quantize = INT8, true, or(o.Quantize, QuantizeAll)
+		if o.Budget == 0 {
+			o.Budget = AutoBudget
+		}
+	}
 	if o.Opset == 0 {
 		o.Opset = onnx.DefaultOpset
 	}
@@ -180,6 +191,9 @@ func (o Options) Validate() error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := o.validateSearch(); err != nil {
+		return err
 	}
 	switch {
 	case o.Model.ImageSize < 0:
@@ -237,6 +251,27 @@ func (o Options) Validate() error {
 	}
 	_, err := o.debug("")
 	return err
+}
+
+// validateSearch refuses what a search for the fastest precision cannot honour.
+func (o Options) validateSearch() error {
+	switch {
+	case !o.search:
+		return nil
+	case o.Golden == "":
+		return fmt.Errorf("--precision %s: needs --golden, whose results decide", Auto)
+	case o.Plan != "":
+		return fmt.Errorf("--plan: not with --precision %s, which makes a plan; --precision %s replays one", Auto, INT8)
+	case o.Calibration == "":
+		return fmt.Errorf("--precision %s: needs --calib (images, a data set index or collected statistics)", Auto)
+	case o.Target == TensorRT:
+		return fmt.Errorf("--precision %s: not with --target %s, whose latency nobody can measure here", Auto, TensorRT)
+	case o.Engine == engine.TensorRT:
+		return fmt.Errorf("--engine %s: not with --precision %s: it does not tell times by operator", engine.TensorRT, Auto)
+	case o.Debug.StopAfter > 0:
+		return fmt.Errorf("--stop-after: not with --precision %s", Auto)
+	}
+	return nil
 }
 
 // edges are what the options ask of the graphs' inputs and outputs.

@@ -23,7 +23,7 @@ func (o Options) record() (*artifact.Build, error) {
 		flag, value string
 		taken       bool
 	}{
-		{"target", o.Target, true}, {"precision", o.Precision, true}, {"opset", fmt.Sprint(o.Opset), true},
+		{"target", o.Target, true}, {"precision", o.asked(), true}, {"opset", fmt.Sprint(o.Opset), true},
 		{"external-data", "true", o.ExternalData}, {"decoder-postprocess", "true", o.Postprocess}, {"allow-nonfinite", "true", o.AllowNonFinite},
 		{"family", o.Model.Family, o.Model.Family != ""}, {"weights", o.Model.Weights, o.Model.Weights != ""}, {"image-size", fmt.Sprint(o.Model.ImageSize), o.Model.ImageSize != 0},
 		{"client", o.Client, o.Client != ""}, {"one-mask", o.OneMask, o.OneMask != ""}, {"image-input", o.ImageInput, o.ImageInput != ""},
@@ -63,6 +63,14 @@ func (o Options) record() (*artifact.Build, error) {
 		b.Calibration, err = o.calibrationHash()
 	}
 	return b, err
+}
+
+// asked is the precision as the options ask for it.
+func (o Options) asked() string {
+	if o.search {
+		return Auto
+	}
+	return o.Precision
 }
 
 // calibrationHash is the hash of the sorted lines "HASH  NAME" of the calibration data: files of statistics, or pictures, each with the hash of its file and

@@ -139,6 +139,7 @@ type Lowered struct {
 	run *passes.Run // of the model for ONNX
 	trt *passes.Run // of the one for TensorRT; nil where none is asked for
 	f32 *passes.Run // of the float one, that INT8 is held against when it may fall back; nil where it may not
+	f16 *passes.Run // of the one in float16, where a search may take it
 
 	client   *clients.Plan // nil: graphs have their own inputs and outputs
 	replayed string        // the scope of a plan that was read
@@ -211,6 +212,11 @@ func (s *Source) Lower(ctx context.Context) (*Lowered, error) {
 			return nil, err
 		}
 	}
+	if s.o.search {
+		if l.f16, err = l.run.Fork(ctx, passes.Pipeline(passes.Goal{Half: true}), passes.Options{}); err != nil {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -232,6 +238,7 @@ type Calibrated struct {
 	Plan *quant.Plan // nil where nothing is calibrated
 
 	rounding *reconstruct.Reference // what layers read on calibration pictures; kept when many models are finished
+	rounds   string                 // how weights are rounded, where that is not as the options say
 }
 
 // fewImages is the number below which calibration warns.
@@ -372,6 +379,9 @@ func (c *Calibrated) Finish(ctx context.Context, target string, plan *quant.Plan
 // auditImages is on how many calibration pictures a model in float16 is run while it is written.
 const auditImages = 3
 
+// errFloat16 says that a model in float16 gives no numbers.
+var errFloat16 = errors.New("float16")
+
 // audit runs the model in float16 on a few calibration pictures by the embedded engine, which rounds as float16 does: recorded amplitudes
 // are the float model's, and what is seen is what is known. A value that is NaN or infinite is an error.
 func (c *Compiled) audit(ctx context.Context) error {
@@ -389,7 +399,7 @@ func (c *Compiled) audit(ctx context.Context) error {
 	}
 	o := &calib.Observer{Module: c.run.Module, Engine: engine.Embedded, Options: c.o.Runtime, Seen: seen}
 	if err := o.Finite(ctx, images); err != nil {
-		return fmt.Errorf("float16: the model for %s, run on a calibration picture: %w", c.Target, err)
+		return fmt.Errorf("%w: the model for %s, run on a calibration picture: %w", errFloat16, c.Target, err)
 	}
 	return nil
 }
@@ -457,7 +467,8 @@ const roundingWork = 1 << 30
 
 // adaptive decides how weights are rounded, for convolutions of so many multiply-adds.
 func (c *Calibrated) adaptive(work int64) bool {
-	return c.o.Rounding == RoundAdaptive || c.o.Rounding == RoundAuto && c.o.pictures() && work <= roundingWork
+	how := or(c.rounds, c.o.Rounding)
+	return how == RoundAdaptive || how == RoundAuto && c.o.pictures() && work <= roundingWork
 }
 
 // writePlan puts a plan where the options want it.

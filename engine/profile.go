@@ -26,12 +26,31 @@ type OpTime struct {
 // profiled is how many runs a profile takes the mean of, after one that does not count.
 const profiled = 3
 
-// A profiler runs a file and adds the time of every operator, and gives how many runs that was.
-type profiler func(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(op string, d time.Duration)) (runs int, err error)
+// A profiler runs a file and adds the time of every node, and gives how many runs that was.
+type profiler func(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(op, node string, d time.Duration)) (runs int, err error)
 
-// Profile runs a file and gives the time per operator, longest first: from ONNX Runtime's profiler, or between the embedded engine's
-// values. TensorRT has no times by operator to give.
-func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options) ([]OpTime, error) {
+// Nodes runs a file and gives the time of each node in ms, by its name in the file: the least of some runs, which what else the machine does disturbs least.
+// Nodes that an engine has joined have the name that it gives them.
+func Nodes(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options) (map[string]float64, error) {
+	profile, err := profilerOf(name)
+	if err != nil {
+		return nil, err
+	}
+	samples := map[string][]float64{}
+	runs, err := profile(ctx, path, inputs, o, func(_, node string, d time.Duration) {
+		samples[node] = append(samples[node], float64(d.Nanoseconds())/1e6)
+	})
+	if err != nil {
+		return nil, err
+	}
+	times := map[string]float64{}
+	for node, list := range samples { // where several have one name, as many as there are in a run
+		times[node] = slices.Min(list) * float64(max((len(list)+runs/2)/runs, 1))
+	}
+	return times, nil
+}
+
+func profilerOf(name string) (profiler, error) {
 	i := slices.Index(Names(), name)
 	switch {
 	case i < 0:
@@ -39,8 +58,18 @@ func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.T
 	case engines[i].profile == nil:
 		return nil, fmt.Errorf("engine %s: it does not tell times by operator", name)
 	}
+	return engines[i].profile, nil
+}
+
+// Profile runs a file and gives the time per operator, longest first: from ONNX Runtime's profiler, or between the embedded engine's
+// values. TensorRT has no times by operator to give.
+func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.Tensor, o Options) ([]OpTime, error) {
+	profile, err := profilerOf(name)
+	if err != nil {
+		return nil, err
+	}
 	times := map[string]*OpTime{}
-	runs, err := engines[i].profile(ctx, path, inputs, o, func(op string, d time.Duration) {
+	runs, err := profile(ctx, path, inputs, o, func(op, _ string, d time.Duration) {
 		if times[op] == nil {
 			times[op] = &OpTime{Name: op}
 		}
@@ -58,7 +87,7 @@ func Profile(ctx context.Context, name, path string, inputs map[string]*tensor.T
 	return out, nil
 }
 
-func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) (int, error) {
+func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(op, node string, d time.Duration)) (int, error) {
 	s, err := open(path, o)
 	if err != nil {
 		return 0, err
@@ -74,7 +103,7 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 		p.Observe = func(v *ir.Value, _ *tensor.Tensor) {
 			now := time.Now()
 			if i > 0 {
-				add(v.Op.Name, now.Sub(last))
+				add(v.Op.Name, v.Name, now.Sub(last))
 			}
 			last = now
 		}
@@ -86,7 +115,7 @@ func profileGo(ctx context.Context, path string, inputs map[string]*tensor.Tenso
 }
 
 // profileORT reads the trace that ONNX Runtime writes when a session ends.
-func profileORT(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(string, time.Duration)) (int, error) {
+func profileORT(ctx context.Context, path string, inputs map[string]*tensor.Tensor, o Options, add func(op, node string, d time.Duration)) (int, error) {
 	dir, remove, err := output.Scratch()
 	if err != nil {
 		return 0, err
@@ -126,7 +155,7 @@ func profileORT(ctx context.Context, path string, inputs map[string]*tensor.Tens
 	}
 	for _, e := range events {
 		if e.Cat == "Node" && strings.HasSuffix(e.Name, "_kernel_time") {
-			add(e.Args.Op, time.Duration(e.Dur)*time.Microsecond)
+			add(e.Args.Op, strings.TrimSuffix(e.Name, "_kernel_time"), time.Duration(e.Dur)*time.Microsecond)
 		}
 	}
 	return profiled + 1, nil

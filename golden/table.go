@@ -21,8 +21,14 @@ var paperRows = map[string]map[string]string{
 
 // A Row is one artifact in a table.
 type Row struct {
-	Name   string // of the artifact's folder, with family and precision
-	Report *Report
+	Name   string  `json:"name"` // of the artifact's folder, with family and precision
+	Report *Report `json:"report"`
+}
+
+// ThreeWay is an artifact and its plan folder, each held against the same golden results.
+type ThreeWay struct {
+	Artifact *Report `json:"artifact"`
+	Plan     *Report `json:"plan"`
 }
 
 // Table verifies several artifacts by one request: against one golden folder, or each against its family's row in a table of the paper

@@ -27,7 +27,7 @@ func buildCommand() *cobra.Command {
 	var o compile.Options
 	var asJSON string
 	var progress bool
-	var maxDrop float64
+	var criterion criterion
 	c := &cobra.Command{
 		Use:     "build CHECKPOINT -o DIR [flags]",
 		Short:   "Compile a checkpoint into an artifact",
@@ -36,8 +36,8 @@ func buildCommand() *cobra.Command {
 		Args:    exactly(1, "one CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Checkpoint = args[0]
-			if cmd.Flags().Changed("max-dsc-drop") {
-				o.MaxDrop = &maxDrop
+			if err := criterion.into(cmd, &o); err != nil {
+				return err
 			}
 			bar := watch(cmd, progress, &o)
 			defer bar.done()
@@ -56,7 +56,7 @@ func buildCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "artifact folder to write")
 	f.StringVar(&o.Target, "target", compile.ONNX, "onnx; openvino, which takes the same models; or tensorrt for a folder plan/ beside them")
-	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, or int8 for what --quantize says")
+	f.StringVar(&o.Precision, "precision", compile.FP32, "fp32, fp16, int8 for what --quantize says, or auto: the fastest of them, group of layers by group, that meets the golden results")
 	addModel(c, &o)
 	addClient(c, &o)
 	f.Int64Var(&o.Opset, "opset", 0, "ONNX operator set, 17 to 26 (default 17)")
@@ -64,10 +64,7 @@ func buildCommand() *cobra.Command {
 	f.BoolVar(&o.ExternalData, "external-data", false, "large tensors in a file beside the model (by itself past 2 GiB)")
 	f.BoolVar(&o.Force, "force", false, "replace an artifact that stands at -o")
 	f.BoolVar(&o.AllowNonFinite, "allow-nonfinite", false, "accept NaN and infinite weights")
-	f.StringVar(&o.Golden, "golden", "", "golden folder to verify against before publishing")
-	f.Float64Var(&maxDrop, "max-dsc-drop", 0, "with --golden: accept mean DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds (default "+fmt.Sprint(golden.DefaultDrop)+" for int8 and fp16)")
-	addJudge(c, &o.Judge)
-	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8 and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit)")
+	criterion.add(c, &o)
 	addCalibration(c, &o)
 	f.StringVar(&o.Plan, "plan", "", "with int8 and fp16: a quantization plan to replay, instead of --calib (beside its pictures with --rounding adaptive)")
 	f.StringVar(&o.PlanOut, "plan-out", "", "with int8 and fp16: file for the quantization plan")
@@ -88,6 +85,35 @@ func addClient(c *cobra.Command, o *compile.Options) {
 	f.StringVar(&o.OneMask, "one-mask", "", "the decoder chooses one mask itself: as run does (model, the default of the bare flag), or as SAM's export does (sam)")
 	f.Lookup("one-mask").NoOptDefVal = clients.OneModel
 	f.StringVar(&o.ImageInput, "image-input", "", "what the encoder takes: normalized [N,3,S,S] (default), or a picture of any size as it is, resized and normalised inside: "+strings.Join(clients.ImageInputs()[1:], ", "))
+}
+
+// A criterion is by what golden results decide.
+type criterion struct{ maxDrop, margin float64 }
+
+func (k *criterion) add(c *cobra.Command, o *compile.Options) {
+	f := c.Flags()
+	f.StringVar(&o.Golden, "golden", "", "golden folder to verify against before publishing")
+	f.Float64Var(&k.maxDrop, "max-dsc-drop", 0, "with --golden: accept mean DSC up to so many points lower, instead of the per-item tolerance; int8 puts layers back to float until it holds (default "+fmt.Sprint(golden.DefaultDrop)+" for int8 and fp16)")
+	addJudge(c, &o.Judge)
+	f.Float64Var(&k.margin, "margin", 0, "with --golden: equivalence to the golden results within so many points must be shown: --max-dsc-drop with --judge equivalence")
+	c.MarkFlagsMutuallyExclusive("margin", "max-dsc-drop")
+	c.MarkFlagsMutuallyExclusive("margin", "judge")
+	f.DurationVar(&o.Budget, "fallback-budget", 0, "with int8, auto and --golden: how long to look for layers to put back to float, as in 10m; then what holds is taken, or the build fails (default no limit; auto 10m)")
+}
+
+// into takes the criterion that a command line gives into the options.
+func (k *criterion) into(cmd *cobra.Command, o *compile.Options) error {
+	if cmd.Flags().Changed("max-dsc-drop") {
+		o.MaxDrop = &k.maxDrop
+	}
+	if !cmd.Flags().Changed("margin") {
+		return nil
+	}
+	if !(k.margin > 0) {
+		return fmt.Errorf("--margin: have %g, want more than 0 points", k.margin)
+	}
+	o.MaxDrop, o.Judge = &k.margin, golden.JudgeEquivalence
+	return nil
 }
 
 func addDebug(c *cobra.Command, o *compile.Options) {

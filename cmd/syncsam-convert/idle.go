@@ -27,6 +27,11 @@ func (g given) engine(name string) bool {
 	return strings.Contains(","+g.of("engine")+",", ","+name+",")
 }
 
+// integers reports whether something may become INT8.
+func integers(g given) bool {
+	return g.of("precision") == compile.INT8 || g.of("precision") == compile.Auto
+}
+
 // idle are the flags that would change nothing: of a command ("" of all), when, and what they need. Flags whose need stands in a library's own check
 // (compile.Options, golden.Request) are not here.
 var idle = []struct {
@@ -39,8 +44,9 @@ var idle = []struct {
 	{"build", "engine", func(g given) bool {
 		return g.of("golden") == "" && (g.of("calib") == "" || calib.IsStatistics(g.of("calib")))
 	}, "something to run: --calib with pictures, or --golden"},
-	{"build", "calib-method", func(g given) bool { return g.of("precision") != compile.INT8 || g.of("plan") != "" }, "--precision int8 with --calib"},
-	{"build", "rounding", func(g given) bool { return g.of("precision") != compile.INT8 }, "--precision int8"},
+	{"build", "calib-method", func(g given) bool { return !integers(g) || g.of("plan") != "" }, "--precision int8 or auto with --calib"},
+	{"build", "rounding", func(g given) bool { return !integers(g) }, "--precision int8 or auto"},
+	{"build", "margin", func(g given) bool { return g.of("golden") == "" }, "--golden, to whose results it is"},
 	{"calibrate", "calib-method", func(g given) bool { return true }, "build, which chooses by it; statistics serve all methods"},
 	{"compare", "rows", func(g given) bool { return g.set("json") }, "text, and no --json, which has all"},
 	{"verify", "groups", func(g given) bool { return g.set("table") || g.set("three-way") }, "a report, and no --table or --three-way"},

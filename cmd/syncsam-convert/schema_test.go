@@ -23,6 +23,7 @@ import (
 	"syncsam-convert/compare"
 	"syncsam-convert/compile"
 	"syncsam-convert/doctor"
+	"syncsam-convert/front"
 	"syncsam-convert/frontends/checkpoint"
 	"syncsam-convert/golden"
 	"syncsam-convert/golden/stats"
@@ -69,6 +70,9 @@ var schemas = []struct {
 }{
 	{"manifest.schema.json", "manifest.json of an artifact; build --json", reflect.TypeFor[artifact.Manifest]()},
 	{"report.schema.json", "verify --json", reflect.TypeFor[golden.Report]()},
+	{"table.schema.json", "verify --table --json, and of several artifacts", reflect.TypeFor[[]golden.Row]()},
+	{"three-way.schema.json", "verify --three-way --json", reflect.TypeFor[golden.ThreeWay]()},
+	{"front.schema.json", "the field front of manifest.json; build --precision auto", reflect.TypeFor[front.Front]()},
 	{"items.schema.json", "a line of verify --items FILE.jsonl", reflect.TypeFor[row]()},
 	{"run.schema.json", "FILE.run beside verify --items FILE: everything that its scores depend on, by name", reflect.TypeFor[map[string]any]()},
 	{"measured.schema.json", "a line of FILE.measured beside verify --items FILE", reflect.TypeFor[golden.Record]()},
@@ -89,7 +93,7 @@ var schemas = []struct {
 
 // printed says which schemas a command's --json has.
 var printed = map[string][]string{
-	"build": {"manifest"}, "verify": {"report"}, "inspect": {"inspect", "problems"}, "picture": {"picture"}, "bench": {"bench"}, "compare": {"compare"}, "lint": {"lint"},
+	"build": {"manifest"}, "verify": {"report", "table", "three-way"}, "inspect": {"inspect", "problems"}, "picture": {"picture"}, "bench": {"bench"}, "compare": {"compare"}, "lint": {"lint"},
 	"plan lint": {"lint"}, "plan info": {"recipe", "plan"}, "run": {"segmentation"}, "push": {"push"}, "doctor": {"doctor"},
 }
 
@@ -220,6 +224,9 @@ func TestOutputsMatchTheirSchemas(t *testing.T) {
 		require.Contains(t, []int{0, 1}, r.code, "%v: %s", args, r.err)
 		valid(t, "report", read(file))
 	}
+	valid(t, "table", must(t, "verify", float, int8, "--golden", made, "--prompts", "box", "--max-dsc-drop", "50", "--json"))
+	three := must(t, "verify", trt, "--golden", made, "--prompts", "box", "--max-dsc-drop", "50", "--three-way", "--json")
+	valid(t, "three-way", three)
 	lines(at("one.jsonl"))
 	lines(at("two.jsonl"))
 	valid(t, "run", read(at("one.jsonl.run")))

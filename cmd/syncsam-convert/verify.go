@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -72,7 +73,7 @@ paper's figure (or the golden set's) beside the measured one. Exit status 1 when
 	c.Flags().BoolVar(&f.threeWay, "three-way", false, "compare the golden results, the artifact and its plan folder, so that a drop has an owner")
 	c.Flags().StringVar(&f.Baseline, "baseline", "", "an earlier report (--json FILE): exit status 1 when results dropped since by more than --max-dsc-drop (means) or --tolerance (items) says")
 	c.Flags().StringVar(&f.format, "format", "text", "what is printed: text, or github for annotations in its workflows")
-	addJSON(c, &f.json, "the report")
+	addJSON(c, &f.json, "the report, of several artifacts a list of them, with --three-way both")
 	c.Flags().StringVar(&f.junit, "junit", "", "file for the report as JUnit XML")
 	c.Flags().StringVar(&f.html, "html", "", "folder for the report as a page that needs nothing else")
 	c.Flags().BoolVar(&f.layers, "layers", false, "compare the encoder with the float one layer by layer, on the first image, for the report (by itself with --html)")
@@ -115,8 +116,8 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string, progress bool) erro
 	f.Progress = func(done, total int) { b.at("masks", done, total) }
 	f.Note = func(line string) { plain.Fprintf(cmd.ErrOrStderr(), "syncsam-convert: %s\n", line) }
 	table := f.table != "" || len(args) > 1 && f.Margin == nil
-	if several := f.threeWay || table; several && (f.json != "" || f.junit != "" || f.html != "" || f.Items != "" || f.Baseline != "" || f.layers || f.format != "text") {
-		return fmt.Errorf("--json, --junit, --html, --items, --baseline, --layers, --format: only for one artifact, or two with --margin")
+	if several := f.threeWay || table; several && (f.junit != "" || f.html != "" || f.Items != "" || f.Baseline != "" || f.layers || f.format != "text") {
+		return fmt.Errorf("--junit, --html, --items, --baseline, --layers, --format: only for one artifact, or two with --margin")
 	}
 	var r *golden.Report
 	var err error
@@ -221,8 +222,15 @@ func (f *verifyFlags) runTable(cmd *cobra.Command, dirs []string) error {
 	if f.table != "" {
 		what = "table " + f.table + " of the paper's"
 	}
-	if err := golden.WriteTable(cmd.OutOrStdout(), rows, what); err != nil {
-		return err
+	if f.json != "-" {
+		if err := golden.WriteTable(cmd.OutOrStdout(), rows, what); err != nil {
+			return err
+		}
+	}
+	if f.json != "" {
+		if err := putJSON(cmd, f.json, rows); err != nil {
+			return err
+		}
 	}
 	return golden.TableErr(rows)
 }
@@ -252,9 +260,13 @@ func (f *verifyFlags) runThreeWay(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	golden.WriteThreeWay(cmd.OutOrStdout(), artifact, plan)
-	if err := artifact.Err(); err != nil {
-		return err
+	if f.json != "-" {
+		golden.WriteThreeWay(cmd.OutOrStdout(), artifact, plan)
 	}
-	return plan.Err()
+	if f.json != "" {
+		if err := putJSON(cmd, f.json, golden.ThreeWay{Artifact: artifact, Plan: plan}); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(artifact.Err(), plan.Err())
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"syncsam-convert/artifact"
+	search "syncsam-convert/front"
 	"syncsam-convert/golden"
 	"syncsam-convert/golden/stats"
 	"syncsam-convert/pictures"
@@ -186,6 +187,22 @@ func TestFront(t *testing.T) {
 	for _, other := range []string{"", "null", "3", `"x"`, `[]`, `[1,2]`, `{"a":1}`, `{"points":[]}`} {
 		require.Nil(t, newFront(json.RawMessage(other)), other)
 	}
+}
+
+// What build --precision auto writes is drawn as latency against change; a point that was not tried is in the table alone.
+func TestFrontOfASearch(t *testing.T) {
+	delta, low, high := -0.02, -0.05, 0.01
+	raw, err := json.Marshal(search.Front{Graph: "encoder.onnx", Groups: []*search.Group{{Name: "g"}}, Points: []*search.Point{
+		{Precision: "fp32", Latency: 100, Ratio: 1, Delta: new(float64), Decision: "equivalent"},
+		{Precision: "int8", Adds: "resnet.stage3", Latency: 80, Ratio: 0.8, Predicted: true, Decision: search.Untried},
+		{Precision: "int8", Adds: "resnet.stage4", Latency: 60, Ratio: 0.6, Delta: &delta, Low: &low, High: &high, Mode: "box", Decision: "equivalent", Chosen: true}}})
+	require.NoError(t, err)
+	f := newFront(raw)
+	require.Len(t, f.Rows, 3)
+	require.Contains(t, f.Columns, "becomes_int8")
+	require.Equal(t, 2, strings.Count(f.Chart.Points, "M"))
+	require.Equal(t, "latency ms", f.Chart.AxisX)
+	require.Equal(t, "delta points", f.Chart.AxisY)
 }
 
 func TestTicks(t *testing.T) {
