@@ -17,11 +17,15 @@ async function transformers() {
   const name = folder.replace(/.*\//, '');
   const model = await SamModel.from_pretrained(name, { dtype: 'fp32' }), processor = await AutoProcessor.from_pretrained(name);
   const image = await RawImage.read(picture);
+  let embeddings;
   for (const [i, { points, labels }] of asked.entries()) {
     const inputs = await processor(image, { input_points: [[points]], input_labels: [[labels]] });
-    if (i === 0) writeFileSync(`${out}.pixels`, Buffer.from(inputs.pixel_values.data.buffer));
+    if (i === 0) {
+      writeFileSync(`${out}.pixels`, Buffer.from(inputs.pixel_values.data.buffer));
+      embeddings = await model.get_image_embeddings(inputs);
+    }
     writeFileSync(`${out}.size`, JSON.stringify(inputs.reshaped_input_sizes[0]));
-    const result = await model(inputs);
+    const result = await model({ ...inputs, ...embeddings });
     const masks = await processor.post_process_masks(result.pred_masks, inputs.original_sizes, inputs.reshaped_input_sizes);
     writeFileSync(`${out}.${i}`, Uint8Array.from(masks[0].data));
   }
