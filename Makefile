@@ -8,7 +8,7 @@ IMAGE := golden/data/dataset/images/amos_0004_75.png
 # What --version and manifests name; empty outside a git checkout.
 COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients test-tutorial pipeline test-registry test-same-bytes test-slurm test-scale
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -163,6 +163,10 @@ test-clients: build
 	test -d build/clients/xany || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/xany x-anylabeling-cvhub==4.2.1
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/clients/npm @cornerstonejs/ai@4.19.0 @huggingface/transformers@4.3.1 onnxruntime-node@1.30.0 onnxruntime-web@1.30.0
 	build/clients/py/bin/python scripts/check_clients.py $(BIN) build/clients $(MODELS)
+
+# Every line of docs/tutorial.md as it stands, in a folder like a fresh clone; needs openssl, python3 and its package index.
+test-tutorial:
+	TUTORIAL=all $(GO) test -count=1 -v ./cmd/syncsam-convert -run TestTutorial
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build

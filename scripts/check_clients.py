@@ -235,20 +235,32 @@ def official(folder, plain):
     return segment
 
 
-def node(what, folder, picture, prompts, out):
-    json.dump([{"points": p, "labels": n} for p, n in prompts], open(out + ".json", "w"))
-    shutil.copy(here + "/check_clients.mjs", kits + "/npm/")
-    p = subprocess.run(["node", "check_clients.mjs", what, folder, picture, out + ".json", out], cwd=kits + "/npm", capture_output=True, text=True)
-    assert p.returncode == 0, p.stderr
+class Node:
+    """A JavaScript client, which takes a picture after the other."""
+
+    def __init__(self, what, folder):
+        shutil.copy(here + "/check_clients.mjs", kits + "/npm/")
+        self.process = subprocess.Popen(["node", "check_clients.mjs", what, folder], cwd=kits + "/npm", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, picture, prompts, out):
+        print(json.dumps({"picture": picture, "asked": [{"points": p, "labels": n} for p, n in prompts], "out": out}), file=self.process.stdin, flush=True)
+        answer = ""
+        while not answer.startswith("done"):
+            answer = self.process.stdout.readline()
+            assert answer, "the client ended"
+
+    def __del__(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def transformers(folder, plain):
-    out, ref = WORK + "/js", Reference(plain)
+    out, ref, ask = WORK + "/js", Reference(plain), Node("transformers", folder)
     side = ref.call["image"]["side"]
 
     def segment(picture, prompts):
         Image.fromarray(picture).save(out + ".png")
-        node("transformers", folder, out + ".png", prompts, out)
+        ask(out + ".png", prompts, out)
         ref.size = picture.shape[1::-1]
         theirs = tuple(json.load(open(out + ".size"))[::-1])  # its rounding is not always the model's
         ref.resized = lambda w, h: theirs
@@ -261,7 +273,7 @@ def transformers(folder, plain):
 
 def cornerstone(folder, plain):
     """The viewport renders a picture into the middle of a canvas of 1024 x 1024; what is compared is the canvas, brought back."""
-    out, ref = WORK + "/cs", Reference(plain)
+    out, ref, ask = WORK + "/cs", Reference(plain), Node("cornerstone", folder)
 
     def segment(picture, prompts):
         h, w = picture.shape[:2]
@@ -271,7 +283,7 @@ def cornerstone(folder, plain):
         canvas = cv2.warpAffine(picture, m, (1024, 1024), flags=cv2.INTER_LINEAR)
         np.concatenate([canvas, np.full((1024, 1024, 1), 255, np.uint8)], 2).tofile(out + ".rgba")
         prompts = [([(round(x * scale + dx), round(y * scale + dy)) for x, y in points], labels) for points, labels in prompts]
-        node("cornerstone", folder, out + ".rgba", prompts, out)
+        ask(out + ".rgba", prompts, out)
         ref.encode(Image.fromarray(canvas))
         back = lambda mask: cv2.warpAffine(mask.astype(np.float32), cv2.invertAffineTransform(m), (w, h), flags=cv2.INTER_LINEAR) > 0.5
         for i, (points, labels) in enumerate(prompts):
@@ -350,7 +362,8 @@ def run(plain, path, points, labels):
 
 
 def javascript(checkpoint, model, ours, limit):
-    """examples/clients/client.mjs on an artifact that takes pictures as they are, in both of ONNX Runtime's packages; shares of the pixels of run."""
+    """examples/clients/client.py and, for the first four pictures, client.mjs in both of ONNX Runtime's packages, on an artifact that takes pictures as they are; shares
+    of the pixels of run."""
     folder, shares = f"{WORK}/{model}-uint8", []
     code, text = build(checkpoint, folder, "--image-input", "uint8-hwc")
     assert code == 0, text
@@ -362,7 +375,7 @@ def javascript(checkpoint, model, ours, limit):
         c.encode(Image.open(path))
         for mode, (points, labels) in prompts.items():
             shares.append(((c.predict(points, labels) > c.call["mask"]["threshold"]) == ours[i, mode]).mean())
-            for kit in ("onnxruntime-node", "onnxruntime-web")[:1 + (i == 0)]:
+            for kit in ("onnxruntime-node", "onnxruntime-web")[:(i < 4) + (i == 0)]:
                 p = subprocess.run(["node", "client.mjs", folder, WORK + "/picture.rgb", str(picture.shape[1]), str(picture.shape[0]), WORK + "/mask.bin", *asked(points, labels)], cwd=kits + "/npm", env={**os.environ, "ORT": kit}, capture_output=True, text=True)
                 assert p.returncode == 0, p.stderr
                 shares.append(((np.fromfile(WORK + "/mask.bin", np.uint8).reshape(picture.shape[:2]) > 0) == ours[i, mode]).mean())
