@@ -157,7 +157,7 @@ test-tract: build
 # ITEMS=N takes so many golden pictures (20), MODELS="name=checkpoint ..." other models, CLIENTS=name,name those clients alone ("examples": ours).
 test-clients: build
 	test -x build/clients/py/bin/python || python3 -m venv build/clients/py
-	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx
+	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx scikit-image
 	build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps osam==0.8.1 rembg==2.0.86 samexporter==0.5.0
 	test -d build/clients/any || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/any anylabeling==0.4.43
 	test -d build/clients/xany || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/xany x-anylabeling-cvhub==4.2.1

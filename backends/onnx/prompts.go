@@ -13,6 +13,7 @@ type PromptEdge struct {
 	LabelType      tensor.DType
 	Batched        bool  // [1,B,P,2] and [1,B,P]; else [B,P,2] and [B,P]
 	Size           int64 // S
+	Low            int64 // side of mask_input
 	Stretch        bool  // a picture fills S x S; else its longer side does
 	Frame          int64 // coordinates are those of a picture whose longer side is this; 0: of the graph's own frame
 	Whole          bool  // and whose sides are rounded to pixels
@@ -74,7 +75,7 @@ func (p *PromptEdge) scaled(s scribe, x string) string {
 
 // mask takes logits of any size.
 func (p *PromptEdge) mask(s scribe) string {
-	side := p.Size / 4
+	side := p.Low
 	if p.NoMask {
 		return s.e.constant(s.place+"none", tensor.FromFloat32([]int64{1, 1, side, side}, make([]float32, side*side)))
 	}

@@ -58,8 +58,8 @@ func writeCommand(page *strings.Builder, c *cobra.Command) {
 	if c.Runnable() && c.HasParent() {
 		fmt.Fprintf(page, "\n    %s\n", c.UseLine())
 	}
-	for line := range strings.Lines(c.Example) {
-		fmt.Fprintf(page, "\n    %s\n", strings.TrimSpace(line))
+	for line := range strings.Lines(strings.TrimSpace(c.Example)) {
+		fmt.Fprintf(page, "    %s\n", strings.TrimSpace(line))
 	}
 	rows := 0
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
