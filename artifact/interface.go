@@ -28,15 +28,15 @@ type Port struct {
 // ImageInterface says what the graph that reads the image takes.
 type ImageInterface struct {
 	Input         string     `json:"input"`
-	Layout        string     `json:"layout"`     // NCHW, HWC or CHW
-	Channels      string     `json:"channels"`   // RGB, or grey: the mean of the channels
-	Values        string     `json:"values"`     // what a number is: "normalized": (x - mean) / std of 0 to 255; "min_max": (x - least) / (greatest - least, at least 1e-8) of all numbers of the resized picture; "0-255"; "0-1"
-	ResizedBy     string     `json:"resized_by"` // caller, or graph: the picture goes in at its own size
-	Side          int64      `json:"side"`       // of the square that the model sees, pixels
-	Frame         int64      `json:"frame"`      // of the square that the caller fills; 0: the picture's own size
-	Resize        string     `json:"resize"`     // longest_side: the longer side becomes Side, the other keeps the aspect; stretch: both become Side
-	Rounding      string     `json:"rounding"`   // of the other side
-	Interpolation string     `json:"interpolation"`
+	Layout        string     `json:"layout"`        // NCHW, HWC or CHW
+	Channels      string     `json:"channels"`      // RGB, or grey: the mean of the channels
+	Values        string     `json:"values"`        // what a number is: "normalized": (x - mean) / std of 0 to 255; "min_max": (x - least) / (greatest - least, at least 1e-8) of all numbers of the resized picture; "0-255"; "0-1"
+	ResizedBy     string     `json:"resized_by"`    // caller, or graph: the picture goes in at its own size
+	Side          int64      `json:"side"`          // of the square that the model sees, pixels
+	Frame         int64      `json:"frame"`         // of the square that the caller fills; 0: the picture's own size
+	Resize        string     `json:"resize"`        // longest_side: the longer side becomes Side, the other keeps the aspect; stretch: both become Side
+	Rounding      string     `json:"rounding"`      // of the other side
+	Interpolation string     `json:"interpolation"` // a word of preprocess. pil_bilinear resizes the width first, then the height, with bytes between, as Pillow up to 12 does; Pillow 13 does not always, unless it is asked for one axis at a time
 	Mean          [3]float64 `json:"mean"`
 	Std           [3]float64 `json:"std"`
 	Padding       string     `json:"padding"`

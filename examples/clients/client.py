@@ -91,7 +91,8 @@ def cubic(x, w, h):
 
 
 RESIZE = {
-    "pil_bilinear": lambda x, w, h: Image.fromarray(x).resize((w, h), Image.BILINEAR), "pil_nearest": lambda x, w, h: Image.fromarray(x).resize((w, h), Image.NEAREST),
+    "pil_bilinear": lambda x, w, h: Image.fromarray(x).resize((w, len(x)), Image.BILINEAR).resize((w, h), Image.BILINEAR),  # Pillow 13 chooses the axis that comes first
+    "pil_nearest": lambda x, w, h: Image.fromarray(x).resize((w, h), Image.NEAREST),
     "nearest": nearest, "area": area, "skimage_cubic": cubic, "bilinear": lambda x, w, h: np.stack([bilinear(c / np.float32(255), w, h) * 255 for c in x.transpose(2, 0, 1)], 2),
 }
 
