@@ -397,6 +397,15 @@ def figure(model, name, shares, direct):
     return [text] if min(shares) < BAR else []
 
 
+def table():
+    """figures.md: a row a client and model, of all runs so far."""
+    rows = ["| client | model | masks | least | mean | beside run on the original picture: least | mean |", "|---|---|---|---|---|---|---|"]
+    for key, v in json.load(open(kits + "/figures.json")).items():
+        client, model = key.split(" | ")
+        rows.append(f"| {client} | {model} | {v['masks']} | {v['least']:.3f} | {v['mean']:.4f} | {v['original'][0]:.2f} | {v['original'][1]:.2f} |")
+    open(kits + "/figures.md", "w").write("\n".join(rows) + "\n")
+
+
 def check(model, checkpoint, limit, chosen):
     plain, failed = f"{WORK}/{model}", []
     code, text = build(model, checkpoint, plain)
@@ -442,6 +451,7 @@ def main():
     failed = []
     for model, checkpoint in models.items():
         failed += check(model, checkpoint, int(os.environ.get("ITEMS", "20")), chosen)
+    table()
     print("\n".join(failed) if failed else "all clients equal")
     return bool(failed)
 
