@@ -123,6 +123,9 @@ func (p *Plan) image(family string, pre ir.Preprocess, fail refusal) error {
 		}
 		return nil
 	}
+	if row.Image == UnitSquare && pre.Resize == "stretch" {
+		p.Notes = append(p.Notes, fmt.Sprintf("--client %s renders a picture into the middle of a square with its aspect kept, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, family))
+	}
 	if row.Name == "samexporter" && pre.Resize == "stretch" {
 		p.Notes = append(p.Notes, fmt.Sprintf("AnyLabeling, X-AnyLabeling's segment_anything and rembg put pictures on a canvas of 1024 x 684, which %s stretches with its black border: masks are not run's unless pictures have that aspect; X-AnyLabeling's sam_med2d (--client x-anylabeling-sam-med2d) stretches pictures alone", family))
 	}
