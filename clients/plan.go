@@ -239,6 +239,9 @@ func (p *Plan) prompts(m *ir.Module) {
 		return
 	}
 	masks := &onnx.Postprocess{Size: pre.Size, Crop: !stretch, Outputs: row.Outputs, Boxed: row.Boxed}
+	if row.Whole && row.Image != Normalized {
+		masks.Frame = row.Frame
+	}
 	if row.LowSide != low {
 		masks.LowSide = row.LowSide
 	}

@@ -60,15 +60,16 @@ func (p *PromptEdge) scaled(s scribe, x string) string {
 	size := s.cast(original, "size", tensor.Int64)
 	size = s.op("Gather", "width_height", axisAttr(0), size, s.e.int64s(1, 0))
 	longest := s.reduce("ReduceMax", size, "longest", 1, 0)
+	theirs := ""
+	if p.Whole { // the picture comes at this size, so that its sides are rounded twice
+		size = s.inside(size, longest, "inside_frame", p.Frame)
+		longest, theirs = s.e.int64s(p.Frame), s.cast(size, "theirs", tensor.Float32)
+	} else {
+		theirs = s.do("Div", "theirs", s.do("Mul", "frame", s.cast(size, "size_float", tensor.Float32), s.scalar(float32(p.Frame))), s.cast(longest, "longest_float", tensor.Float32))
+	}
 	ours := s.e.int64s(p.Size, p.Size)
 	if !p.Stretch {
 		ours = s.inside(size, longest, "inside", p.Size)
-	}
-	theirs := ""
-	if p.Whole {
-		theirs = s.cast(s.inside(size, longest, "inside_frame", p.Frame), "theirs", tensor.Float32)
-	} else {
-		theirs = s.do("Div", "theirs", s.do("Mul", "frame", s.cast(size, "size_float", tensor.Float32), s.scalar(float32(p.Frame))), s.cast(longest, "longest_float", tensor.Float32))
 	}
 	return s.do("Mul", "scaled", x, s.do("Div", "scale", s.cast(ours, "ours", tensor.Float32), theirs))
 }
