@@ -11,6 +11,7 @@ COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)
 
 .PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients test-tutorial pipeline test-registry test-same-bytes test-slurm test-scale
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
@@ -182,12 +183,16 @@ test-tract: build
 # ITEMS=N takes so many golden pictures (20), MODELS="name=checkpoint ..." other models, CLIENTS=name,name those clients alone ("examples": ours).
 test-clients: build
 	test -x build/clients/py/bin/python || python3 -m venv build/clients/py
-	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx
+	build/clients/py/bin/python -m pip install -q --disable-pip-version-check numpy safetensors onnxruntime==1.32.0 opencv-python-headless pillow scipy pooch jsonschema imgviz pydantic loguru gdown ftfy regex onnx scikit-image
 	build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps osam==0.8.1 rembg==2.0.86 samexporter==0.5.0
 	test -d build/clients/any || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/any anylabeling==0.4.43
 	test -d build/clients/xany || build/clients/py/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/clients/xany x-anylabeling-cvhub==4.2.1
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/clients/npm @cornerstonejs/ai@4.19.0 @huggingface/transformers@4.3.1 onnxruntime-node@1.30.0 onnxruntime-web@1.30.0
 	build/clients/py/bin/python scripts/check_clients.py $(BIN) build/clients $(MODELS)
+
+# Every line of docs/tutorial.md as it stands, in a folder like a fresh clone; needs openssl, python3 and its package index.
+test-tutorial:
+	TUTORIAL=all $(GO) test -count=1 -v ./cmd/syncsam-convert -run TestTutorial
 
 # Latency in OpenVINO beside PyTorch's exporter and NNCF; needs python3 and about 7 GB for PyTorch.
 bench-openvino: build

@@ -28,15 +28,15 @@ type Port struct {
 // ImageInterface says what the graph that reads the image takes.
 type ImageInterface struct {
 	Input         string     `json:"input"`
-	Layout        string     `json:"layout"`     // NCHW, HWC or CHW
-	Channels      string     `json:"channels"`   // RGB, or grey: the mean of the channels
-	Values        string     `json:"values"`     // what a number is: "normalized": (x - mean) / std of 0 to 255; "0-255"; "0-1"
-	ResizedBy     string     `json:"resized_by"` // caller, or graph: the picture goes in at its own size
-	Side          int64      `json:"side"`       // of the square that the model sees, pixels
-	Frame         int64      `json:"frame"`      // of the square that the caller fills; 0: the picture's own size
-	Resize        string     `json:"resize"`     // longest_side: the longer side becomes Side, the other keeps the aspect; stretch: both become Side
-	Rounding      string     `json:"rounding"`   // of the other side
-	Interpolation string     `json:"interpolation"`
+	Layout        string     `json:"layout"`        // NCHW, HWC or CHW
+	Channels      string     `json:"channels"`      // RGB, or grey: the mean of the channels
+	Values        string     `json:"values"`        // what a number is: "normalized": (x - mean) / std of 0 to 255; "min_max": (x - least) / (greatest - least, at least 1e-8) of all numbers of the resized picture; "0-255"; "0-1"
+	ResizedBy     string     `json:"resized_by"`    // caller, or graph: the picture goes in at its own size
+	Side          int64      `json:"side"`          // of the square that the model sees, pixels
+	Frame         int64      `json:"frame"`         // of the square that the caller fills; 0: the picture's own size
+	Resize        string     `json:"resize"`        // longest_side: the longer side becomes Side, the other keeps the aspect; stretch: both become Side
+	Rounding      string     `json:"rounding"`      // of the other side
+	Interpolation string     `json:"interpolation"` // a word of preprocess. pil_bilinear resizes the width first, then the height, with bytes between, as Pillow up to 12 does; Pillow 13 does not always, unless it is asked for one axis at a time
 	Mean          [3]float64 `json:"mean"`
 	Std           [3]float64 `json:"std"`
 	Padding       string     `json:"padding"`
@@ -45,10 +45,11 @@ type ImageInterface struct {
 // Coordinates says what point_coords are.
 type Coordinates struct {
 	Order   string `json:"order"`
-	Scale   string `json:"scale"`         // of coordinates in the original picture
-	Frame   int64  `json:"frame"`         // side of the square that they are in
-	Box     string `json:"box"`           // how a box becomes points
-	Padding string `json:"padding_point"` // caller: (0,0) with label -1 is appended where there is no box; graph: it is put right inside
+	Scale   string `json:"scale"`           // of coordinates in the original picture
+	Whole   bool   `json:"whole,omitempty"` // both axes go by one factor, and are truncated to whole pixels before it and behind it
+	Frame   int64  `json:"frame"`           // side of the square that they are in
+	Box     string `json:"box"`             // how a box becomes points
+	Padding string `json:"padding_point"`   // caller: (0,0) with label -1 is appended where there is no box; graph: it is put right inside
 }
 
 // MaskInput says what a prediction before is given back as.
@@ -62,7 +63,7 @@ type MaskInput struct {
 type MaskInterface struct {
 	Output     string     `json:"output"`
 	Masks      int64      `json:"masks"`                // M
-	Choose     string     `json:"choose"`               // first; best_iou_multimask: of all but the first that of the largest iou_predictions; first_plus_hq: the first and the last added; the whole output where M is 1
+	Choose     string     `json:"choose"`               // first; best_iou_multimask: of all but the first that of the largest iou_predictions; first_plus_hq: the first and the last added; classes: one a class, background first; the whole output where M is 1
 	Steps      []MaskStep `json:"steps"`                // from logits to the picture's size
 	Activation string     `json:"activation,omitempty"` // of what the steps give, before the threshold
 	Threshold  float32    `json:"threshold"`            // a pixel is foreground above it

@@ -1,8 +1,10 @@
 package clients
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -19,7 +21,8 @@ func module(family string, pre ir.Preprocess, post ir.Postprocess, features map[
 	enc, dec := ir.NewBuilder("encoder"), ir.NewBuilder("decoder")
 	s := pre.Size
 	image := enc.Input("image", tensor.Float32, tensor.Symbol("N"), tensor.Static(3), tensor.Static(s), tensor.Static(s))
-	h, c := s/16, int64(256)
+	m := &ir.Module{Meta: ir.Meta{Family: family, Preprocess: pre, Postprocess: post}}
+	h, c := lowSide(m)/4, int64(256)
 	output := func(name string, dims ...int64) {
 		shape := append([]tensor.Dim{tensor.Symbol("N")}, tensor.Dims(dims...)...)
 		enc.Output(name, enc.Op(ir.Expand.With(ir.ReshapeAttrs{Shape: shape}), enc.Slice(enc.Slice(enc.Slice(image, 1, 0, 1), 2, 0, 1), 3, 0, 1)))
@@ -47,7 +50,8 @@ func module(family string, pre ir.Preprocess, post ir.Postprocess, features map[
 	if err != nil {
 		panic(err)
 	}
-	return &ir.Module{Graphs: []*ir.Graph{eg, dg}, Meta: ir.Meta{Family: family, Preprocess: pre, Postprocess: post}}
+	m.Graphs = []*ir.Graph{eg, dg}
+	return m
 }
 
 func families() []*ir.Module {
@@ -57,6 +61,9 @@ func families() []*ir.Module {
 	stretch.Resize, stretch.Interpolation, large.Size = "stretch", "nearest", 1024
 	unit.Size, unit.Resize, unit.Interpolation, unit.Normalize, unit.Mean, unit.Std = 1024, "stretch", "skimage_cubic", "min_max", [3]float64{}, [3]float64{1, 1, 1}
 	grey.Size, grey.Resize, grey.Interpolation, grey.Channels = 1024, "stretch", "bilinear", "grey"
+	lite, classes := pre, stretch
+	lite.Interpolation, lite.Normalize, lite.Mean, lite.Std, lite.Prompts = "area", "min_max", [3]float64{}, [3]float64{1, 1, 1}, "whole"
+	classes.Interpolation, classes.Mean, classes.Std, classes.Pad = "scipy_zoom_cubic", [3]float64{}, [3]float64{255, 255, 255}, ""
 	hq := post
 	hq.Mask = "first_plus_hq"
 	return []*ir.Module{
@@ -66,6 +73,8 @@ func families() []*ir.Module {
 		module("sam-hq-vit-b", large, hq, map[string][]int64{"interm_embeddings": {64, 64, 768}}, 5, true),
 		module("medsam", unit, ir.Postprocess{Upsample: "bilinear_once", Activation: "sigmoid", Threshold: 0.5, Mask: "first"}, nil, 4, true),
 		module("scribbleprompt-sam", grey, ir.Postprocess{Upsample: "bilinear", Mask: "best_iou_multimask"}, nil, 4, true),
+		module("lite-medsam", lite, ir.Postprocess{Upsample: "bilinear", Activation: "sigmoid", Threshold: 0.5, Mask: "first", Side: 256}, nil, 4, true),
+		module("samed", classes, ir.Postprocess{Upsample: "bilinear", Activation: "softmax", Mask: "classes"}, nil, 9, true),
 	}
 }
 
@@ -101,6 +110,31 @@ func TestPlans(t *testing.T) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), text.String())
+}
+
+// What a family's preprocessing and postprocessing say, the interface says: no field of theirs changes without it.
+func TestInterfaceSaysAll(t *testing.T) {
+	others := map[string]any{"Size": int64(512), "Channels": "grey", "Resize": "stretch", "Interpolation": "area", "Normalize": "min_max", "Mean": [3]float64{1, 2, 3}, "Std": [3]float64{4, 5, 6}, "Pad": "", "Prompts": "whole",
+		"Upsample": "bilinear_once", "Activation": "sigmoid", "Threshold": float32(0.5), "Side": int64(256), "Mask": "best_iou_multimask"}
+	say := func(m *ir.Module) string {
+		text, err := json.Marshal(Interface(nil, m))
+		require.NoError(t, err)
+		return string(text)
+	}
+	m := families()[0]
+	before := say(m)
+	for _, part := range []reflect.Value{reflect.ValueOf(&m.Meta.Preprocess).Elem(), reflect.ValueOf(&m.Meta.Postprocess).Elem()} {
+		for i := range part.NumField() {
+			name, field := part.Type().Field(i).Name, part.Field(i)
+			require.Contains(t, others, name, "a new field: does the interface say it?")
+			was := field.Interface()
+			field.Set(reflect.ValueOf(others[name]))
+			require.NotEqual(t, before, say(m), name)
+			field.Set(reflect.ValueOf(was))
+		}
+	}
+	require.Equal(t, before, say(m))
+	require.Equal(t, int64(256), Interface(nil, families()[6]).MaskInput.Side)
 }
 
 func TestValidate(t *testing.T) {

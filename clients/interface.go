@@ -63,6 +63,10 @@ func Interface(p *Plan, m *ir.Module) *artifact.Interface {
 	}
 	f.Labels = map[string]string{"1": "foreground point", "0": "background point", "2": "a box's upper left corner", "3": "a box's lower right corner", "-1": "padding"}
 	f.Coordinates = &artifact.Coordinates{Order: "x, y", Scale: "per axis by the resized picture's size / the original's", Frame: pre.Size, Box: "two points, its corners, with labels 2 and 3", Padding: "caller"}
+	if pre.Prompts == "whole" {
+		f.Coordinates.Whole = true
+		f.Coordinates.Scale = fmt.Sprintf("truncated to whole pixels, then both axes by %d / the original picture's longer side, then truncated again", pre.Size)
+	}
 	if e := p.Decoder.Prompts; e != nil {
 		f.Coordinates.Padding = "graph"
 		if e.Frame > 0 {
@@ -74,7 +78,7 @@ func Interface(p *Plan, m *ir.Module) *artifact.Interface {
 		}
 	}
 	if !row.NoMaskInput {
-		f.MaskInput = &artifact.MaskInput{Side: pre.Size / 4, Values: "logits of one mask as the decoder gave them", None: "zeros, with has_mask_input 0"}
+		f.MaskInput = &artifact.MaskInput{Side: lowSide(m), Values: "logits of one mask as the decoder gave them", None: "zeros, with has_mask_input 0"}
 	}
 	masks := decoder.Output(or(row.LowMasks, "low_res_masks"))
 	f.Mask.Output = or(row.LowMasks, f.Mask.Output)
@@ -98,10 +102,13 @@ func (p *Plan) describeImage(pre ir.Preprocess) artifact.ImageInterface {
 		Rounding: "int(side * (Side / longer side) + 0.5), at least 1", Interpolation: pre.Interpolation, Mean: pre.Mean, Std: pre.Std, Padding: "zeros right of and below the picture, after normalisation"}
 	i.Rounding = strings.Replace(i.Rounding, "Side /", fmt.Sprint(pre.Size)+" /", 1)
 	if pre.Normalize == "min_max" {
-		i.Values = "min_max: each picture scaled to 0 to 1 by its own extremes"
+		i.Values = "min_max"
 	}
 	if pre.Resize == "stretch" {
-		i.Rounding, i.Padding = "", ""
+		i.Rounding = ""
+	}
+	if pre.Pad == "" && !p.keepsAspect() {
+		i.Padding = ""
 	}
 	if e := p.Encoder.Image; e != nil {
 		i.Layout, i.Values, i.ResizedBy, i.Frame, i.Padding = e.Layout, "0-255", "graph", e.Frame, ""
@@ -110,6 +117,14 @@ func (p *Plan) describeImage(pre ir.Preprocess) artifact.ImageInterface {
 		}
 	}
 	return i
+}
+
+// lowSide is the side of a model's low-resolution logits, which are a mask input, too.
+func lowSide(m *ir.Module) int64 {
+	if side := m.Meta.Postprocess.Side; side > 0 {
+		return side
+	}
+	return m.Meta.Preprocess.Size / 4
 }
 
 // steps take logits to the picture's size.

@@ -71,7 +71,7 @@ func Make(o Options, m *ir.Module) (*Plan, error) {
 	if err := p.oneMask(o, m.Meta, decoder, fail2(fail)); err != nil {
 		return nil, err
 	}
-	p.prompts(m.Meta)
+	p.prompts(m)
 	return p, nil
 }
 
@@ -118,7 +118,16 @@ func (p *Plan) image(family string, pre ir.Preprocess, fail refusal) error {
 		if p.keepsAspect() && pre.Resize == "stretch" {
 			p.Notes = append(p.Notes, fmt.Sprintf("--client %s keeps a picture's aspect and pads it, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, family))
 		}
+		if row.Name == Official && (pre.Normalize != "" || pre.Channels != "RGB" || pre.Prompts != "" || pre.Resize != "longest_side" || pre.Mean != imageNetMean || pre.Std != imageNetStd) {
+			p.Notes = append(p.Notes, fmt.Sprintf("--client %s: SAM's predictor prepares pictures and points as SAM does, %s otherwise (interface in manifest.json): its own steps give another mask than run", row.Name, family))
+		}
 		return nil
+	}
+	if row.Image == UnitSquare && pre.Resize == "stretch" {
+		p.Notes = append(p.Notes, fmt.Sprintf("--client %s renders a picture into the middle of a square with its aspect kept, %s stretches: pictures that are not square look otherwise to the model than in run", row.Name, family))
+	}
+	if row.Name == "samexporter" && pre.Resize == "stretch" {
+		p.Notes = append(p.Notes, fmt.Sprintf("AnyLabeling, X-AnyLabeling's segment_anything and rembg put pictures on a canvas of 1024 x 684, which %s stretches with its black border: masks are not run's unless pictures have that aspect; X-AnyLabeling's sam_med2d (--client x-anylabeling-sam-med2d) stretches pictures alone", family))
 	}
 	if pre.Normalize != "" || pre.Channels != "RGB" {
 		return fail("pictures cannot go in as they are: channels %s, normalize %q", pre.Channels, pre.Normalize)
@@ -196,8 +205,11 @@ func (p *Plan) oneMask(o Options, meta ir.Meta, decoder *ir.Graph, fail refusal)
 		return nil
 	}
 	p.Rule = meta.Postprocess.Mask
-	if p.Rule == "" {
+	switch p.Rule {
+	case "":
 		p.Rule = "first"
+	case "classes":
+		return fail("its masks are one a class, none of which is the mask")
 	}
 	if o.OneMask != OneSAM {
 		return nil
@@ -213,11 +225,11 @@ func (p *Plan) oneMask(o Options, meta ir.Meta, decoder *ir.Graph, fail refusal)
 }
 
 // prompts plans the decoder's inputs and its masks.
-func (p *Plan) prompts(meta ir.Meta) {
-	row, pre, post := p.Profile, meta.Preprocess, meta.Postprocess
+func (p *Plan) prompts(m *ir.Module) {
+	row, pre, post, low := p.Profile, m.Meta.Preprocess, m.Meta.Postprocess, lowSide(m)
 	stretch := pre.Resize == "stretch"
 	if row.Repaired {
-		e := &onnx.PromptEdge{Coords: row.Coords, Labels: row.Labels, LabelType: row.LabelType, Batched: row.Batched, Size: pre.Size, Stretch: stretch, Frame: row.Frame, Whole: row.Whole, NoMask: row.NoMaskInput}
+		e := &onnx.PromptEdge{Coords: row.Coords, Labels: row.Labels, LabelType: row.LabelType, Batched: row.Batched, Size: pre.Size, Low: low, Stretch: stretch, Frame: row.Frame, Whole: row.Whole, NoMask: row.NoMaskInput}
 		if row.Image == Normalized { // the client's own steps end in the graph's frame
 			e.Frame, e.Stretch = 0, false
 		}
@@ -227,7 +239,10 @@ func (p *Plan) prompts(meta ir.Meta) {
 		return
 	}
 	masks := &onnx.Postprocess{Size: pre.Size, Crop: !stretch, Outputs: row.Outputs, Boxed: row.Boxed}
-	if row.LowSide != pre.Size/4 {
+	if row.Whole && row.Image != Normalized {
+		masks.Frame = row.Frame
+	}
+	if row.LowSide != low {
 		masks.LowSide = row.LowSide
 	}
 	if row.Name == "" || row.Name == Official {

@@ -184,6 +184,39 @@ func sameMasks(t *testing.T, plain, b built) {
 	}
 }
 
+// samexporter's class resizes a picture to a longer side of 1024, in whole pixels, before the graph resizes it again, and tells the original size: sides are
+// rounded twice, which is not always what one step gives (314 of 321 pixels become 1002 of 1024, and 251 of 256; at once they would be 250).
+func TestSidesAreRoundedTwice(t *testing.T) {
+	checkpoint := family(t, "testdata/families/syncsam.txt")
+	name := engines()[0]
+	plain, b := buildFor(t, name, Options{Checkpoint: checkpoint}), buildFor(t, name, Options{Checkpoint: checkpoint, Client: "samexporter"})
+	differ := 0
+	for h := 301; h < 321; h++ {
+		original := pictures.NewFrame(321, h, 1024)
+		m := pictures.Resize(noise(321, h, uint64(h)), original.InW, original.InH)
+		x, frame, err := pictures.Prepare(m, b.man.Preprocess)
+		require.NoError(t, err)
+		if frame.InH == pictures.NewFrame(321, h, int(b.man.Preprocess.Size)).InH {
+			continue
+		}
+		differ++
+		features := plain.run(t, 0, map[string]*tensor.Tensor{"image": x})
+		raw, err := tensor.New(tensor.Uint8, []int64{int64(m.H), int64(m.W), 3}, m.Pix)
+		require.NoError(t, err)
+		encoded := b.run(t, 0, map[string]*tensor.Tensor{b.man.Interface.Image.Input: tensor.Dense(tensor.Cast(raw, tensor.Float32))})
+		iface := prompt.Of(plain.man.Meta, false)
+		in, err := iface.Decoder(features, plain.sessions[1].Inputs(), frame, prompt.Prompt{Box: &[4]float64{200, 100, 600, 500}})
+		require.NoError(t, err)
+		want, err := iface.Logits(plain.run(t, 1, in))
+		require.NoError(t, err)
+		ask := clientPrompt(b, encoded, frame, prompt.Prompt{Box: &[4]float64{200, 100, 600, 500}}, true, false) // in pixels of the resized picture
+		ask["orig_im_size"] = tensor.FromFloat32([]int64{2}, []float32{float32(h), 321})
+		have := b.run(t, 1, ask)["low_res_masks"]
+		near(t, tensor.FromFloat32(have.Dims(), want), have, sameAs, "321 x %d", h)
+	}
+	require.Positive(t, differ)
+}
+
 // every takes each k-th row and column.
 func every(x *tensor.Tensor, k int) *tensor.Tensor {
 	n := int(x.Dims()[3])

@@ -13,6 +13,7 @@ import (
 type Postprocess struct {
 	Size    int64    // S
 	Crop    bool     // the image keeps its aspect in the input; otherwise it fills it
+	Frame   int64    // the client resizes the picture to this longer side first, in whole pixels; 0: it does not
 	Once    bool     // straight to the original size
 	Sigmoid bool     // masks are probabilities while they are resized
 	Shift   float32  // added to the masks, so that a pixel is foreground above the client's threshold
@@ -45,7 +46,11 @@ func (p *Postprocess) write(e *emission) error {
 	if !p.Once {
 		x = to(x, "square", e.int64s(p.Size, p.Size))
 		if p.Crop {
-			inside := s.inside(size, s.reduce("ReduceMax", size, "longest", 1, 0), "inside", p.Size)
+			taken, longest := size, s.reduce("ReduceMax", size, "longest", 1, 0)
+			if p.Frame > 0 {
+				taken, longest = s.inside(size, longest, "inside_frame", p.Frame), s.e.int64s(p.Frame)
+			}
+			inside := s.inside(taken, longest, "inside", p.Size)
 			x = s.do("Slice", "cropped", x, e.int64s(0, 0), inside, e.int64s(2, 3))
 		}
 	}

@@ -13,6 +13,7 @@ type PromptEdge struct {
 	LabelType      tensor.DType
 	Batched        bool  // [1,B,P,2] and [1,B,P]; else [B,P,2] and [B,P]
 	Size           int64 // S
+	Low            int64 // side of mask_input
 	Stretch        bool  // a picture fills S x S; else its longer side does
 	Frame          int64 // coordinates are those of a picture whose longer side is this; 0: of the graph's own frame
 	Whole          bool  // and whose sides are rounded to pixels
@@ -59,22 +60,23 @@ func (p *PromptEdge) scaled(s scribe, x string) string {
 	size := s.cast(original, "size", tensor.Int64)
 	size = s.op("Gather", "width_height", axisAttr(0), size, s.e.int64s(1, 0))
 	longest := s.reduce("ReduceMax", size, "longest", 1, 0)
+	theirs := ""
+	if p.Whole { // the picture comes at this size, so that its sides are rounded twice
+		size = s.inside(size, longest, "inside_frame", p.Frame)
+		longest, theirs = s.e.int64s(p.Frame), s.cast(size, "theirs", tensor.Float32)
+	} else {
+		theirs = s.do("Div", "theirs", s.do("Mul", "frame", s.cast(size, "size_float", tensor.Float32), s.scalar(float32(p.Frame))), s.cast(longest, "longest_float", tensor.Float32))
+	}
 	ours := s.e.int64s(p.Size, p.Size)
 	if !p.Stretch {
 		ours = s.inside(size, longest, "inside", p.Size)
-	}
-	theirs := ""
-	if p.Whole {
-		theirs = s.cast(s.inside(size, longest, "inside_frame", p.Frame), "theirs", tensor.Float32)
-	} else {
-		theirs = s.do("Div", "theirs", s.do("Mul", "frame", s.cast(size, "size_float", tensor.Float32), s.scalar(float32(p.Frame))), s.cast(longest, "longest_float", tensor.Float32))
 	}
 	return s.do("Mul", "scaled", x, s.do("Div", "scale", s.cast(ours, "ours", tensor.Float32), theirs))
 }
 
 // mask takes logits of any size.
 func (p *PromptEdge) mask(s scribe) string {
-	side := p.Size / 4
+	side := p.Low
 	if p.NoMask {
 		return s.e.constant(s.place+"none", tensor.FromFloat32([]int64{1, 1, side, side}, make([]float32, side*side)))
 	}

@@ -9,6 +9,7 @@ const [dir, picture, w, h, out, ...prompts] = process.argv.slice(2), size = [+w,
 const call = JSON.parse(readFileSync(`${dir}/manifest.json`)).interface;
 const [encoder, decoder] = await Promise.all(call.graphs.slice(0, 2).map((g) => ort.InferenceSession.create(readFileSync(`${dir}/${g.file}`))));
 if (call.image.resized_by !== 'graph' || call.image.layout !== 'HWC') throw Error('the artifact wants a resized picture: build it with --image-input uint8-hwc');
+if (!['first', 'best_iou_multimask', 'first_plus_hq'].includes(call.mask.choose)) throw Error(`mask.choose ${call.mask.choose}: not known here`);
 const side = call.image.side, resized = size.map((n) => (call.image.resize === 'stretch' ? side : Math.max(Math.floor(n * (side / Math.max(...size)) + 0.5), 1)));
 const features = await encoder.run({ [call.image.input]: new ort.Tensor('uint8', new Uint8Array(readFileSync(picture)), [size[1], size[0], 3]) });
 
