@@ -10,8 +10,7 @@ COMMIT := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev
 
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)
 
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale
-.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients test-tutorial pipeline test-registry test-same-bytes test-slurm test-scale
+.PHONY: build test test-arm64 demo onnxruntime generate lint vuln race kill soak mutate fuzz check-onnx test-stats test-parity test-pictures test-peers test-tensorrt test-dicom bench bench-peers bench-int8 bench-equivalence bench-openvino release-snapshot release-files container cross test-runtimes test-tract clean test-report test-volumes test-serve test-triton test-page test-clients pipeline test-registry test-same-bytes test-slurm test-scale test-tutorial
 
 build:
 	$(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o $(BIN) ./cmd/syncsam-convert
