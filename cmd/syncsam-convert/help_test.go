@@ -103,7 +103,7 @@ func completed(t *testing.T, words ...string) (values []string, directive string
 
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"build --precision ": "fp32 fp16 int8", "build x.pth --target ": "onnx openvino tensorrt", "build --quantize ": "cnn linear all", "build --engine o": "onnxruntime",
+		"build --precision ": "fp32 fp16 int8 auto", "build x.pth --target ": "onnx openvino tensorrt", "build --quantize ": "cnn linear all", "build --engine o": "onnxruntime",
 		"build --rounding ": "auto nearest adaptive", "build --one-mask=": "model sam", "build --image-input float": "float-hwc float-chw", "build --client sam": "samexporter",
 		"build --family sam-": "sam-hq sam-med2d", "calibrate --calib-method m": "minmax mse", "bench --engine go,": "go,onnxruntime go,tensorrt", "verify --prompts box,p": "box,point1 box,points5",
 		"verify --format ": "text github", "verify --table ": "2 3 4 5", "verify --judge ": "equivalence", "export triton --format ": "onnx plan", "export triton --device ": "gpu cpu",

@@ -123,6 +123,7 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{"inspect", x.checkpoint, "--json=" + x.checkpoint},
 		{"compare", x.artifact, x.checkpoint, "--json=" + encoder},
 		{"bench", x.artifact, "--json=" + encoder},
+		{"doctor", "--engine", "onnxruntime", "--onnxruntime-lib", x.picture, "--json=" + x.picture},
 		{"lint", x.artifact, "--json=" + filepath.Join(x.artifact, "manifest.json")},
 		{"picture", x.picture, "-o", "NEW", "--json=" + x.picture},
 		{"plan", "lint", encoder, "--json=" + encoder},

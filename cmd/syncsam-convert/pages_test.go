@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"syncsam-convert/internal/memory"
 	"syncsam-convert/passes"
 )
 
@@ -29,6 +30,7 @@ func keptPage(t *testing.T, name, want string) {
 
 // docs/commands.md is made of the commands: go test ./cmd/syncsam-convert -run TestPages -update writes it.
 func TestPagesOfCommands(t *testing.T) {
+	memory.Set(0) // another test may have left a limit, which the flag would show
 	var page strings.Builder
 	page.WriteString("# The commands\n\nMade of the program itself, `syncsam-convert COMMAND --help`, by a test; what is written here by hand is lost.\n")
 	root := newRoot()
