@@ -1,4 +1,5 @@
 """Measures int8 and fp16 builds of the golden models, and TensorRT's dialect of them, against float: bench_int8.py PROGRAM CALIBRATION [METHOD...]
+Of any artifacts of 256 x 256 pixels the noise alone: bench_int8.py noise FLOAT ARTIFACT...
 
 Signal-to-noise of the encoder's outputs over the golden images, and the change of DSC per item, in ONNX Runtime. Methods are measured without
 adaptive rounding. The last rows leave out one improvement of mse, nearest each, by editing its plan file.
@@ -88,6 +89,10 @@ def first_in_float(plan):
     return plan + f'float "{nodes[0]}" reason="first convolution"\n'
 
 
+if sys.argv[1] == "noise":
+    for artifact in sys.argv[3:]:
+        print(artifact, "%.1f / %.1f dB" % tuple(noise(sys.argv[2], artifact)), flush=True)
+    sys.exit()
 program, calibration = sys.argv[1:3]
 os.makedirs("build/int8", exist_ok=True)
 nearest = ["--rounding", "nearest"]
