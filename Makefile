@@ -60,7 +60,7 @@ test-registry: build
 # 20 minutes, most of them without vector instructions; QUICK=1 builds float16 alone.
 test-same-bytes: build
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-X syncsam-convert/internal/version.Commit=$(COMMIT)" -o build/arm64/syncsam-convert ./cmd/syncsam-convert
-	QUICK=$(QUICK) sh scripts/same_bytes.sh $(BIN) build/arm64/syncsam-convert
+	QUICK=$(QUICK) IMAGES=$(IMAGES) sh scripts/same_bytes.sh $(BIN) build/arm64/syncsam-convert
 
 # Completions and man pages of release archives, in build/release-files: the same for one commit.
 release-files:

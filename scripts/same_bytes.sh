@@ -1,13 +1,15 @@
 #!/bin/sh
 # One artifact's bytes, whatever computes them: same_bytes.sh PROGRAM PROGRAM_OF_ARM64. Prints a hash for each build; more than one a precision is exit 1.
+# IMAGES is how many pictures calibrate: an emulated processor takes minutes for one.
 set -eu
 here=$1
 arm=$2
 dir=build/same-bytes
-calib=golden/data/calibration
+calib=$dir/pictures
 [ "$(uname -m)" = aarch64 ] && qemu= || qemu=qemu-aarch64-static
 rm -rf "$dir"
-mkdir -p "$dir"
+mkdir -p "$calib"
+ls golden/data/calibration/*.png | head -n "${IMAGES:-1}" | while read -r picture; do cp "$picture" "$calib"; done
 make_one() { # PRECISION LABEL COMMAND...
 	precision=$1; label=$2; shift 2
 	began=$(date +%s)
