@@ -48,8 +48,7 @@ func frontOf(t *testing.T, dir string) (*artifact.Manifest, *front.Front, *front
 // The search ends at a model that was tried and is equivalent, says what it saw, and its plan gives the same bytes again. Where the data do not show
 // equivalence the model stays float, and a line says how much would.
 func TestAuto(t *testing.T) {
-	made, plan := filepath.Join(t.TempDir(), "made"), filepath.Join(t.TempDir(), "plan.txt")
-	must(t, "golden", "make", built(t, tiny34), "--data", fewData(t, 8), "-o", made)
+	made, plan := fewGolden(t, 8), filepath.Join(t.TempDir(), "plan.txt")
 	dir, log := auto(t, made, "--margin", "60", "--plan-out", plan)
 	require.Contains(t, log, "auto: attempt 1: ")
 	m, f, chosen := frontOf(t, dir)

@@ -47,6 +47,14 @@ func fewData(t *testing.T, n int) string {
 	return dir
 }
 
+// fewGolden is what the float model of tiny34 gives for n masks of ownData, as a golden folder.
+func fewGolden(t *testing.T, n int) string {
+	t.Helper()
+	made := filepath.Join(t.TempDir(), "made")
+	must(t, "golden", "make", built(t, tiny34), "--data", fewData(t, n), "-o", made)
+	return made
+}
+
 // better is a report whose first item was better by so much than it is.
 func better(t *testing.T, path string, by float64) string {
 	return edited(t, path, func(v map[string]any) {

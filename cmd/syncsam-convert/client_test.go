@@ -20,7 +20,7 @@ func TestClient(t *testing.T) {
 		require.Contains(t, help, name)
 	}
 	refused(t, `--client: have "nobody", want one of official, samexporter,`, "build", tiny34, "-o", filepath.Join(t.TempDir(), "a"), "--client", "nobody")
-	dir := built(t, tiny34, "--client", "transformers-js", "--golden", golden34)
+	dir := built(t, tiny34, "--client", "transformers-js", "--golden", fewGolden(t, 8))
 	man, err := artifact.Read(dir)
 	require.NoError(t, err)
 	require.Equal(t, "transformers-js", man.Client)

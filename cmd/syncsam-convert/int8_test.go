@@ -177,7 +177,7 @@ func TestFallBackNeedsAFloatModelThatHolds(t *testing.T) {
 		}
 	})
 	out := filepath.Join(t.TempDir(), "a")
-	r := command("build", path, "-o", out, "--precision", "int8", "--calib", calibration, "--golden", golden34, "--max-dsc-drop", "0.5", "--engine", engines()[len(engines())-1])
+	r := command("build", path, "-o", out, "--precision", "int8", "--calib", calibration, "--golden", fewGolden(t, 8), "--max-dsc-drop", "0.5", "--engine", engines()[len(engines())-1])
 	require.Equal(t, 1, r.code, r.err)
 	require.Contains(t, r.err, "the float model itself fails: the artifact does not meet its golden results")
 	entries, err := os.ReadDir(filepath.Dir(out))
