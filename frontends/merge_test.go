@@ -24,8 +24,8 @@ func ones(dims ...int64) *tensor.Tensor {
 	return tensor.FromFloat32(dims, x)
 }
 
-// A merged weight is W + scale * (B A), the scale from the configuration: of its own, and of patterns of the ends of names. Figures of peft 0.21.2
-// (get_delta_weight of a Linear of 2 x 2, A = [[1,2],[3,4]], B = [[5,6],[7,8]]: B A = [[23,34],[31,46]]).
+// A merged weight is W + scale * (B A), the scale from the configuration: of its own, and of patterns of the ends of names. By hand, for
+// A = [[1,2],[3,4]] and B = [[5,6],[7,8]]: B A = [[23,34],[31,46]]; scripts/check_hf.py holds whole adapters against the library.
 func TestMergedWeights(t *testing.T) {
 	base := tensor.FromFloat32([]int64{2, 2}, []float32{1, 1, 1, 1})
 	a, b := tensor.FromFloat32([]int64{2, 2}, []float32{1, 2, 3, 4}), tensor.FromFloat32([]int64{2, 2}, []float32{5, 6, 7, 8})
