@@ -202,6 +202,9 @@ func (p *Plan) carry(encoder, decoder *ir.Graph, fail refusal) error {
 // oneMask plans how one mask is chosen.
 func (p *Plan) oneMask(o Options, meta ir.Meta, decoder *ir.Graph, fail refusal) error {
 	if o.OneMask == "" && !p.Profile.OneMask {
+		if p.Profile.Name == Official && meta.Postprocess.Mask == "first_plus_hq" {
+			p.Notes = append(p.Notes, fmt.Sprintf("--client %s: the last mask is the high-quality one, which %s adds to the first; SAM's own steps take the first alone; --one-mask makes it the model's", Official, meta.Family))
+		}
 		return nil
 	}
 	p.Rule = meta.Postprocess.Mask

@@ -230,10 +230,14 @@ def official(folder, plain):
                     "point_labels": np.array([[*labels] + ([] if 2 in labels else [-1])], np.float32), "mask_input": np.zeros((1, 1, *[c.call["mask_input"]["side"]] * 2), np.float32),
                     "has_mask_input": np.zeros(1, np.float32), "orig_im_size": np.array(picture.shape[:2], np.float32)}
             feed = {i.name: feed[i.name] for i in c.decoder.get_inputs()}
-            best = 0
-            if c.call["mask"]["choose"] == "best_iou_multimask":
-                best = 1 + c.decoder.run(["iou_predictions"], feed)[0][0, 1:].argmax()
-            yield c.decoder.run(["masks"], feed)[0][0][best] > 0, out > 0
+            masks = c.decoder.run(["masks"], feed)[0][0]
+            choose = c.call["mask"]["choose"]
+            mask = masks[0]
+            if choose == "best_iou_multimask":
+                mask = masks[1 + c.decoder.run(["iou_predictions"], feed)[0][0, 1:].argmax()]
+            elif choose == "first_plus_hq":
+                mask = masks[0] + masks[-1]
+            yield mask > 0, out > 0
     return segment
 
 
