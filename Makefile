@@ -82,7 +82,7 @@ container: build onnxruntime
 
 # The program for the systems of a release, without cgo, tests included.
 cross:
-	@for p in linux/arm64 darwin/arm64 windows/amd64; do echo "vet $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
+	@for p in linux/arm64 darwin/arm64 windows/amd64; do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
 
 lint: cross
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
