@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"syncsam-convert/internal/trthost"
 	"syncsam-convert/ir/kernel"
 	"syncsam-convert/ir/tensor"
 )
@@ -36,16 +35,29 @@ const (
 	TensorRT    = "tensorrt" // runs no ONNX file by itself, only one that a plan was built of
 )
 
-// engines in the order they are listed; the first is the default.
-var engines = []struct {
+// A row is one engine.
+type row struct {
 	name    string
 	load    func(path string, o Options) (Session, error)
 	version func(o Options) (string, error)
-	profile profiler // nil: the engine does not tell times by operator
-}{
-	{Embedded, loadGo, versionGo, profileGo},
-	{ONNXRuntime, loadORT, versionORT, profileORT},
-	{TensorRT, loadPlan, versionTensorRT, nil},
+	library func(o Options) string // the file that is loaded, "" where there is none; nil: the engine is part of the program
+	profile profiler               // nil: the engine does not tell times by operator
+}
+
+// engines in the order they are listed; the first is the default.
+var engines = []row{
+	{Embedded, loadGo, versionGo, nil, profileGo},
+	{ONNXRuntime, loadORT, versionORT, libraryORT, profileORT},
+	{TensorRT, loadPlan, versionTensorRT, libraryTensorRT, nil},
+}
+
+func find(name string) (row, error) {
+	for _, e := range engines {
+		if e.name == name {
+			return e, nil
+		}
+	}
+	return row{}, fmt.Errorf("engine: have %q, want one of %s", name, strings.Join(Names(), ", "))
 }
 
 // Names lists the engines.
@@ -59,24 +71,28 @@ func Names() []string {
 
 // Load opens a model file with an engine.
 func Load(name, path string, o Options) (Session, error) {
-	i := slices.Index(Names(), name)
-	if i < 0 {
-		return nil, unknown(name)
+	e, err := find(name)
+	if err != nil {
+		return nil, err
 	}
-	return engines[i].load(path, o)
+	return e.load(path, o)
 }
 
 // Version says which engine of that name runs here: the library's version, or the program's with the instructions that its kernels use.
 func Version(name string, o Options) (string, error) {
-	i := slices.Index(Names(), name)
-	if i < 0 {
-		return "", unknown(name)
+	e, err := find(name)
+	if err != nil {
+		return "", err
 	}
-	return engines[i].version(o)
+	return e.version(o)
 }
 
-func unknown(name string) error {
-	return fmt.Errorf("engine: have %q, want one of %s", name, strings.Join(Names(), ", "))
+// LibraryOf is the file of an engine that is no part of the program and has told its Version; else "".
+func LibraryOf(name string, o Options) string {
+	if e, err := find(name); err == nil && e.library != nil {
+		return e.library(o)
+	}
+	return ""
 }
 
 // Has reports whether a session takes an input of that name.
@@ -88,16 +104,3 @@ func CPU() (string, error) { return kernel.CPU() }
 
 // CPUs are the sets of instructions that CPU chooses from, from the plainest to the widest.
 func CPUs() []string { return kernel.CPUs() }
-
-// LibraryOf is the file of an engine that is no part of the program and has told its Version; else "".
-func LibraryOf(name string, o Options) string {
-	switch name {
-	case ONNXRuntime:
-		path, _ := FindLibrary(o.Library)
-		return path
-	case TensorRT:
-		l, _ := trthost.FindLibrary(o.TensorRT)
-		return l.Path
-	}
-	return ""
-}

@@ -45,3 +45,8 @@ func FindLibrary(given string) (string, error) {
 	}
 	return "", fmt.Errorf("engine onnxruntime: its shared library is not there: run make onnxruntime, set %s, or give --onnxruntime-lib", LibraryVariable)
 }
+
+func libraryORT(o Options) string {
+	path, _ := FindLibrary(o.Library)
+	return path
+}

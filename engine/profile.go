@@ -51,14 +51,11 @@ func Nodes(ctx context.Context, name, path string, inputs map[string]*tensor.Ten
 }
 
 func profilerOf(name string) (profiler, error) {
-	i := slices.Index(Names(), name)
-	switch {
-	case i < 0:
-		return nil, unknown(name)
-	case engines[i].profile == nil:
-		return nil, fmt.Errorf("engine %s: it does not tell times by operator", name)
+	e, err := find(name)
+	if err == nil && e.profile == nil {
+		err = fmt.Errorf("engine %s: it does not tell times by operator", name)
 	}
-	return engines[i].profile, nil
+	return e.profile, err
 }
 
 // Profile runs a file and gives the time per operator, longest first: from ONNX Runtime's profiler, or between the embedded engine's

@@ -20,3 +20,8 @@ func versionTensorRT(o Options) (string, error) {
 	}
 	return l.Version, nil
 }
+
+func libraryTensorRT(o Options) string {
+	l, _ := trthost.FindLibrary(o.TensorRT)
+	return l.Path
+}

@@ -18,14 +18,10 @@ func TestAreaIsOpenCVs(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	n, values, differ := 0, 0, 0
-	for _, x := range f.Tensors {
-		name, ok := strings.CutSuffix(x.Name, "/in")
-		if !ok {
-			continue
-		}
+	for name, x := range inputs(f) {
 		n++
 		want := imageOf(f.Get(name + "/out"))
-		have := area(imageOf(x.Tensor), want.W, want.H)
+		have := area(x, want.W, want.H)
 		require.Equal(t, [2]int{want.W, want.H}, [2]int{have.W, have.H}, name)
 		for i, p := range want.Pix {
 			if d := int(have.Pix[i]) - int(p); d != 0 {
@@ -81,15 +77,11 @@ func TestZoomIsSciPys(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	n, beyond := 0, false
-	for _, x := range f.Tensors {
-		name, ok := strings.CutSuffix(x.Name, "/in")
-		if !ok {
-			continue
-		}
+	for name, x := range inputs(f) {
 		n++
 		s, err := strconv.Atoi(name[strings.Index(name, " ")+1:])
 		require.NoError(t, err)
-		want, have, step := f.Get(name+"/out").Float32s(), zoomCubic(imageOf(x.Tensor), s, s), max(1, s/32)
+		want, have, step := f.Get(name+"/out").Float32s(), zoomCubic(x, s, s), max(1, s/32)
 		i := 0
 		for y := 0; y < s; y += step {
 			for x := 0; x < s; x += step {

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,20 +27,27 @@ func pil(t *testing.T) *safetensors.File {
 	return f
 }
 
+// inputs are the tensors NAME/in of a file, by name.
+func inputs(f *safetensors.File) iter.Seq2[string, *Image] {
+	return func(yield func(string, *Image) bool) {
+		for _, x := range f.Tensors {
+			if name, ok := strings.CutSuffix(x.Name, "/in"); ok && !yield(name, imageOf(x.Tensor)) {
+				return
+			}
+		}
+	}
+}
+
 func imageOf(x *tensor.Tensor) *Image {
 	return &Image{W: int(x.Dims()[1]), H: int(x.Dims()[0]), Pix: x.Bytes()}
 }
 
 func TestResizeIsPILToTheBit(t *testing.T) {
 	f, n := pil(t), 0
-	for _, x := range f.Tensors {
-		name, ok := strings.CutSuffix(x.Name, "/in")
-		if !ok {
-			continue
-		}
+	for name, x := range inputs(f) {
 		n++
 		want := imageOf(f.Get(name + "/out"))
-		require.Equal(t, want, Resize(imageOf(x.Tensor), want.W, want.H), name)
+		require.Equal(t, want, Resize(x, want.W, want.H), name)
 	}
 	require.Equal(t, 9, n)
 }

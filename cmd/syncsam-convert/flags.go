@@ -98,18 +98,17 @@ func apart(cmd *cobra.Command, args []string) error {
 
 // exactly wants n arguments of the given kind.
 func exactly(n int, kind string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
-			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
-		}
-		return nil
-	}
+	return counted(func(have int) bool { return have == n }, kind)
 }
 
 // atLeast wants n arguments of the given kind or more.
 func atLeast(n int, kind string) cobra.PositionalArgs {
+	return counted(func(have int) bool { return have >= n }, kind)
+}
+
+func counted(fits func(have int) bool, kind string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) < n {
+		if !fits(len(args)) {
 			return fmt.Errorf("have %d arguments, want %s", len(args), kind)
 		}
 		return nil

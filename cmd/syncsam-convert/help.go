@@ -12,8 +12,11 @@ import (
 	"syncsam-convert/internal/plain"
 )
 
+// A group is what help shows under a title.
+type group struct{ title, names string }
+
 // commandGroups are the commands as the root's help has them.
-var commandGroups = []struct{ title, commands string }{
+var commandGroups = []group{
 	{"From a checkpoint to an artifact", "build inspect calibrate"},
 	{"Proof", "verify compare golden merge"},
 	{"Masks and tensors", "run picture dataset exec serve"},
@@ -23,7 +26,7 @@ var commandGroups = []struct{ title, commands string }{
 }
 
 // flagGroups are the flags as every command's help has them: a name, or COMMAND/NAME where it means something else there.
-var flagGroups = []struct{ title, flags string }{
+var flagGroups = []group{
 	{"Input", "data image calib inputs family weights merge image-size layout split volume ignore min-pixels mask groups calibrate/shard all allow-nonfinite unverified"},
 	{"Prompts", "box point prompt text text-ids prompts slices propagate grow"},
 	{"Model", "target release opset external-data profile client image-input one-mask decoder-postprocess"},
@@ -42,7 +45,7 @@ var flagGroups = []struct{ title, flags string }{
 func groupOf(c *cobra.Command, flag string) int {
 	for _, name := range []string{c.Name() + "/" + flag, flag} {
 		for i, g := range flagGroups {
-			if slices.Contains(strings.Fields(g.flags), name) {
+			if slices.Contains(strings.Fields(g.names), name) {
 				return i
 			}
 		}
@@ -116,18 +119,18 @@ func put(w io.Writer, lines []string) {
 }
 
 func printCommands(w io.Writer, c *cobra.Command, n int) {
-	short, all := map[string]string{}, []string{}
+	short, own := map[string]string{}, group{title: "Commands"}
 	for _, sub := range c.Commands() {
-		short[sub.Name()], all = sub.Short, append(all, sub.Name())
+		short[sub.Name()] = sub.Short
+		own.names += " " + sub.Name()
 	}
-	groups := commandGroups
-	if c.HasParent() {
-		groups = groups[:0:0]
-		groups = append(groups, struct{ title, commands string }{"Commands", strings.Join(all, " ")})
+	groups := []group{own}
+	if !c.HasParent() {
+		groups = commandGroups
 	}
 	for _, g := range groups {
 		plain.Fprintf(w, "\n%s:\n", g.title)
-		for _, name := range strings.Fields(g.commands) {
+		for _, name := range strings.Fields(g.names) {
 			put(w, beside("  "+name, short[name], 14, n))
 		}
 	}

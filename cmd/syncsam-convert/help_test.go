@@ -32,7 +32,7 @@ func commands() map[string]*cobra.Command {
 func TestHelpHasEverything(t *testing.T) {
 	groups := map[string]bool{}
 	for _, g := range commandGroups {
-		for _, name := range strings.Fields(g.commands) {
+		for _, name := range strings.Fields(g.names) {
 			require.Contains(t, commands(), name, "a group names it")
 			groups[name] = true
 		}
@@ -59,7 +59,7 @@ func TestHelpHasEverything(t *testing.T) {
 		}
 	}
 	for _, g := range flagGroups {
-		for _, name := range strings.Fields(g.flags) {
+		for _, name := range strings.Fields(g.names) {
 			require.True(t, used[name] || name == "help" || name == "version", "%s: no command has such a flag", name)
 		}
 	}
