@@ -76,10 +76,10 @@ func TestOwnData(t *testing.T) {
 	refused(t, "it is of another run", "verify", dir, "--data", ownData, "--prompts", "box", "--items", file, "--resume")
 
 	few := fewData(t, 9)
-	must(t, "verify", dir, "--data", few, "--prompts", "box", "--min-dsc", "30")
-	low := command("verify", dir, "--data", few, "--prompts", "box", "--min-dsc", "0.99")
+	must(t, "verify", dir, "--data", few, "--prompts", "box", "--min-dsc", "93")
+	low := command("verify", dir, "--data", few, "--prompts", "box", "--min-dsc", "0.94")
 	require.Equal(t, 1, low.code)
-	require.Contains(t, low.err, "does not reach DSC 0.99: box: DSC 0.")
+	require.Contains(t, low.err, "does not reach DSC 0.94: box: DSC 0.93")
 }
 
 // The comparison's numbers are those of the rows that it writes, its decision is the exit status, and it does not depend on who runs it.
