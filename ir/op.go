@@ -81,20 +81,28 @@ type Env struct {
 
 // memo is what a program keeps for one value.
 type memo struct {
-	once sync.Once
-	kept any
+	once  sync.Once
+	kept  any
+	fault any // what making it ended with, such as that of a mapped file that was cut
 }
 
 // Constant reports whether the arguments other than the first are constants, so that Memo keeps what is made of them.
 func (e *Env) Constant() bool { return e.memo != nil }
 
-// Memo gives what make makes from arguments other than the first: once for a program in which they are constants.
+// Memo gives what make makes from arguments other than the first: once for a program in which they are constants. A panic of make is that of every call.
 func (e *Env) Memo(make func() any) any {
 	if e.memo == nil {
 		return make()
 	}
-	e.memo.once.Do(func() { e.memo.kept = make() })
-	return e.memo.kept
+	m := e.memo
+	m.once.Do(func() {
+		defer func() { m.fault = recover() }()
+		m.kept = make()
+	})
+	if m.fault != nil {
+		panic(m.fault)
+	}
+	return m.kept
 }
 
 // A Kind is an operator as Go code names it, with the type of its attributes: ir.Conv.Is(v), ir.Conv.Of(v).Strides, and
